@@ -101,7 +101,7 @@ def measure(db: TestDatabase, folder: Path, tenants: int, *, ledger: bool) -> No
 def healthy(path: Path) -> None:
     with Provisioner.from_config(path, full_runs=None, timeout=60.0) as made:
         made.ensure("t1")
-        show("known", [timed(partial(made.ensure, "t1")) for _ in range(10_000)], "µs")
+        show("existing", [timed(partial(made.ensure, "t1")) for _ in range(10_000)], "µs")
         show("new, one after another", [timed(partial(made.ensure, id_)) for id_ in ids(2, 102)])
         began = time.perf_counter()
         show("new, from 100 threads at once", at_once(made.ensure, ids(200, 300)))
@@ -126,7 +126,7 @@ def hanging(path: Path, proxy: Proxy) -> None:
     proxy.before = hold
     with Provisioner.from_config(path, full_runs=None) as made:
         show("a hanging server, the first caller", [timed(partial(made.ensure, "t1"))])
-        while not made.health()["trouble"]:
+        while not made.health().trouble:
             time.sleep(0.01)
         others = [timed(partial(made.ensure, id_)) for id_ in ids(2, 502)]
         show("its circuit open", others, "µs")

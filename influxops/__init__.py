@@ -13,15 +13,23 @@ from influxops._version import __version__
 
 if TYPE_CHECKING:
     from influxops.errors import TransactionLost as TransactionLost
-    from influxops.provisioner import Ensured as Ensured
+    from influxops.provisioner import EnsureResult as EnsureResult
+    from influxops.provisioner import EnsureStatus as EnsureStatus
+    from influxops.provisioner import InvalidRequest as InvalidRequest
     from influxops.provisioner import Provisioner as Provisioner
-    from influxops.provisioner import WrongCall as WrongCall
 
-__all__ = ["Ensured", "Provisioner", "TransactionLost", "WrongCall", "__version__"]
+__all__ = [
+    "EnsureResult",
+    "EnsureStatus",
+    "InvalidRequest",
+    "Provisioner",
+    "TransactionLost",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Ensured", "Provisioner", "WrongCall"):
+    if name in ("EnsureResult", "EnsureStatus", "InvalidRequest", "Provisioner"):
         from influxops import provisioner
 
         return getattr(provisioner, name)

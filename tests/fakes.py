@@ -304,7 +304,7 @@ class MemoryTarget(_Base):
     @hookimpl
     def influxops_list_databases(self, verify: Collection[str], context: RunContext) -> Inventory:
         server = self.server
-        server.before_reading("inventory")
+        server.before_reading("list_databases")
         server.reads += 1
         server.verify.append(frozenset(verify))
         if server.cancels_reading == server.reads:
@@ -313,7 +313,7 @@ class MemoryTarget(_Base):
         if server.stuck is not None:
             server.stuck.wait()
         if server.hangs:
-            with context.ends(server.gone.set):
+            with context.on_end(server.gone.set):
                 server.gone.wait()
             context.check()
         if server.dies_after is not None and len(server.changes) >= server.dies_after:
@@ -490,7 +490,7 @@ class MemoryLedger(_Base):
     def influxops_load_records(
         self, tenants: Collection[str] | None, context: RunContext
     ) -> LedgerSnapshot:
-        books = self._called("records")
+        books = self._called("load_records")
         records = {
             id_: replace(
                 record,
@@ -505,11 +505,11 @@ class MemoryLedger(_Base):
 
     @hookimpl
     def influxops_claim(self, records: Sequence[Record], context: RunContext) -> list[Record]:
-        books = self._called("reserve")
+        books = self._called("claim")
         books.after_reserve()
         books.records.update(books.rival)
         found = books.write(records, context.id, context.id)
-        books.called("reserve")
+        books.called("claim")
         return found
 
     @hookimpl
@@ -544,12 +544,12 @@ class MemoryLedger(_Base):
         ]
 
     @hookimpl
-    def influxops_lock(self, context: RunContext) -> contextlib.AbstractContextManager[None]:
+    def influxops_session(self, context: RunContext) -> contextlib.AbstractContextManager[None]:
         return self._lives(context)
 
     @contextlib.contextmanager
     def _lives(self, context: RunContext) -> Iterator[None]:
-        books = self._called("lock")
+        books = self._called("session")
         books.living.add(context.id)
         yield
         books.living.discard(context.id)

@@ -54,7 +54,7 @@ class Change(Struct, frozen=True):
     before: Database | None = None  # as it is; None where there is none
     after: Database | None = None  # as it will be; None where it will be gone
     reason: str = ""  # why, where it is not plain from the action
-    #: Until when the data of what is retired, or was dropped, is kept; None where nobody knows.
+    #: Until when the data of what is retired, or was dropped, is kept; None where it is unknown.
     until: datetime | None = None
 
     @property

@@ -25,7 +25,7 @@ class CopyRequest(Struct, frozen=True):
     #: With `only_missing` and the progress of a copy that was done: whether it is enough to look at
     #: what came since that copy began. A later call looks at all.
     recent: bool = False
-    #: Whether nobody writes to it any more, as somebody said.
+    #: Whether its writers are paused, as the user said.
     paused: bool = False
     #: Tables that need not be copied where they cannot be read, so that these do not keep the
     #: copy from being done.
@@ -55,7 +55,7 @@ class CopyProgress(Struct, frozen=True):
     #: not asked, or cannot be told.
     ahead: int | None = None
     done: bool = False  # whether all that was there is in the copy, and was compared
-    #: What was noticed, or stands in the way: an error means that it cannot be copied.
+    #: What was noticed: an error means that it cannot be copied.
     findings: tuple[Finding, ...] = ()
     at_most: bool = False  # whether `total` may count a row twice
     #: Why tables cannot be copied, by name; all others are. Those of `without_tables` are among

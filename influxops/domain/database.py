@@ -19,7 +19,7 @@ class Unknown(Enum):
 
 
 class Unmanaged(Enum):
-    """The type of `UNMANAGED`: what nobody asked influxops to manage."""
+    """The type of `UNMANAGED`: what influxops is not asked to manage."""
 
     UNMANAGED = "unmanaged"
 

@@ -1,4 +1,4 @@
-"""Findings: what somebody should know, and perhaps decide, as data."""
+"""Findings: what a person should know, and perhaps decide, as data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FindingKind(StrEnum):
 
     # about a source
     FAILED_SOURCE = "failed-source"  # could not be read
-    NO_TENANTS = "no-tenants"  # read well, and holds nobody
+    NO_TENANTS = "no-tenants"  # read well, and holds no tenant
     EMPTY_ID = "empty-id"  # gave a tenant without an id
     HIDDEN_ROWS = "hidden-rows"  # row-level security may hide tenants
     STANDBY = "standby"  # it is a standby that may be behind
@@ -37,7 +37,7 @@ class FindingKind(StrEnum):
     STALE_LEDGER = "stale-ledger"  # a server shows what it does not know: it may be a backup
     # about a target
     UNREACHABLE = "unreachable"  # could not be read
-    REFUSED = "refused"  # refused who asks
+    REFUSED = "refused"  # refused the credentials
     WRONG_SERVER = "wrong-server"  # another server answers there than configured
     PARTIAL_INVENTORY = "partial-inventory"  # something of it is hidden from the token
     OVER_CAPACITY = "over-capacity"  # no place left, or perhaps none
@@ -68,7 +68,7 @@ class FindingKind(StrEnum):
     RETIRING = "retiring"  # it is dropped once its time has come
     UNRETIRED = "unretired"  # it was retiring, and a source has it again
     STILL_REGISTERED = "still-registered"  # to be retired, and a source still has it
-    RECENT_TELEMETRY = "recent-telemetry"  # to be retired, and somebody wrote to it of late
+    RECENT_TELEMETRY = "recent-telemetry"  # to be retired, and was written to recently
     LATE_WRITES = "late-writes"  # rows still come to the old copy of a moved tenant
     MOVING = "moving"  # its database is being copied to another target
     MOVED = "moved"  # its database is on another target now
@@ -97,7 +97,7 @@ class FindingKind(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """Something that somebody should know, and perhaps decide.
+    """Something that a person should know, and perhaps decide.
 
     `message` says what, without naming whom it is about: `subject` does, and each face puts it
     in front where it does not stand there already.
@@ -136,7 +136,7 @@ class Finding(Struct, frozen=True):
 
     @property
     def sentence(self) -> str:
-        """Subject and message: what stands for itself."""
+        """Subject and message: a whole sentence."""
         return f"{self.subject}: {self.message}" if self.subject else self.message
 
 

@@ -27,7 +27,7 @@ class Hint(NamedTuple):
     value: str = ""
     text: str = ""
     section: str = ""  # SETTING: the full name of the section, `target:eu1`
-    written: str = ""  # SETTING: how whoever wrote it would call it: "`url` of [targets.eu1]"
+    written: str = ""  # SETTING: how its author would call it: "`url` of [targets.eu1]"
 
     @classmethod
     def advise(cls, text: str) -> Hint:
@@ -55,22 +55,12 @@ class Hint(NamedTuple):
 
     @classmethod
     def option(cls, name: str, text: str) -> Hint:
-        """Return a remedy that lies in an option of the run: `timeout`.
-
-        Args:
-            name: The option.
-            text: What to do; `{}` stands for the option.
-        """
+        """Return a remedy that lies in an option of the run: `timeout`."""
         return cls(HintKind.OPTION, name, text)
 
     @classmethod
     def command(cls, value: str, text: str = "run {}") -> Hint:
-        """Return a command to run.
-
-        Args:
-            value: The command without the program's name: `ensure --verify`.
-            text: What to do; `{}` stands for the command.
-        """
+        """Return a command to run, without the program's name: `ensure --verify`."""
         return cls(HintKind.COMMAND, value, text)
 
     def located(self, section: str, written: str) -> Hint:

@@ -18,7 +18,7 @@ from influxops.domain.text import truncate
 
 
 class TenantStatus(StrEnum):
-    """Where a tenant stands.
+    """The status of a tenant in a run.
 
     `OK` was right before the run, `CHANGED` was made right by it, `PENDING` would be changed.
     The others are not right: `BLOCKED` needs a decision, `GUARDED` waits for a guard to be allowed,
@@ -35,12 +35,12 @@ class TenantStatus(StrEnum):
 
     @property
     def is_ok(self) -> bool:
-        """Whether nobody needs to look."""
+        """Whether nothing is to be done about it."""
         return self in (TenantStatus.OK, TenantStatus.CHANGED, TenantStatus.PENDING)
 
 
 class TenantPlan(Struct, frozen=True):
-    """One tenant, from what it should have to how it stands at the end of a run: the one value.
+    """One tenant, from what it should have to how it is at the end of a run: the one value.
 
     Planning makes it, guards may refuse its changes, the run adds how they ended. Everything
     that is reported of a tenant follows from it.

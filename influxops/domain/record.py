@@ -1,7 +1,7 @@
 """What a ledger remembers: one record a tenant, the servers it was promised on, and a history.
 
 The values only; a plugin of the role `ledger` keeps them (`influxops.plugin_host.hookspecs`), and
-`influxops.reconcile` decides what stands in them.
+`influxops.reconcile` decides what is in them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 
 class State(StrEnum):
-    """Where a tenant's record stands."""
+    """The state of a tenant's record."""
 
     PENDING = "pending"  # it should have a database, and has no target yet
     ALLOCATED = "allocated"  # a run chose a target for it, and has not reported the result
@@ -57,12 +57,12 @@ class Record(Struct, frozen=True):
     last_seen_at: datetime | None = None  # when it was last seen on its target
     error: str = ""  # why the last try failed; empty after a good one
     attempts: int = 0  # how often it was tried since it was last good
-    #: The id of the run that has it in its hands; empty where none has.
+    #: The id of the run that has claimed it; empty where none has.
     claimed_by: str = ""
     #: Whether that run still lives. The ledger fills it in.
     is_claimed: bool = False
     #: Grows with each change; 0 where there is no record yet. A change names the version that it
-    #: is based on, and is refused if there is another one by then.
+    #: is based on, and is refused if there is another one in the meantime.
     version: int = 0
 
     @property

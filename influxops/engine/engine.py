@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -16,8 +15,9 @@ from influxops.config.secrets import Redactor
 from influxops.domain.check import Check
 from influxops.domain.database import DatabaseStats, Inventory
 from influxops.domain.finding import Finding
+from influxops.domain.plan import TenantPlan
 from influxops.domain.selection import Scope
-from influxops.errors import ConfigError, InfluxopsError, Interrupted
+from influxops.errors import ConfigError, ExitCode, InfluxopsError, Interrupted
 from influxops.plugin_host.base import Handle, manager
 from influxops.plugin_host.discovery import PluginType, installed
 from influxops.plugin_host.ledger import LedgerHandle
@@ -37,9 +37,6 @@ from influxops.reconcile.state import Observed
 from influxops.report.model import Report, RunOrigin, RunStart
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
-
-if TYPE_CHECKING:
-    from influxops.engine.single import SingleTenants
 
 
 class Engine:
@@ -167,32 +164,25 @@ class Engine:
             raise self.ledger.missing
         return self.ledger
 
+    @property
+    def request(self) -> RunRequest:
+        """What its runs work with."""
+        return RunRequest(
+            self.sources, self.targets, self.rules, ledger=self.ledger, who=self.origin.who
+        )
+
     def _request(
         self, context: RunContext, allow: Iterable[str], *, tell: bool = False
     ) -> RunRequest:
-        return RunRequest(
-            self.sources,
-            self.targets,
-            self.rules,
-            guards.known(allow),
-            ledger=self.ledger,
-            who=self.origin.who,
+        return replace(
+            self.request,
+            allow=guards.validate_guard_names(allow),
             tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
         )
 
     def target(self, name: str) -> TargetHandle:
         """Return a target by its name."""
         return next(handle for handle in self.targets if handle.name == name)
-
-    @property
-    def single(self) -> SingleTenants:
-        """What can be done for single tenants, without reading everything."""
-        from influxops.engine.single import SingleTenants  # what no command needs
-
-        request = RunRequest(
-            self.sources, self.targets, self.rules, ledger=self.ledger, who=self.origin.who
-        )
-        return SingleTenants(self, request)
 
     def doctor(self, context: RunContext) -> Iterator[tuple[str, Check]]:
         """Look at everything that a run depends on.
@@ -230,7 +220,9 @@ class Engine:
         found: dict[str, Inventory] = {}
         for handle in self.targets:
             try:
-                found[handle.name] = handle.list_databases((), context.limited(self.rules.reading))
+                found[handle.name] = handle.list_databases(
+                    (), context.with_timeout(self.rules.reading)
+                )
             except Interrupted:
                 context.check()
             except InfluxopsError:
@@ -295,6 +287,26 @@ class Engine:
         )
         told = [handle.started(head, context) for handle in self.reporters if not handle.missing]
         return [failure for failure in told if failure is not None]
+
+    def report_failed(self, plans: Iterable[TenantPlan], context: RunContext) -> Report:
+        """Report tenants that get no database before something else changes.
+
+        Returns:
+            The report, with what went wrong with telling the reporters.
+        """
+        report = Report(
+            run_id=context.id,
+            started=context.started,
+            seconds=context.seconds,
+            dry_run=False,
+            origin=self.origin,
+            # No targets: of none was all read that it holds.
+            ledger=self.ledger.state() if self.ledger is not None else None,
+            tenants=tuple(plans),
+            exit_code=ExitCode.FAILED,
+            is_limited=True,
+        )
+        return self.tell(report, context, self.reporters)
 
     def tell(
         self, report: Report, context: RunContext, reporters: Iterable[ReporterHandle]

@@ -138,7 +138,7 @@ class LedgerHandle(Handle):
         """Call a hook; one that does not look at its time is left behind."""
         try:
             with self.error_boundary():
-                return context.detached(call, late=_LATE)
+                return context.run_abandonable(call, late=_LATE)
         except DeadlineExceeded as error:
             context.check()
             raise LedgerError(error.message, hint=error.remedy) from None

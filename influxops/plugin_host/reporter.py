@@ -27,14 +27,14 @@ class ReporterHandle(Handle):
 
     def started(self, head: RunStart, context: RunContext) -> Finding | None:
         """Tell it what a run works on; return what went wrong."""
-        return self._tell("influxops_started", context.limited(self._timeout), head=head)
+        return self._tell("influxops_started", context.with_timeout(self._timeout), head=head)
 
     def report(self, report: Report, context: RunContext) -> Finding | None:
         """Tell it how a run ended; return what went wrong.
 
         A run that is over still gets to say so.
         """
-        rest = context.or_grace(min(LAST_WORDS, self._timeout)).limited(self._timeout)
+        rest = context.with_grace_period(min(LAST_WORDS, self._timeout)).with_timeout(self._timeout)
         return self._tell("influxops_report", rest, report=report)
 
     def _tell(self, hook: str, context: RunContext, **arguments: object) -> Finding | None:
@@ -45,7 +45,7 @@ class ReporterHandle(Handle):
             with self.error_boundary():
                 # One that does not look at its time is left behind; the command line's own may
                 # wait for its reader, who pages.
-                call() if self.is_own else context.detached(call, late=_LATE)
+                call() if self.is_own else context.run_abandonable(call, late=_LATE)
         except InfluxopsError as error:
             context.log.debug("%s failed", self.full_name, exc_info=True)
             message = error.message

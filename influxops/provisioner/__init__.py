@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from influxops.provisioner.provisioner import Provisioner
-from influxops.provisioner.results import Ensured, How
-from influxops.provisioner.validation import WrongCall
+from influxops.provisioner.database_check import DatabaseInspection
+from influxops.provisioner.provisioner import Provisioner, ProvisionerHealth
+from influxops.provisioner.results import EnsureResult, EnsureStatus
+from influxops.provisioner.validation import InvalidRequest
 
-__all__ = ["Ensured", "How", "Provisioner", "WrongCall"]
+__all__ = [
+    "DatabaseInspection",
+    "EnsureResult",
+    "EnsureStatus",
+    "InvalidRequest",
+    "Provisioner",
+    "ProvisionerHealth",
+]

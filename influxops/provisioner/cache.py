@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 import time
 
-from influxops.provisioner.results import Ensured
+from influxops.provisioner.results import EnsureResult
 
 #: Tenants that are remembered; beyond that, those go that were added first.
 _MOST = 200_000
 
 
-class KnownTenants:
+class LocationCache:
     """Remembers where databases are; may be used from any thread."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[Ensured, float]] = {}  # in the order in which they were added
+        self._found: dict[
+            str, tuple[EnsureResult, float]
+        ] = {}  # in the order in which they were added
         self._lock = threading.Lock()
 
-    def get(self, tenant: str) -> Ensured | None:
+    def get(self, tenant: str) -> EnsureResult | None:
         """Return what is known of a tenant; None where its time is over.
 
         Args:
@@ -27,7 +29,7 @@ class KnownTenants:
         entry = self._found.get(tenant)
         return entry[0] if entry is not None and entry[1] > time.monotonic() else None
 
-    def add(self, found: Ensured, until: float) -> None:
+    def add(self, found: EnsureResult, until: float) -> None:
         """Remember where a tenant's database is.
 
         Args:

@@ -11,9 +11,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
-from influxops.errors import InfluxopsError, TargetAuthError
+from influxops.engine.tenants import NotSupported, TargetHints
+from influxops.errors import InfluxopsError, Interrupted, TargetAuthError
+from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log
 
 #: Seconds between two probes: the first, and the longest while the server is away.
@@ -22,6 +25,8 @@ _FIRST, _LONGEST = 0.3, 1.0
 _LONGEST_PAUSE = 30.0
 #: One that fails within so many seconds after a good probe is such a server.
 _FLAPS = 5.0
+#: Seconds for which a target that said it is full gets nothing.
+_FULL = 60.0
 
 
 class Circuit:
@@ -82,3 +87,78 @@ class Circuit:
             log.info("%s: it answers again, after %.1f s", self.name, self._closed - self._opened)
             self._on_change(self)
             return
+
+
+class Circuits:
+    """The circuits of the sections of a configuration, and which targets are full.
+
+    Args:
+        engines: Lends engines to probes.
+        names: The full names of the sections.
+        timeout: Seconds that a probe may take.
+        on_change: Called with a circuit that was opened or closed.
+        stopping: Set when nothing will be asked any more.
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        names: Iterable[str],
+        timeout: float,
+        on_change: Callable[[Circuit], None],
+        stopping: threading.Event,
+    ) -> None:
+        self._engines, self._timeout, self._stopping = engines, timeout, stopping
+        self._circuits = {
+            name: Circuit(name, partial(self._probe, name), on_change, stopping) for name in names
+        }
+        self._full: dict[str, tuple[str, float]] = {}  # why, and until when
+
+    @property
+    def open(self) -> dict[str, str]:
+        """Why each section is not to be asked now, by its full name."""
+        return {name: each.reason for name, each in self._circuits.items() if each.is_open}
+
+    def hints(self, used: Mapping[str, int] | None = None) -> TargetHints:
+        """Return what is known of the targets.
+
+        Args:
+            used: How many databases the ledger counts on each; None where that is to be asked.
+        """
+        now, target = time.monotonic(), "target:"
+        away = {
+            name.removeprefix(target): circuit
+            for name, circuit in self._circuits.items()
+            if name.startswith(target) and circuit.is_open
+        }
+        return TargetHints(
+            {name: circuit.reason for name, circuit in away.items()},
+            [name for name, circuit in away.items() if circuit.is_refused],
+            {name: why for name, (why, until) in self._full.items() if until > now},
+            used,
+        )
+
+    def note_full(self, target: str, why: str) -> None:
+        """Give nothing to a target for a while: it said that it is full."""
+        self._full[target] = why, time.monotonic() + _FULL
+
+    def fail(self, section: str, error: InfluxopsError) -> None:
+        """Open the circuit of a section, unless the error says nothing about its server."""
+        is_over = self._engines.is_over or self._stopping.is_set()
+        is_cancelled = isinstance(error, Interrupted) and is_over
+        if section in self._circuits and not is_cancelled and not isinstance(error, NotSupported):
+            self._circuits[section].fail(error)
+
+    def _probe(self, section: str) -> None:
+        self._engines.begin_anew()
+        with self._engines.run(self._timeout) as (engine, context):
+            for source in engine.sources:
+                if source.full_name == section:
+                    source.get_tenants((), context)
+            for target in engine.targets:
+                if target.full_name == section and target.implements("influxops_get_databases"):
+                    target.get_databases((), context)
+                elif target.full_name == section:
+                    target.list_databases((), context)
+            if engine.ledger is not None and engine.ledger.full_name == section:
+                engine.ledger.load_records((), context)

@@ -1,19 +1,18 @@
-"""Completes, in batches, databases that were made for somebody who waited."""
+"""Completes, in batches, databases that were created for callers that waited."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 
 from influxops.domain.change import ChangeResult
+from influxops.domain.plan import TenantPlan
 from influxops.domain.text import pluralize
+from influxops.engine.tenants import complete_databases
 from influxops.errors import InfluxopsError
-from influxops.provisioner.circuit_breaker import Circuit
+from influxops.provisioner.circuit_breaker import Circuits
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log
-from influxops.reconcile.single.look_up import Place
 from influxops.runtime.batch_worker import BatchWorker
 
 #: Seconds that the first one waits for others; writing takes up to a second more.
@@ -23,75 +22,73 @@ _PATIENCE = 15.0
 #: Seconds before another try, and how many there are: full runs complete what is left.
 _AGAIN, _MOST_TRIES = 2.0, 5
 
+_Job = tuple[TenantPlan, int]  # with the failed attempts
+
 
 class Finisher:
     """A thread that completes what it is given.
 
     Args:
         engines: Lends engines.
-        circuits: Says which targets are not to be asked, by full name.
-        stopping: Set when nothing more is to be done.
+        circuits: Says which targets are not to be asked.
     """
 
-    def __init__(
-        self, engines: Engines, circuits: Mapping[str, Circuit], stopping: threading.Event
-    ) -> None:
-        self._engines, self._circuits, self._stopping = engines, circuits, stopping
-        self._worker: BatchWorker[tuple[Place, int]] = BatchWorker(
+    def __init__(self, engines: Engines, circuits: Circuits) -> None:
+        self._engines, self._circuits = engines, circuits
+        self._worker: BatchWorker[_Job] = BatchWorker(
             "influxops-finisher", self._handle, self._break, longest_wait=_COLLECTING
         )
 
-    def add(self, place: Place) -> None:
+    def add(self, plan: TenantPlan) -> None:
         """Take one more; never waits."""
-        self._worker.submit((place, 0))
+        self._worker.submit((plan, 0))
 
     def flush(self, timeout: float) -> bool:
         """Wait until nothing is left; return whether that was so in time."""
         return self._worker.drain(timeout)
 
-    def close(self) -> None:
-        """Let the thread see that nothing more is to be done."""
+    def stop(self) -> None:
+        """End the thread."""
         self._worker.stop()
 
-    def _handle(self, batch: list[tuple[Place, int]]) -> None:
-        places = {(place.target or "", place.database): (place, n) for place, n in batch}
-        for each in self._complete(places):
-            self._worker.submit(each, _AGAIN)
+    def _handle(self, batch: list[_Job]) -> None:
+        by_target: defaultdict[str, dict[str, _Job]] = defaultdict(dict)
+        for plan, tries in batch:
+            by_target[plan.target or ""][plan.database] = plan, tries
+        for target, jobs in by_target.items():
+            if f"target:{target}" in self._circuits.open:
+                left = [*jobs.values()]
+            else:
+                left = self._complete(target, jobs)
+            for job in left:
+                self._worker.submit(job, _AGAIN)
 
-    def _break(self, batch: list[tuple[Place, int]], error: Exception) -> None:
+    def _break(self, batch: list[_Job], error: Exception) -> None:
         log.error("databases could not be completed, a full run sees to it", exc_info=error)
 
-    def _complete(
-        self, places: Mapping[tuple[str, str], tuple[Place, int]]
-    ) -> list[tuple[Place, int]]:
-        """Complete some; return those that are to be tried again."""
-        by_target: defaultdict[str, list[tuple[Place, int]]] = defaultdict(list)
-        for (target, _), each in places.items():
-            by_target[target].append(each)
-        left: list[tuple[Place, int]] = []
-        for target, group in by_target.items():
-            if self._circuits[f"target:{target}"].is_open:
-                left += group
-                continue
-            began = time.monotonic()
-            try:
-                with self._engines.borrow() as (engine, run):
-                    outcomes = engine.single.complete(
-                        [place for place, _ in group], target, run.limited(_PATIENCE)
-                    )
-                good = {o.change.database for o in outcomes if o.status is ChangeResult.DONE}
-                why = next((o.message for o in outcomes if o.status is not ChangeResult.DONE), "")
-            except InfluxopsError as error:
-                good, why = set(), error.message
-            again = [(place, tries + 1) for place, tries in group if place.database not in good]
-            left += [each for each in again if each[1] < _MOST_TRIES]
-            given_up = [place for place, tries in again if tries >= _MOST_TRIES]
-            if given_up:
-                log.warning(
-                    "%s: not complete yet, a full run sees to it: %s: %s",
-                    target,
-                    pluralize(len(given_up), "database"),
-                    why,
+    def _complete(self, target: str, jobs: dict[str, _Job]) -> list[_Job]:
+        """Complete databases of one target; return those that are to be tried again."""
+        began, why = time.monotonic(), ""
+        left = {name: (plan, tries + 1) for name, (plan, tries) in jobs.items()}
+        try:
+            with self._engines.borrow() as (engine, run):
+                handle, plans = engine.target(target), [plan for plan, _ in jobs.values()]
+                outcomes = complete_databases(
+                    plans, handle, engine.request, run.with_timeout(_PATIENCE)
                 )
-            log.debug("%s: %d completed in %.2f s", target, len(good), time.monotonic() - began)
-        return left
+            for outcome in outcomes:
+                if outcome.status is ChangeResult.DONE:
+                    del left[outcome.change.database]
+                else:
+                    why = why or outcome.message
+        except InfluxopsError as error:
+            why = error.message
+        given_up = sum(tries >= _MOST_TRIES for _, tries in left.values())
+        if given_up:
+            databases = pluralize(given_up, "database")
+            log.warning(
+                "%s: not complete yet, a full run sees to it: %s: %s", target, databases, why
+            )
+        number = len(jobs) - len(left)
+        log.debug("%s: %d completed in %.2f s", target, number, time.monotonic() - began)
+        return [job for job in left.values() if job[1] < _MOST_TRIES]

@@ -1,69 +1,87 @@
-"""Whether a tenant's database is there, and how much is in it."""
+"""Whether a tenant's database exists, and how much is in it."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
 
-from influxops.domain.database import DatabaseStats
+from msgspec import Struct
+
+from influxops.domain.database import DatabaseStats, TableStats
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.engine import Engine
+from influxops.engine.tenants import TargetHints, TenantRequest, plan_selected
 from influxops.errors import InfluxopsError
 from influxops.provisioner.pipeline import Works
-from influxops.reconcile.observe.selected import Asked, Known
-from influxops.reconcile.single.look_up import Place, Step
+from influxops.provisioner.results import is_claimed, is_unregistered
 from influxops.runtime.context import RunContext
 
+#: States of a plan in which nothing is to be created.
+_FINAL = (TenantStatus.BLOCKED, TenantStatus.GUARDED, TenantStatus.FAILED)
 
-def check(works: Works, tenant: str, timeout: float) -> dict[str, Any]:
-    """Return `exists`, and what is in it (`telemetry_count`, `tables`, …), or `error`.
+
+class DatabaseInspection(Struct, frozen=True):
+    """What is known of a tenant's database; None is what is not known."""
+
+    exists: bool | None = None
+    telemetry_count: int | None = None  # rows of the table `telemetry`
+    rows: int | None = None  # rows of all tables
+    tables: tuple[TableStats, ...] | None = None
+    last_write: datetime | None = None  # the newest time of a row in any table, in UTC
+    error: str = ""  # why something is not known
+
+
+def inspect(works: Works, tenant: str, timeout: float) -> DatabaseInspection:
+    """Look at a tenant's database.
 
     Args:
         works: Lends an engine.
-        tenant: The tenant's id.
         timeout: Seconds that it may take.
     """
+    if hindrance := works.hindrance():
+        return DatabaseInspection(error=hindrance)
     try:
         with works.engines.borrow() as (engine, run):
-            return _check(engine, run.limited(timeout), works, tenant)
+            return _inspect(engine, run.with_timeout(timeout), tenant)
     except InfluxopsError as error:
-        return _not_known(error.message)
+        return DatabaseInspection(error=error.message)
 
 
-def _check(engine: Engine, context: RunContext, works: Works, tenant: str) -> dict[str, Any]:
-    hindrance = works.hindrance()
-    if hindrance is not None:
-        return _not_known(f"{hindrance.name}: {hindrance.reason}")
-    known = Known(used={target.name: 0 for target in engine.targets})
-    place = engine.single.look_up({tenant: Asked(tenant)}, context, known, verify=True).places[
-        tenant
-    ]
-    if place.step is Step.UNKNOWN:
-        place = _anywhere(engine, context, place)
-    plan = place.plan
-    if place.is_lost:
-        return {"exists": False, "telemetry_count": 0, "error": place.reason}
-    if place.step is Step.MAKE or (place.step is Step.NEVER and plan and plan.before is None):
-        nothing = DatabaseStats(place.database, 0, tables=())
-        return {"exists": False, "telemetry_count": 0, **nothing.facts}
-    is_seen = place.step is Step.THERE and not place.reason
-    if place.target is None or not (is_seen or (plan and plan.before is not None)):
-        return _not_known(place.reason)
-    names = {place.target: [place.database]}
-    stats = engine.describe(names, context).get((place.target, place.database))
+def _inspect(engine: Engine, context: RunContext, tenant: str) -> DatabaseInspection:
+    hints = TargetHints(used={target.name: 0 for target in engine.targets})
+    requests = {tenant: TenantRequest(tenant)}
+    plan = plan_selected(requests, engine.request, context, hints, verify=True).tenants[tenant]
+    target, why = plan.target, plan.finding.message if plan.finding is not None else ""
+    if is_unregistered(plan):
+        target = _target_with(plan.database, engine, context)
+        if target is None:
+            return _nothing()
+    elif plan.finding is not None and plan.finding.kind is FindingKind.LOST:
+        return DatabaseInspection(False, 0, error=why)
+    elif plan.before is None and (plan.status is TenantStatus.PENDING or _is_final(plan)):
+        return _nothing()
+    elif target is None or plan.before is None:
+        return DatabaseInspection(error=why)
+    stats = engine.describe({target: [plan.database]}, context).get((target, plan.database))
     if stats is None:
-        stats = DatabaseStats(place.database, message="its target cannot count")
-    found = {"exists": True, "telemetry_count": stats.telemetry_count, **stats.facts}
-    return found | {"error": stats.message} if stats.message else found
+        stats = DatabaseStats(plan.database, message="its target cannot count")
+    return DatabaseInspection(
+        True, stats.telemetry_count, stats.rows, stats.tables, stats.last_write, stats.message
+    )
 
 
-def _anywhere(engine: Engine, context: RunContext, place: Place) -> Place:
-    """Look for the database of a tenant that no source has."""
-    from msgspec.structs import replace
+def _nothing() -> DatabaseInspection:
+    return DatabaseInspection(False, 0, 0, ())
 
+
+def _is_final(plan: TenantPlan) -> bool:
+    is_stale = plan.finding is not None and plan.finding.kind is FindingKind.STALE_LEDGER
+    return plan.status in _FINAL and not is_claimed(plan) and not is_stale
+
+
+def _target_with(database: str, engine: Engine, context: RunContext) -> str | None:
+    """Return the target that holds the database of a tenant that no source has."""
     for target in engine.targets:
-        if place.database in target.get_databases([place.database], context).databases:
-            return replace(place, step=Step.THERE, target=target.name, reason="")
-    return replace(place, step=Step.MAKE)
-
-
-def _not_known(why: str) -> dict[str, Any]:
-    return {"exists": None, "error": why}
+        if database in target.get_databases([database], context).databases:
+            return target.name
+    return None

@@ -1,20 +1,19 @@
-"""Notes in the ledger, in the background, that tenants are wanted which could not be made.
+"""Records in the ledger, in the background, that tenants are wanted which could not be created.
 
-So that whoever works on the ledger makes them, even when this process ends before it could. Best
-effort: the registry is durable, and full runs find what is not noted here.
+So that any process that works on the ledger creates them, even when this one ends before it could.
+Best effort: the registry is durable, and full runs find what is not recorded here.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from influxops.domain.record import LedgerUpdate, Record, State
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.provisioner.circuit_breaker import Circuit
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import quiet
+from influxops.runtime.batch_worker import BatchWorker
 from influxops.runtime.context import RunContext
 
 #: Seconds that the first one waits for others.
@@ -26,85 +25,71 @@ _MOST = 1_000
 
 
 class Notes:
-    """A thread that notes what it is given.
+    """A thread that records what it is given.
 
     Args:
         engines: Lends engines.
-        needed: The circuits of sources and ledger: nothing is noted while one is open.
-        stopping: Set when nothing more is to be done.
+        is_hindered: Says whether a source or the ledger is not to be asked now.
     """
 
-    def __init__(self, engines: Engines, needed: list[Circuit], stopping: threading.Event) -> None:
-        self._engines, self._needed, self._stopping = engines, needed, stopping
-        self._changed = threading.Condition()
-        self._tenants: dict[str, None] = {}
-        self._runs = False
+    def __init__(self, engines: Engines, is_hindered: Callable[[], bool]) -> None:
+        self._engines, self._is_hindered = engines, is_hindered
+        self._tries: dict[str, int] = {}  # failed attempts by tenant
+        self._worker = BatchWorker(
+            "influxops-notes",
+            self._handle,
+            self._break,
+            largest_batch=_MOST,
+            longest_wait=_COLLECTING,
+        )
 
     def add(self, tenant: str) -> None:
         """Take one more; never waits."""
-        with self._changed:
-            self._tenants[tenant] = None
-            if not self._runs and not self._stopping.is_set():
-                self._runs = True
-                threading.Thread(target=self._serve, name="influxops-notes", daemon=True).start()
-            self._changed.notify_all()
+        if tenant not in self._tries:
+            self._tries[tenant] = 0
+            self._worker.submit(tenant)
 
     def forget(self, tenant: str) -> None:
         """Take one back: its database is there."""
-        if tenant in self._tenants:
-            self._done([tenant])
-
-    def _done(self, tenants: Collection[str]) -> None:
-        with self._changed:
-            for tenant in tenants:
-                self._tenants.pop(tenant, None)
-            self._changed.notify_all()
+        self._tries.pop(tenant, None)
 
     def flush(self, timeout: float) -> None:
-        """Wait until all is noted, unless that cannot be done now."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: not self._tenants or self._is_hindered(), max(timeout, 0.0)
-            )
+        """Wait until all is recorded, unless that cannot be done now."""
+        if not self._is_hindered():
+            self._worker.drain(timeout)
 
-    def _is_hindered(self) -> bool:
-        return any(circuit.is_open for circuit in self._needed)
+    def stop(self) -> None:
+        """End the thread."""
+        self._worker.stop()
 
-    def close(self) -> None:
-        """Let the thread see that nothing more is to be done."""
-        with self._changed:
-            self._changed.notify_all()
+    def _handle(self, batch: list[str]) -> None:
+        if self._is_hindered():
+            for tenant in batch:
+                self._worker.submit(tenant, _AGAIN)
+            return
+        tenants = [tenant for tenant in batch if tenant in self._tries]
+        with self._engines.borrow() as (engine, run):
+            note(engine, tenants, run.with_timeout(_PATIENCE))
+        for tenant in tenants:
+            self.forget(tenant)
 
-    def _serve(self) -> None:
-        tries = 0
-        while not self._stopping.is_set():
-            with self._changed:
-                self._changed.wait_for(lambda: self._tenants or self._stopping.is_set())
-            self._stopping.wait(_COLLECTING)
-            if self._is_hindered():
-                self._stopping.wait(_AGAIN)
-                continue
-            with self._changed:
-                batch = [*self._tenants][:_MOST]
-            try:
-                with self._engines.borrow() as (engine, run):
-                    note(engine, batch, run.limited(_PATIENCE))
-            except Exception as error:
-                why = error.message if isinstance(error, InfluxopsError) else repr(error)
-                quiet.debug("nothing was noted in the ledger: %s", why)
-                tries += 1
-                if tries < _MOST_TRIES:
-                    self._stopping.wait(_AGAIN)
-                    continue
-            tries = 0
-            self._done(batch)
+    def _break(self, batch: list[str], error: Exception) -> None:
+        why = error.message if isinstance(error, InfluxopsError) else repr(error)
+        quiet.debug("nothing was noted in the ledger: %s", why)
+        for tenant in batch:
+            tries = self._tries.get(tenant, _MOST_TRIES) + 1
+            if tries < _MOST_TRIES:
+                self._tries[tenant] = tries
+                self._worker.submit(tenant, _AGAIN)
+            else:
+                self.forget(tenant)
 
 
 def note(engine: Engine, tenants: Collection[str], context: RunContext) -> None:
-    """Note those tenants in the ledger that a source has, and that have no record.
+    """Record that those tenants are wanted that a source has, and that have no record.
 
     Raises:
-        InfluxopsError: When they could not be looked up, or noted.
+        InfluxopsError: When they could not be looked up, or recorded.
     """
     assert engine.ledger is not None
     there = {

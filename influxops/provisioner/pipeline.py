@@ -1,15 +1,14 @@
-"""The threads that find out and make: what comes while they work is the next batch.
+"""The threads that plan and create: what comes while they work is the next batch.
 
-    submit ─▶ front (one thread: looks up sources, ledger, targets) ─▶ maker (a thread a target)
-                                                                          └▶ finisher: markers
+    submit ─▶ planner (one thread: sources, ledger, targets) ─▶ creators (a thread a target)
+                                                                    └▶ completion worker: markers
 
-A tenant is under way once, whoever asks; all who ask wait for that one `Future`. A server that
-hangs holds up the thread of its own target only, and its circuit is open by then.
+Concurrent requests for one tenant share a single Future. A server that hangs holds up the thread
+of its own target only, until its circuit is open.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,33 +16,43 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 
-from msgspec.structs import replace
-
 from influxops.config.load import Config
+from influxops.domain.database import UNMANAGED
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.engine import Engine
-from influxops.errors import InfluxopsError, Interrupted
+from influxops.engine.tenants import (
+    SelectedPlan,
+    TenantRequest,
+    commit_seen,
+    completion,
+    create_databases,
+    is_full,
+    is_kept,
+    plan_selected,
+    postpone,
+    with_completion,
+)
+from influxops.errors import InfluxopsError
 from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner import engine_pool
-from influxops.provisioner.circuit_breaker import Circuit
+from influxops.provisioner.circuit_breaker import Circuits
 from influxops.provisioner.completion_worker import Finisher
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log
 from influxops.provisioner.pending_writer import Notes
-from influxops.provisioner.validation import Rules
-from influxops.reconcile.observe.selected import Asked, Known, NotSupported
-from influxops.reconcile.single.look_up import Looked, Place, Step
+from influxops.provisioner.results import is_claimed, is_unregistered
+from influxops.provisioner.validation import CallValidator
 from influxops.runtime.batch_worker import BatchWorker
 from influxops.runtime.context import RunContext
 
-#: Tenants that are looked up at once, and made at once on one target.
+#: Tenants that are planned at once, and created at once on one target.
 _MOST = 200
-#: Seconds after which a tenant that another run has in its hands is looked at again.
+#: Seconds after which a tenant that another run has claimed is planned again.
 _BUSY = 0.1
 #: Seconds that a probe may take.
 _PROBE = 1.0
-#: Seconds for which a target that said it is full gets nothing.
-_FULL = 60.0
-#: Seconds for which the ledger's counts are taken for good, with what was placed since.
+#: Seconds for which the ledger's counts count, with what was placed since.
 _COUNTS = 5.0
 
 
@@ -51,10 +60,11 @@ _COUNTS = 5.0
 class Flight:
     """A tenant that is under way."""
 
-    asked: Asked
+    request: TenantRequest
     began: float
-    future: Future[Place] = field(default_factory=Future)
-    place: Place | None = None  # where it was found to go
+    future: Future[TenantPlan] = field(default_factory=Future)
+    plan: TenantPlan | None = None
+    planned: SelectedPlan | None = None  # what its plan is a part of
 
 
 class Works:
@@ -64,7 +74,7 @@ class Works:
         config: The configuration.
         kinds: The plugins to choose from.
         rules: What is known without asking.
-        timeout: Seconds that anybody waits.
+        timeout: Seconds that a call waits.
         on_settled: Called with each tenant that is settled, and when what is known of it was read.
         on_circuit: Called when a circuit was opened or closed.
     """
@@ -73,83 +83,72 @@ class Works:
         self,
         config: Config,
         kinds: Mapping[str, PluginType] | None,
-        rules: Rules,
+        rules: CallValidator,
         timeout: float,
-        on_settled: Callable[[Place, float], None],
+        on_settled: Callable[[TenantPlan, float], None],
         on_circuit: Callable[[], None],
     ) -> None:
-        self.engines = Engines(config, kinds)
-        self.rules, self.timeout = rules, timeout
-        self._patience = 0.9 * timeout  # who waits gets to know why
+        self.engines, self.rules = Engines(config, kinds), rules
+        self._patience = 0.9 * timeout  # so that a caller that waits gets the reason
         self._on_settled = on_settled
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._flights: dict[str, Flight] = {}
-        self._front = self._worker(self._look_up)
-        self._makers = {name: self._worker(partial(self._make, name)) for name in rules.urls}
-        self.circuits = {
-            name: Circuit(
-                name,
-                partial(self._probe, name),
-                lambda circuit: on_circuit(),
-                self.stopping,
-            )
-            for name in (
-                *rules.sources,
-                *(f"target:{name}" for name in rules.urls),
-                *((rules.ledger,) if rules.ledger else ()),
-            )
-        }
-        self._needed = [
-            circuit
-            for name, circuit in self.circuits.items()
-            if not name.startswith("target:") or len(rules.urls) == 1
-        ]
-        self._full: dict[str, tuple[str, float]] = {}
-        self._unsure: set[str] = set()  # tenants of whose making nobody knows how it ended
+        self._planner = self._worker(self._plan)
+        self._creators = {name: self._worker(partial(self._create, name)) for name in rules.urls}
+        targets = [f"target:{name}" for name in rules.urls]
+        stores = [*rules.sources, *filter(None, [rules.ledger])]
+        self.circuits = Circuits(
+            self.engines,
+            [*stores, *targets],
+            min(self._patience, _PROBE),
+            lambda circuit: on_circuit(),
+            self.stopping,
+        )
+        self._needed = [*stores, *(targets if len(targets) == 1 else ())]
+        self._unsure: set[str] = set()  # tenants of whose creation the end is not known
         self._used: tuple[dict[str, int] | None, float] = (None, 0.0)
-        self.finisher = Finisher(self.engines, self.circuits, self.stopping)
+        self.finisher = Finisher(self.engines, self.circuits)
         self.notes: Notes | None = None  # None where there is no ledger
         if rules.ledger:
-            needed = [self.circuits[name] for name in (*rules.sources, rules.ledger)]
-            self.notes = Notes(self.engines, needed, self.stopping)
+            self.notes = Notes(self.engines, lambda: any(map(self.circuits.open.get, stores)))
 
-    # For who asks ----------------------------------------------------------------------------
+    # For callers -----------------------------------------------------------------------------
 
-    def hindrance(self) -> Circuit | None:
-        """Return the open circuit without which nothing can be done; None where there is none."""
-        return next((circuit for circuit in self._needed if circuit.is_open), None)
+    def hindrance(self) -> str:
+        """Return which section cannot be asked without which nothing can be done, and why."""
+        trouble = self.circuits.open
+        return next((f"{name}: {trouble[name]}" for name in self._needed if name in trouble), "")
 
-    def submit(self, asked: Asked) -> Future[Place]:
-        """Return what a tenant comes to; it is started unless it is under way."""
+    def submit(self, request: TenantRequest) -> Future[TenantPlan]:
+        """Return what becomes of a tenant; it is started unless it is under way."""
         with self._lock:
-            flight = self._flights.get(asked.tenant)
+            flight = self._flights.get(request.tenant)
             if flight is not None:
                 return flight.future
-            flight = Flight(asked, time.monotonic())
-            flight.future.set_running_or_notify_cancel()  # who gives up ends it for nobody else
-            self._flights[asked.tenant] = flight
-        self._front.submit(flight)
+            flight = Flight(request, time.monotonic())
+            flight.future.set_running_or_notify_cancel()  # one caller's end is no other's
+            self._flights[request.tenant] = flight
+        self._planner.submit(flight)
         return flight.future
 
     def note(self, tenant: str) -> None:
-        """Have the ledger remember that a tenant could not be made; never waits."""
+        """Have the ledger remember that a tenant could not be created; never waits."""
         if self.notes is not None:
             self.notes.add(tenant)
 
     def close(self) -> None:
-        """End everything; who still waits is told."""
+        """End everything, with an answer for callers that still wait."""
         self.stopping.set()
         self.engines.close()
-        self.finisher.close()
-        if self.notes is not None:
-            self.notes.close()
-        for worker in (self._front, *self._makers.values()):
+        for worker in (self._planner, *self._creators.values()):
             worker.stop()
+        self.finisher.stop()
+        if self.notes is not None:
+            self.notes.stop()
         with self._lock:
             left = [*self._flights.values()]
-        for flight in left:
-            self._settle(flight, Place(flight.asked.tenant, Step.WAIT, reason="it was closed"))
+        self._settle_waiting(left, "it was closed")
 
     # The threads -----------------------------------------------------------------------------
 
@@ -167,135 +166,120 @@ class Works:
         why = error.message if isinstance(error, InfluxopsError) else repr(error)
         if not isinstance(error, InfluxopsError):
             log.error("tenants could not be made", exc_info=error)
-        for flight in batch:
-            self._settle(flight, Place(flight.asked.tenant, Step.WAIT, reason=why))
+        self._settle_waiting(batch, why)
 
-    def _look_up(self, batch: list[Flight]) -> None:
+    def _plan(self, batch: list[Flight]) -> None:
         began = time.monotonic()
-        flights = {flight.asked.tenant: flight for flight in batch}
+        requests = {flight.request.tenant: flight.request for flight in batch}
+        used, at = self._used
+        hints = self.circuits.hints(used if began - at <= _COUNTS else None)
         with self.engines.borrow() as (engine, run):
-            context = run.limited(self._patience)
-            known = self._known()
-            asked = {id_: flight.asked for id_, flight in flights.items()}
-            looked = engine.single.look_up(asked, context, known)
-            if known.used is None and looked.counted is not None:
-                self._used = dict(looked.counted), began
-            self._record_lost(engine, looked, context)
-        self._note(looked)
-        for id_, place in looked.places.items():
-            flight = flights[id_]
-            flight.began, flight.place = min(flight.began, began), place
-            if place.step is Step.MAKE and place.target is not None:
-                self._count(place.target)
-                self._makers[place.target].submit(flight)
-            elif place.step is Step.BUSY and began - flight.began < self._patience:
-                self._front.submit(flight, _BUSY)
+            context = run.with_timeout(self._patience)
+            planned = plan_selected(requests, engine.request, context, hints)
+            plans = _committed(planned, engine, context)
+        if hints.used is None and planned.counted is not None:
+            self._used = dict(planned.counted), began
+        for section, error in planned.failed.items():
+            self.circuits.fail(section, error)
+        for flight in batch:
+            flight.began = min(flight.began, began)
+            flight.plan = plan = plans[flight.request.tenant]
+            flight.planned = planned
+            if plan.status is TenantStatus.PENDING and plan.target is not None:
+                self._count(plan.target)
+                self._creators[plan.target].submit(flight)
             else:
-                self._settle(flight, place)
+                self._settle_unless_claimed(flight, plan)
 
-    @staticmethod
-    def _record_lost(engine: Engine, looked: Looked, context: RunContext) -> None:
-        """Write to the ledger who is lost; what cannot be written is written by the next run."""
-        lost = [place for place in looked.places.values() if place.is_lost]
-        with contextlib.suppress(InfluxopsError):
-            if lost:
-                engine.single.note(lost, context)
-
-    def _make(self, target: str, batch: list[Flight]) -> None:
-        flights = {flight.asked.tenant: flight for flight in batch}
+    def _create(self, target: str, batch: list[Flight]) -> None:
+        flights = {flight.request.tenant: flight for flight in batch}
         told: set[str] = set()
 
-        def tell(place: Place) -> None:
-            told.add(place.tenant)
-            flight = flights[place.tenant]
-            if place.step is Step.WAIT:
-                self._unsure.add(place.tenant)
-            if place.step is Step.MAKE:  # the target is full: it goes elsewhere, if it can
-                self._full[target] = (place.reason, time.monotonic() + _FULL)
-                self._front.submit(flight)
-            elif place.step is Step.BUSY and time.monotonic() - flight.began < self._patience:
-                self._front.submit(flight, _BUSY)
+        def tell(plan: TenantPlan) -> None:
+            told.add(plan.tenant)
+            flight = flights[plan.tenant]
+            if plan.status is TenantStatus.UNKNOWN:
+                self._unsure.add(plan.tenant)
+            if is_full(plan):  # it goes elsewhere, if it can
+                self.circuits.note_full(target, plan.outcomes[-1].message)
+                self._planner.submit(flight)
             else:
-                self._settle(flight, place)
+                self._settle_unless_claimed(flight, plan)
 
-        circuit = self.circuits[f"target:{target}"]
-        why = "its target did not say how it ended"
-        failed = None
-        if circuit.is_open:
-            why = circuit.reason
-        else:
-            places = [flight.place for flight in batch if flight.place is not None]
+        why = self.circuits.open.get(f"target:{target}", "")
+        failure = None
+        if not why:
+            plans = [flight.plan for flight in batch if flight.plan is not None]
+            assert batch[0].planned is not None
+            observed = batch[0].planned.observed
             with self.engines.borrow() as (engine, run):
-                failed = engine.single.make(places, target, run.limited(self._patience), tell)
-        if failed is not None:
-            why = f"{target}: {failed.error.message}"
-            if not told:
-                self._fail(failed.name, failed.error)
-        for id_, flight in flights.items():
-            if id_ in told:
-                continue
-            if failed is not None:
-                self._unsure.add(id_)
-            if told and failed is not None:  # the time of this batch was over, perhaps
-                self._makers[target].submit(flight)
-                continue
-            place = flight.place or Place(id_, Step.WAIT)
-            self._settle(flight, replace(place, step=Step.WAIT, reason=why))
-
-    def _settle(self, flight: Flight, place: Place) -> None:
-        with self._lock:
-            if self._flights.get(place.tenant) is not flight:
+                handle, context = engine.target(target), run.with_timeout(self._patience)
+                failure = create_databases(plans, observed, handle, engine.request, context, tell)
+            why = "its target did not say how it ended"
+        left = [flight for id_, flight in flights.items() if id_ not in told]
+        if failure is not None:
+            why = f"{target}: {failure.error.message}"
+            self._unsure |= {flight.request.tenant for flight in left}
+            if told:  # the time of this batch was over, perhaps
+                for flight in left:
+                    self._creators[target].submit(flight)
                 return
-            del self._flights[place.tenant]
-        if place.step in (Step.MADE, Step.THERE):
-            if place.tenant in self._unsure:
-                # It may be of our own making, and without what completes it.
-                self._unsure.discard(place.tenant)
-                place = replace(place, complete=False)
+            self.circuits.fail(failure.section, failure.error)
+        self._settle_waiting(left, why)
+
+    def _settle_waiting(self, flights: list[Flight], why: str) -> None:
+        """Settle tenants of which nothing more is known for now."""
+        for flight in flights:
+            id_ = flight.request.tenant
+            plan = flight.plan or TenantPlan(id_, self.rules.name(id_), UNMANAGED)
+            self._settle(flight, postpone(plan, FindingKind.NOT_ATTEMPTED, why))
+
+    def _settle_unless_claimed(self, flight: Flight, plan: TenantPlan) -> None:
+        if is_claimed(plan) and time.monotonic() - flight.began < self._patience:
+            self._planner.submit(flight, _BUSY)
+        else:
+            self._settle(flight, plan)
+
+    def _settle(self, flight: Flight, plan: TenantPlan) -> None:
+        with self._lock:
+            if self._flights.get(plan.tenant) is not flight:
+                return
+            del self._flights[plan.tenant]
+        if plan.status in (TenantStatus.OK, TenantStatus.CHANGED):
+            if plan.tenant in self._unsure:
+                # This process may have created it, without what completes it.
+                self._unsure.discard(plan.tenant)
+                plan = with_completion(plan)
             if self.notes is not None:
-                self.notes.forget(place.tenant)
-            if not place.complete:
-                self.finisher.add(place)
-        elif place.step is not Step.UNKNOWN and place.record is None:
-            self.note(place.tenant)
-        self._on_settled(place, flight.began)
-        flight.future.set_result(place)
-
-    # What is known of servers ----------------------------------------------------------------
-
-    def _known(self) -> Known:
-        now = time.monotonic()
-        circuits = {name: self.circuits[f"target:{name}"] for name in self.rules.urls}
-        away = {name: circuit.reason for name, circuit in circuits.items() if circuit.is_open}
-        full = {name: why for name, (why, until) in self._full.items() if until > now}
-        used, at = self._used
-        refused = [name for name in away if circuits[name].is_refused]
-        return Known(away, refused, full, used if now - at <= _COUNTS else None)
+                self.notes.forget(plan.tenant)
+            if completion(plan) is not None:
+                self.finisher.add(plan)
+        elif not is_unregistered(plan) and plan.record is None:
+            self.note(plan.tenant)
+        self._on_settled(plan, flight.began)
+        flight.future.set_result(plan)
 
     def _count(self, target: str) -> None:
         used, _ = self._used
         if used is not None:
             used[target] = used.get(target, 0) + 1
 
-    def _note(self, looked: Looked) -> None:
-        for name, error in looked.failed.items():
-            self._fail(name, error)
 
-    def _fail(self, name: str, error: InfluxopsError) -> None:
-        cancelled = isinstance(error, Interrupted) and self.stopping.is_set()
-        if name in self.circuits and not cancelled and not isinstance(error, NotSupported):
-            self.circuits[name].fail(error)
+def _committed(planned: SelectedPlan, engine: Engine, context: RunContext) -> dict[str, TenantPlan]:
+    """Record which tenants are lost, and keep those that were retiring.
 
-    def _probe(self, name: str) -> None:
-        self.engines.begin_anew()
-        with self.engines.run(min(self._patience, _PROBE)) as (engine, context):
-            for source in engine.sources:
-                if source.full_name == name:
-                    source.get_tenants((), context)
-            for target in engine.targets:
-                if target.full_name == name and target.implements("influxops_get_databases"):
-                    target.get_databases((), context)
-                elif target.full_name == name:
-                    target.list_databases((), context)
-            if engine.ledger is not None and engine.ledger.full_name == name:
-                engine.ledger.load_records((), context)
+    A loss that cannot be recorded is recorded by the next run.
+    """
+    tenants = dict(planned.tenants)
+    kept = [plan for plan in tenants.values() if is_kept(plan)]
+    lost = [
+        p for p in tenants.values() if p.finding is not None and p.finding.kind is FindingKind.LOST
+    ]
+    if kept or lost:
+        try:
+            commit_seen([*kept, *lost], planned.observed, engine.request, context)
+        except InfluxopsError as error:
+            tenants |= {
+                p.tenant: postpone(p, FindingKind.FAILED_LEDGER, error.message) for p in kept
+            }
+    return tenants

@@ -7,42 +7,68 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.config.load import Config, load_config
 from influxops.domain.durations import parse_duration
-from influxops.domain.record import State
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.engine import Engine
+from influxops.engine.tenants import TargetHints, TenantRequest, plan_selected
 from influxops.errors import InfluxopsError, TransactionLost
 from influxops.plugin_host.discovery import PluginType
-from influxops.provisioner.cache import KnownTenants
-from influxops.provisioner.process_resources import Parts
-from influxops.provisioner.results import Ensured, How
-from influxops.provisioner.validation import Rules, WrongCall, check_seconds
-from influxops.reconcile.observe.selected import Asked, Known
-from influxops.reconcile.single.look_up import Place, Step
+from influxops.provisioner.cache import LocationCache
+from influxops.provisioner.database_check import DatabaseInspection, inspect
+from influxops.provisioner.periodic_reconcile import Runs
+from influxops.provisioner.pipeline import Works
+from influxops.provisioner.results import EnsureResult, EnsureStatus, result_of
+from influxops.provisioner.retry_queue import Background
+from influxops.provisioner.validation import CallValidator, InvalidRequest, check_seconds
 
 #: Seconds for which what is known is known, where the ledger does not say so.
 CACHE_TTL = 60.0
 #: Seconds for which what only the ledger says is known: its server was not there to be asked.
 _UNSEEN_TTL = 5.0
-#: States in which the ledger has a place for a tenant whose database was not seen.
-_RECORDED = (State.ALLOCATED, State.UNCONFIRMED, State.MOVING, State.RETIRING)
 #: Seconds that closing waits for what is under way.
 _LAST = 2.0
 
-_HOW = {
-    Step.THERE: How.KNOWN,
-    Step.MADE: How.CREATED,
-    Step.UNKNOWN: How.FAILED,
-    Step.NEVER: How.FAILED,
-}
+
+class ProvisionerHealth(Struct, frozen=True):
+    """How a Provisioner is, as far as this process knows."""
+
+    pending: int = 0  # tenants that wait
+    oldest: float | None = None  # for how many seconds the oldest of them waits
+    last_error: str = ""  # why the last try failed
+    #: What is wrong with each server that cannot be asked now, by its section.
+    trouble: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Process:
+    """The threads and connections of one process, which no fork inherits."""
+
+    def __init__(self, provisioner: Provisioner) -> None:
+        it = provisioner
+        self.works = Works(
+            it._config,
+            it._kinds,
+            it._validator,
+            it._timeout,
+            it._remember,
+            lambda: self.background.kick(),
+        )
+        self.background = Background(self.works, lambda tenant: it._cache.get(tenant) is not None)
+        self.runs: Runs | None = None
+        if it._full_runs is not None:
+            engines, stopping = self.works.engines, self.works.stopping
+            timeout = float(it._config.timeout)
+            self.runs = Runs(engines, it._full_runs, timeout, stopping, self.background.kick)
+            self.runs.start()
 
 
 class Provisioner:
@@ -63,7 +89,7 @@ class Provisioner:
 
     Raises:
         ConfigError: When the configuration says what cannot be.
-        WrongCall: When one of the others is no number of seconds.
+        InvalidRequest: When one of the others is no number of seconds.
     """
 
     def __init__(
@@ -81,7 +107,7 @@ class Provisioner:
         if cache_ttl is not None:
             check_seconds("cache_ttl", cache_ttl, least=0.0)
         with Engine(config, kinds=kinds) as engine:
-            self._rules = Rules(engine)
+            self._validator = CallValidator(engine)
             ledger = engine.ledger
             said = ledger.settings.cache_ttl if ledger is not None else None
         self._config, self._kinds = config, kinds
@@ -89,26 +115,39 @@ class Provisioner:
         if cache_ttl is None:
             cache_ttl = float(parse_duration(said)) if said is not None else CACHE_TTL
         self._ttl = cache_ttl
-        self._known = KnownTenants()
+        self._cache = LocationCache()
         self._lock = threading.Lock()
-        self._parts: Parts | None = None
+        self._process: _Process | None = None
         self._closed = False
         _made.add(self)
 
     @classmethod
-    def from_config(cls, path: str | Path | None = None, **options: Any) -> Provisioner:
-        """Return one for a configuration.
+    def from_config(
+        cls,
+        path: str | Path | None = None,
+        *,
+        timeout: float = 2.0,
+        full_runs: float | None = 300.0,
+        cache_ttl: float | None = None,
+        kinds: Mapping[str, PluginType] | None = None,
+    ) -> Provisioner:
+        """Return one for a configuration; the other arguments are those of the class.
 
         Args:
             path: The file; None for what the command line would take: `influxops.toml` in this
                 folder, else the environment alone.
-            **options: What the class takes.
 
         Raises:
             ConfigError: When the configuration says what cannot be.
-            WrongCall: When an option is no number of seconds.
+            InvalidRequest: When an option is no number of seconds.
         """
-        return cls(load_config(path), **options)
+        return cls(
+            load_config(path),
+            timeout=timeout,
+            full_runs=full_runs,
+            cache_ttl=cache_ttl,
+            kinds=kinds,
+        )
 
     def __enter__(self) -> Provisioner:
         self.start()
@@ -125,119 +164,84 @@ class Provisioner:
     def start(self) -> None:
         """Start the full runs in the background, as the first call of any kind does.
 
-        Whoever may be restarted after a crash calls it when it starts: what was lost is made then.
+        An application that may be restarted after a crash calls it when it starts: what was lost
+        is created then.
         """
         self._started()
 
     def close(self, timeout: float = _LAST) -> None:
-        """End all that is under way; what was not made is made by the next full run.
+        """End all that is under way; what was not created is created by the next full run.
 
         Args:
             timeout: Seconds that what is under way still gets.
         """
         with self._lock:
-            self._closed, parts = True, self._parts
-        if parts is not None:
-            until = time.monotonic() + timeout
-            if parts.works.hindrance() is None:
-                parts.background.wait((), timeout)
-                parts.works.finisher.flush(until - time.monotonic())
-            for tenant in parts.background.pending:
-                parts.works.note(tenant)
-            if parts.works.notes is not None:
-                parts.works.notes.flush(until - time.monotonic())
-            parts.close()
+            self._closed, process = True, self._process
+        if process is None:
+            return
+        works, background = process.works, process.background
+        until = time.monotonic() + timeout
+        if not works.hindrance():
+            background.wait((), timeout)
+            works.finisher.flush(until - time.monotonic())
+        for tenant in background.pending:
+            works.note(tenant)
+        if works.notes is not None:
+            works.notes.flush(until - time.monotonic())
+        works.close()
+        background.stop()
 
     # One tenant ------------------------------------------------------------------------------
 
+    def validate(
+        self, tenant_id: str, *, retention: str | None = None, target: str | None = None
+    ) -> None:
+        """Refuse what `ensure` would refuse, without I/O: call it before a tenant is committed.
+
+        Raises:
+            InvalidRequest: When no database can have this id or retention, or there is no such
+                target.
+        """
+        self._validator.check(tenant_id, retention, target)
+
     def ensure(
-        self,
-        tenant_id: str,
-        *,
-        retention: str | None = None,
-        target: str | None = None,
-        connection: Any = None,
-    ) -> Ensured:
-        """See to it that a tenant has its database.
+        self, tenant_id: str, *, retention: str | None = None, target: str | None = None
+    ) -> EnsureResult:
+        """Ensure that a tenant has its database.
 
         Args:
             tenant_id: Its id, which a source knows: it is committed.
-            retention: The retention period that its database is made with (`30d`), where it is
-                made; later runs go by what the source and the configuration say.
-            target: The only target that it may be made on.
-            connection: A psycopg connection with the transaction that makes the tenant. Then
-                nothing is made now: the ledger notes in this transaction that it is wanted. What
-                was noted counts once the application has committed it.
+            retention: The retention period that its database is created with (`30d`), where it is
+                created; later runs use what the source and the configuration say.
+            target: The only target that it may be created on.
 
         Returns:
             Where it is, or why it is not there; it never takes longer than the timeout.
 
         Raises:
-            WrongCall: When no database can have this id, or there is no such target.
-            TransactionLost: When the connection is closed or broken, or its transaction has
-                failed: nothing of that transaction is stored.
+            InvalidRequest: As `validate` does.
         """
-        _check_usable(connection)
-        found = self._quick(tenant_id, retention, target)
-        if found is not None:
-            return found
-        asked = Asked(tenant_id, retention, target)
-        if connection is not None:
-            noted = self._want(asked, connection)
-            if noted is None or isinstance(noted, str):
-                return self._wanted(asked, noted)
-            noted.close()
-            raise WrongCall("an asynchronous connection needs `await aensure(…)`")
-        began = time.monotonic()
-        future = self._submit(asked)
-        if isinstance(future, Ensured):
-            return future
-        try:
-            place = future.result(max(self._timeout - (time.monotonic() - began), 0.0))
-        except TimeoutError:
-            return self._late(asked)
-        return self._answer(asked, place)
+        until = time.monotonic() + self._timeout
+        request = TenantRequest(tenant_id, retention, target)
+        return self._result(request, self._submitted(request), until)
 
     async def aensure(
-        self,
-        tenant_id: str,
-        *,
-        retention: str | None = None,
-        target: str | None = None,
-        connection: Any = None,
-    ) -> Ensured:
-        """Do what `ensure` does without keeping the event loop; its connection may be asynchronous.
+        self, tenant_id: str, *, retention: str | None = None, target: str | None = None
+    ) -> EnsureResult:
+        """Do what `ensure` does without keeping the event loop.
 
         Raises:
-            WrongCall: When no database can have this id, or there is no such target.
-            TransactionLost: When the connection is closed or broken, or its transaction has
-                failed: nothing of that transaction is stored.
+            InvalidRequest: As `validate` does.
         """
-        _check_usable(connection)
-        found = self._quick(tenant_id, retention, target)
-        if found is not None:
+        request = TenantRequest(tenant_id, retention, target)
+        found = self._submitted(request)
+        if isinstance(found, EnsureResult):
             return found
-        asked = Asked(tenant_id, retention, target)
-        if connection is not None:
-            noted = self._want(asked, connection)
-            if noted is not None and not isinstance(noted, str):
-                try:
-                    noted = await noted
-                except TransactionLost:
-                    raise
-                except InfluxopsError as error:
-                    noted = error.message
-                except Exception as error:
-                    noted = repr(error)
-            return self._wanted(asked, noted)
-        future = self._submit(asked)
-        if isinstance(future, Ensured):
-            return future
         try:
-            place = await asyncio.wait_for(asyncio.wrap_future(future), self._timeout)
+            plan = await asyncio.wait_for(asyncio.wrap_future(found), self._timeout)
         except TimeoutError:
-            return self._late(asked)
-        return self._answer(asked, place)
+            return self._late(request)
+        return self._answer(request, plan)
 
     def ensure_many(
         self,
@@ -246,44 +250,76 @@ class Provisioner:
         retention: str | None = None,
         target: str | None = None,
         timeout: float | None = None,
-    ) -> list[Ensured]:
-        """See to it that tenants have their databases, all at once.
+    ) -> list[EnsureResult]:
+        """Ensure that tenants have their databases, all at once.
 
         Args:
-            tenant_ids: Their ids.
             retention: As `ensure` takes it.
             target: As `ensure` takes it.
-            timeout: Seconds that all of it may take; None for the timeout.
+            timeout: Seconds that all of it may take; None for the Provisioner's own.
 
         Returns:
             What `ensure` would return for each, in their order.
 
         Raises:
-            WrongCall: When one of them can have no database; nothing was done then.
+            InvalidRequest: When one of them can have no database; nothing was done then.
         """
         if isinstance(tenant_ids, str) or not isinstance(tenant_ids, Iterable):
-            raise WrongCall(f"several ids are needed, not one {type(tenant_ids).__name__}")
-        ids = [self._rules.check(id_, retention, target) for id_ in tenant_ids]
+            raise InvalidRequest(f"several ids are needed, not one {type(tenant_ids).__name__}")
+        ids = [self._validator.check(id_, retention, target) for id_ in tenant_ids]
         until = time.monotonic() + (self._timeout if timeout is None else timeout)
-        started: list[tuple[Asked, Ensured | Future[Place]]] = []
-        for id_ in ids:
-            asked = Asked(id_, retention, target)
-            found = self._quick(id_, retention, target)
-            started.append((asked, self._submit(asked) if found is None else found))
-        ended = []
-        for asked, each in started:
-            if isinstance(each, Ensured):
-                ended.append(each)
-                continue
-            try:
-                place = each.result(max(until - time.monotonic(), 0.0))
-            except TimeoutError:
-                ended.append(self._late(asked))
-            else:
-                ended.append(self._answer(asked, place))
-        return ended
+        requests = [TenantRequest(id_, retention, target) for id_ in ids]
+        started = [self._submitted(request) for request in requests]
+        pairs = zip(requests, started, strict=True)
+        return [self._result(request, found, until) for request, found in pairs]
 
-    def request(self, tenant_id: str) -> bool:
+    def enqueue(self, tenant_id: str, connection: Any) -> EnsureResult:
+        """Record in an application's own transaction that a tenant should have its database.
+
+        Nothing is created before the application has committed it.
+
+        Args:
+            tenant_id: Its id.
+            connection: A psycopg connection with the transaction that creates the tenant.
+
+        Returns:
+            QUEUED, and why it could not be recorded where that is so; EXISTING where the database
+            is known to be there.
+
+        Raises:
+            InvalidRequest: When no database can have this id, or the connection is asynchronous.
+            TransactionLost: When the connection is closed or broken, or its transaction has
+                failed: nothing of that transaction is stored.
+        """
+        if (known := self._known(tenant_id, connection)) is not None:
+            return known
+        recorded = self._record_wanted(tenant_id, connection)
+        if recorded is not None and not isinstance(recorded, str):
+            recorded.close()  # type: ignore[attr-defined]
+            raise InvalidRequest("an asynchronous connection needs `await aenqueue(…)`")
+        return self._enqueued(tenant_id, recorded)
+
+    async def aenqueue(self, tenant_id: str, connection: Any) -> EnsureResult:
+        """Do what `enqueue` does without keeping the event loop, with a connection of either kind.
+
+        Raises:
+            InvalidRequest: When no database can have this id.
+            TransactionLost: As `enqueue` does.
+        """
+        if (known := self._known(tenant_id, connection)) is not None:
+            return known
+        recorded = self._record_wanted(tenant_id, connection)
+        if recorded is not None and not isinstance(recorded, str):
+            try:
+                await recorded
+                recorded = None
+            except TransactionLost:
+                raise
+            except Exception as error:
+                recorded = error.message if isinstance(error, InfluxopsError) else repr(error)
+        return self._enqueued(tenant_id, recorded)
+
+    def submit(self, tenant_id: str) -> bool:
         """Ask for a tenant's database without any wait: no I/O, and nothing is raised.
 
         Args:
@@ -293,18 +329,18 @@ class Provisioner:
             Whether it was taken; it is not where no database can have this id.
         """
         try:
-            if self._known.get(tenant_id) is not None:
+            if self._cache.get(tenant_id) is not None:
                 return True
-            self._rules.check(tenant_id)
+            self._validator.check(tenant_id)
             if self._closed:
                 return False
-            self._started().background.add(Asked(tenant_id))
+            self._started().background.add(TenantRequest(tenant_id))
         except Exception:
             return False
         return True
 
     def wait(self, *tenant_ids: str, timeout: float | None = None) -> bool:
-        """Wait until tenants that were requested, or all of them, wait no more.
+        """Wait until tenants that were submitted, or all of them, wait no more.
 
         Args:
             *tenant_ids: Their ids; none for all.
@@ -315,122 +351,150 @@ class Provisioner:
         """
         return self._started().background.wait(tenant_ids, timeout)
 
-    async def await_(self, *tenant_ids: str, timeout: float | None = None) -> bool:
+    async def wait_async(self, *tenant_ids: str, timeout: float | None = None) -> bool:
         """Do what `wait` does without keeping the event loop."""
         return await asyncio.to_thread(self.wait, *tenant_ids, timeout=timeout)
 
-    def health(self) -> dict[str, Any]:
-        """Tell how it is, without asking anybody.
-
-        Returns:
-            `pending` (how many tenants wait), `oldest` (for how many seconds the oldest does;
-            null without any), `last_error` (why the last try failed; null without any), and
-            `trouble` (what is wrong with each server that cannot be asked now, by its section).
-        """
-        parts = self._parts
-        if parts is None:
-            return {"pending": 0, "oldest": None, "last_error": None, "trouble": {}}
-        pending = parts.background.pending
+    def health(self) -> ProvisionerHealth:
+        """Tell how it is, without asking any server."""
+        process = self._process
+        if process is None:
+            return ProvisionerHealth()
+        pending = process.background.pending
         oldest = min(pending.values(), default=None)
-        return {
-            "pending": len(pending),
-            "oldest": None if oldest is None else time.monotonic() - oldest,
-            "last_error": parts.background.last_error or (parts.runs and parts.runs.error) or None,
-            "trouble": {c.name: c.reason for c in parts.works.circuits.values() if c.is_open},
-        }
+        return ProvisionerHealth(
+            len(pending),
+            None if oldest is None else time.monotonic() - oldest,
+            process.background.last_error or (process.runs.error if process.runs else ""),
+            process.works.circuits.open,
+        )
 
     # Looking only ----------------------------------------------------------------------------
 
-    def where(self, tenant_id: str) -> Ensured:
-        """Tell where a tenant's database is, and make nothing.
-
-        Args:
-            tenant_id: Its id.
+    def locate(self, tenant_id: str) -> EnsureResult:
+        """Tell where a tenant's database is, and create nothing.
 
         Returns:
             Where it is; or, where it is not there, why, and where a place for it is recorded.
 
         Raises:
-            WrongCall: When no database can have this id.
+            InvalidRequest: When no database can have this id.
         """
-        known = self._known.get(self._rules.check(tenant_id))
+        known = self._cache.get(self._validator.check(tenant_id))
         if known is not None:
             return known
+        if self._closed:
+            return self._queued(tenant_id, "the Provisioner is closed")
+        works = self._started().works
+        if hindrance := works.hindrance():
+            return self._queued(tenant_id, hindrance)
         began = time.monotonic()
-        place = self._look(tenant_id)
-        if place.step is Step.THERE:
-            self._remember(place, began)
-        elif place.step is Step.MAKE:
-            place = replace(place, reason="it is not there yet")
-        return self._ensured(place)
+        hints = TargetHints(used=dict.fromkeys(self._validator.urls, 0))
+        requests = {tenant_id: TenantRequest(tenant_id)}
+        try:
+            with works.engines.borrow() as (engine, run):
+                context = run.with_timeout(self._timeout)
+                planned = plan_selected(requests, engine.request, context, hints, verify=True)
+        except InfluxopsError as error:
+            return self._queued(tenant_id, error.message)
+        plan = planned.tenants[tenant_id]
+        self._remember(plan, began)
+        found = result_of(plan, self._validator.urls)
+        return (
+            replace(found, reason="it is not there yet")
+            if plan.status is TenantStatus.PENDING
+            else found
+        )
 
-    def check(self, tenant_id: str, *, timeout: float = 10.0) -> dict[str, Any]:
-        """Tell whether a tenant's database is there, and how much telemetry is in it.
+    async def alocate(self, tenant_id: str) -> EnsureResult:
+        """Do what `locate` does without keeping the event loop."""
+        return await asyncio.to_thread(self.locate, tenant_id)
+
+    def inspect(self, tenant_id: str, *, timeout: float = 10.0) -> DatabaseInspection:
+        """Tell whether a tenant's database exists, and how much telemetry is in it.
 
         Args:
-            tenant_id: Its id.
             timeout: Seconds that it may take.
 
-        Returns:
-            `exists`, `telemetry_count` (the rows of the table `telemetry`), `rows` of all tables,
-            `tables` (each with `name`, `rows`, `at_most` and `last_write`) and `last_write`; or
-            `{"exists": None, "error": "…"}` where nobody can know. None is what is not known, and
-            `error` says why.
-
         Raises:
-            WrongCall: When no database can have this id.
+            InvalidRequest: When no database can have this id.
         """
-        from influxops.provisioner.database_check import check
-
-        self._rules.check(tenant_id)
+        self._validator.check(tenant_id)
         if self._closed:
-            return {"exists": None, "error": "the Provisioner is closed"}
-        return check(self._started().works, tenant_id, timeout)
+            return DatabaseInspection(error="the Provisioner is closed")
+        return inspect(self._started().works, tenant_id, timeout)
 
-    async def awhere(self, tenant_id: str) -> Ensured:
-        """Do what `where` does without keeping the event loop."""
-        return await asyncio.to_thread(self.where, tenant_id)
-
-    async def acheck(self, tenant_id: str, *, timeout: float = 10.0) -> dict[str, Any]:
-        """Do what `check` does without keeping the event loop."""
-        return await asyncio.to_thread(self.check, tenant_id, timeout=timeout)
+    async def ainspect(self, tenant_id: str, *, timeout: float = 10.0) -> DatabaseInspection:
+        """Do what `inspect` does without keeping the event loop."""
+        return await asyncio.to_thread(self.inspect, tenant_id, timeout=timeout)
 
     # How -------------------------------------------------------------------------------------
 
-    def _quick(self, tenant_id: str, retention: str | None, target: str | None) -> Ensured | None:
-        """Return what is known already."""
-        if target is None and retention is None and isinstance(tenant_id, str):
-            known = self._known.get(tenant_id)
+    def _submitted(self, request: TenantRequest) -> EnsureResult | Future[TenantPlan]:
+        """Return what is known of a tenant already, or what becomes of it."""
+        tenant = request.tenant
+        if request.target is None and request.retention is None and isinstance(tenant, str):
+            known = self._cache.get(tenant)
             if known is not None:
                 return known
-        self._rules.check(tenant_id, retention, target)
-        return self._known.get(tenant_id)
-
-    def _submit(self, asked: Asked) -> Ensured | Future[Place]:
+        self._validator.check(tenant, request.retention, request.target)
+        known = self._cache.get(tenant)
+        if known is not None:
+            return known
         if self._closed:
-            return self._queued(asked, "the Provisioner is closed; a full run makes it")
-        parts = self._started()
-        hindrance = parts.works.hindrance()
-        if hindrance is not None:
-            parts.background.add(asked)
-            return self._queued(asked, f"{hindrance.name}: {hindrance.reason}")
-        return parts.works.submit(asked)
+            return self._queued(tenant, "the Provisioner is closed; a full run makes it")
+        process = self._started()
+        if hindrance := process.works.hindrance():
+            process.background.add(request)
+            return self._queued(tenant, hindrance)
+        return process.works.submit(request)
 
-    def _late(self, asked: Asked) -> Ensured:
-        """Return what there is to say of a tenant whose making takes longer than the timeout."""
-        parts = self._started()
-        parts.background.add(asked)
-        hindrance = parts.works.hindrance()
+    def _result(
+        self, request: TenantRequest, found: EnsureResult | Future[TenantPlan], until: float
+    ) -> EnsureResult:
+        if isinstance(found, EnsureResult):
+            return found
+        try:
+            plan = found.result(max(until - time.monotonic(), 0.0))
+        except TimeoutError:
+            return self._late(request)
+        return self._answer(request, plan)
+
+    def _late(self, request: TenantRequest) -> EnsureResult:
+        """Return what there is to say of a tenant that takes longer than the timeout."""
+        process = self._started()
+        process.background.add(request)
         why = f"not within {self._timeout:g} s; it goes on in the background"
-        return self._queued(asked, f"{hindrance.name}: {hindrance.reason}" if hindrance else why)
+        return self._queued(request.tenant, process.works.hindrance() or why)
 
-    def _answer(self, asked: Asked, place: Place) -> Ensured:
-        if place.step in (Step.WAIT, Step.BUSY, Step.MAKE):
-            self._started().background.add(asked)
-        return self._ensured(place)
+    def _answer(self, request: TenantRequest, plan: TenantPlan) -> EnsureResult:
+        found = result_of(plan, self._validator.urls)
+        if found.status is EnsureStatus.QUEUED:
+            self._started().background.add(request)
+        return found
 
-    def _want(self, asked: Asked, connection: Any) -> Any:
-        """Note a tenant in the ledger; return what is to be awaited, or why it was not noted.
+    def _known(self, tenant: str, connection: Any) -> EnsureResult | None:
+        """Return what is known of a tenant that is to be recorded by an application's connection.
+
+        Raises:
+            TransactionLost: When the connection is known to be closed, or its transaction has
+                failed, whose COMMIT psycopg would take for one that succeeded.
+        """
+        status = getattr(getattr(connection, "info", None), "transaction_status", None)
+        what = ""
+        if getattr(connection, "closed", False):
+            what = "connection is closed or broken"
+        elif getattr(status, "name", "") == "INERROR":
+            what = "transaction has failed"
+        if what:
+            raise TransactionLost(
+                f"the application's {what}, and nothing of its transaction is stored",
+                hint="begin the transaction again, on a new connection",
+            )
+        return self._cache.get(self._validator.check(tenant))
+
+    def _record_wanted(self, tenant: str, connection: Any) -> Awaitable[None] | str | None:
+        """Record that a tenant is wanted; return what is to be awaited, or why it was not recorded.
 
         Raises:
             TransactionLost: When nothing of the connection's transaction can be stored.
@@ -442,7 +506,7 @@ class Provisioner:
                 ledger = engine.ledger
                 if ledger is None or not ledger.implements("influxops_enqueue"):
                     return "there is no ledger that could note it"
-                return ledger.enqueue([asked.tenant], connection, run.limited(self._timeout))
+                return ledger.enqueue([tenant], connection, run.with_timeout(self._timeout))
         except TransactionLost:
             raise
         except InfluxopsError as error:
@@ -450,105 +514,35 @@ class Provisioner:
         except Exception as error:
             return repr(error)
 
-    def _wanted(self, asked: Asked, failure: str | None) -> Ensured:
+    def _enqueued(self, tenant: str, failure: object) -> EnsureResult:
         if not self._closed:
-            self._started().background.add(asked)
+            self._started().background.add(TenantRequest(tenant))
         if failure is None:
-            return self._queued(asked, "noted in the ledger, with the transaction")
-        return self._queued(asked, f"{failure}; a full run makes it once it is committed")
+            return self._queued(tenant, "noted in the ledger, with the transaction")
+        return self._queued(tenant, f"{failure}; a full run makes it once it is committed")
 
-    def _queued(self, asked: Asked, reason: str) -> Ensured:
-        return Ensured(asked.tenant, How.QUEUED, self._rules.name(asked.tenant), reason=reason)
+    def _queued(self, tenant: str, reason: str) -> EnsureResult:
+        name = self._validator.name(tenant)
+        return EnsureResult(tenant, EnsureStatus.QUEUED, name, reason=reason)
 
-    def _look(self, tenant: str) -> Place:
-        if self._closed:
-            return Place(tenant, Step.WAIT, reason="the Provisioner is closed")
-        works = self._started().works
-        hindrance = works.hindrance()
-        if hindrance is not None:
-            return Place(tenant, Step.WAIT, reason=f"{hindrance.name}: {hindrance.reason}")
-        try:
-            with works.engines.borrow() as (engine, run):
-                context = run.limited(self._timeout)
-                asked = {tenant: Asked(tenant)}
-                known = Known(used=dict.fromkeys(self._rules.urls, 0))
-                return engine.single.look_up(asked, context, known, verify=True).places[tenant]
-        except InfluxopsError as error:
-            return Place(tenant, Step.WAIT, reason=error.message)
+    def _remember(self, plan: TenantPlan, began: float) -> None:
+        found = result_of(plan, self._validator.urls)
+        if found.is_ready:
+            ttl = min(self._ttl, _UNSEEN_TTL) if found.reason else self._ttl
+            self._cache.add(replace(found, status=EnsureStatus.EXISTING), began + ttl)
 
-    def _ensured(self, place: Place) -> Ensured:
-        target = _target(place)
-        return Ensured(
-            place.tenant,
-            _HOW.get(place.step, How.QUEUED),
-            place.database or self._rules.name(place.tenant),
-            target,
-            self._rules.urls.get(target or "", ""),
-            place.reason,
-        )
-
-    def _remember(self, place: Place, began: float) -> None:
-        if place.step not in (Step.THERE, Step.MADE):
-            return
-        ttl = min(self._ttl, _UNSEEN_TTL) if place.reason else self._ttl
-        known = replace(self._ensured(place), how=How.KNOWN)
-        self._known.add(known, began + ttl)
-
-    def _started(self) -> Parts:
-        parts = self._parts
-        if parts is not None:
-            return parts
+    def _started(self) -> _Process:
+        if self._process is not None:
+            return self._process
         with self._lock:
-            if self._parts is None:
-                self._parts = Parts(
-                    self._config,
-                    self._kinds,
-                    self._rules,
-                    self._timeout,
-                    self._full_runs,
-                    self._known,
-                    self._remember,
-                )
-            return self._parts
+            if self._process is None:
+                self._process = _Process(self)
+            return self._process
 
     def _forget_parent(self) -> None:
         """Let go, in a process that was forked, of what is the other one's."""
         self._lock = threading.Lock()
-        self._parts = None
-
-
-def _target(place: Place) -> str | None:
-    """Return the target that holds a tenant's database, or that the ledger has for it.
-
-    What planning would choose is none: another target may be chosen when it comes to it, and a
-    server makes a database for any client that writes.
-    """
-    if place.step in (Step.THERE, Step.MADE):
-        return place.target
-    found = place.record
-    if found is None or found.state not in _RECORDED or place.step is Step.NEVER:
-        return None
-    return found.target if place.target in (None, found.target) else None
-
-
-def _check_usable(connection: Any) -> None:
-    """Refuse a connection that can commit nothing, whatever is known of the tenant.
-
-    Raises:
-        TransactionLost: When it is known to be closed, or its transaction has failed, whose COMMIT
-            psycopg would take for one that succeeded.
-    """
-    status = getattr(getattr(connection, "info", None), "transaction_status", None)
-    if getattr(connection, "closed", False):
-        what = "connection is closed or broken"
-    elif getattr(status, "name", "") == "INERROR":
-        what = "transaction has failed"
-    else:
-        return
-    raise TransactionLost(
-        f"the application's {what}, and nothing of its transaction is stored",
-        hint="begin the transaction again, on a new connection",
-    )
+        self._process = None
 
 
 #: All that were made in this process, for its children.

@@ -2,31 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from msgspec import Struct
 
-
-class How(StrEnum):
-    """What became of a tenant that was asked for."""
-
-    KNOWN = "known"  # its database was there
-    CREATED = "created"  # its database was made just now
-    QUEUED = "queued"  # not yet there; it is tried again by itself
-    FAILED = "failed"  # not there, and it will not be before something else changes
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.record import State
 
 
-class Ensured(Struct, frozen=True):
-    """Where a tenant's database is; true where it is there."""
+class EnsureStatus(StrEnum):
+    """How a tenant's database was ensured."""
+
+    EXISTING = "existing"
+    CREATED = "created"
+    QUEUED = "queued"  # missing, or not known; it is tried again by itself
+    FAILED = "failed"  # missing, and it stays so before something else changes
+
+
+class EnsureResult(Struct, frozen=True):
+    """Where a tenant's database is, or why it is not there."""
 
     tenant: str  # its id
-    how: How
+    status: EnsureStatus
     database: str = ""  # its database's name; empty where it is not known
     #: The name of the target that holds it, or that the ledger has for it; None where neither is
     #: so. A server makes a database for any client that writes: do not write anywhere else.
     target: str | None = None
-    url: str = ""  # where that is; empty without a target
+    url: str = ""  # of that target; empty without one
     reason: str = ""  # why it is not there, or what else is to be said
 
-    def __bool__(self) -> bool:
-        return self.how is How.KNOWN or self.how is How.CREATED
+    @property
+    def is_ready(self) -> bool:
+        """Whether the database is there, and may be written to."""
+        return self.status in (EnsureStatus.EXISTING, EnsureStatus.CREATED)
+
+
+#: States in which the ledger has a target for a tenant whose database was not seen.
+_RECORDED = (State.ALLOCATED, State.UNCONFIRMED, State.MOVING, State.RETIRING)
+_STATUSES = {
+    TenantStatus.OK: EnsureStatus.EXISTING,
+    TenantStatus.CHANGED: EnsureStatus.CREATED,
+    TenantStatus.PENDING: EnsureStatus.QUEUED,
+    TenantStatus.UNKNOWN: EnsureStatus.QUEUED,
+}
+
+
+def result_of(plan: TenantPlan, urls: Mapping[str, str]) -> EnsureResult:
+    """Return what a tenant's plan means for an application.
+
+    Args:
+        plan: The tenant, as it was decided or as its creation ended.
+        urls: Where each target is, by its name.
+    """
+    status = status_of(plan)
+    target = _target(plan, status)
+    why = plan.finding.message if plan.finding is not None else ""
+    return EnsureResult(plan.tenant, status, plan.database, target, urls.get(target or "", ""), why)
+
+
+def status_of(plan: TenantPlan) -> EnsureStatus:
+    """Return what a tenant's plan means; one that no source has yet counts as failed."""
+    if is_claimed(plan):
+        return EnsureStatus.QUEUED
+    return _STATUSES.get(plan.status, EnsureStatus.FAILED)
+
+
+def is_claimed(plan: TenantPlan) -> bool:
+    """Return whether another run has claimed a tenant, for a moment."""
+    return plan.finding is not None and plan.finding.kind is FindingKind.CLAIMED
+
+
+def is_unregistered(plan: TenantPlan) -> bool:
+    """Return whether no source has a tenant, yet."""
+    return plan.finding is not None and plan.finding.kind is FindingKind.UNKNOWN_TENANT
+
+
+def _target(plan: TenantPlan, status: EnsureStatus) -> str | None:
+    """Return the target that holds a tenant's database, or that the ledger has for it.
+
+    What planning would choose is none: another target may be chosen when it is created, and a
+    server makes a database for any client that writes.
+    """
+    if status in (EnsureStatus.EXISTING, EnsureStatus.CREATED):
+        return plan.target
+    found = plan.record
+    is_final = status is EnsureStatus.FAILED and not is_unregistered(plan)
+    if found is None or found.state not in _RECORDED or is_final:
+        return None
+    return found.target if plan.target in (None, found.target) else None

@@ -6,7 +6,7 @@ from influxops.domain.database import TargetCapabilities
 from influxops.engine.engine import Engine
 
 
-class WrongCall(ValueError):
+class InvalidRequest(ValueError):
     """The application asks for what cannot be: an id without a database, an unknown target."""
 
 
@@ -19,13 +19,13 @@ def check_seconds(name: str, given: object, *, least: float = 0.01) -> None:
         least: The least that it may be.
 
     Raises:
-        WrongCall: When it is none.
+        InvalidRequest: When it is none.
     """
     if not isinstance(given, int | float) or isinstance(given, bool) or not given >= least:
-        raise WrongCall(f"{name} is a number of seconds, at least {least:g}, not {given!r}")
+        raise InvalidRequest(f"{name} is a number of seconds, at least {least:g}, not {given!r}")
 
 
-class Rules:
+class CallValidator:
     """What can be said of a call without asking anybody.
 
     Args:
@@ -50,44 +50,44 @@ class Rules:
         """Return a tenant's id, unless nothing can be made for it.
 
         Raises:
-            WrongCall: Then; the message says why.
+            InvalidRequest: Then; the message says why.
         """
         from influxops.domain.durations import parse_retention
         from influxops.domain.text import did_you_mean, quote
 
         if not isinstance(tenant, str):
-            raise WrongCall(f"a tenant's id is text, not {type(tenant).__name__}")
+            raise InvalidRequest(f"a tenant's id is text, not {type(tenant).__name__}")
         if not tenant.strip():
-            raise WrongCall("a tenant's id is not empty")
+            raise InvalidRequest("a tenant's id is not empty")
         if retention is not None and not isinstance(retention, str):
-            raise WrongCall(f"a retention is text, not {type(retention).__name__}")
+            raise InvalidRequest(f"a retention is text, not {type(retention).__name__}")
         if target is not None and not isinstance(target, str):
-            raise WrongCall(f"a target's name is text, not {type(target).__name__}")
+            raise InvalidRequest(f"a target's name is text, not {type(target).__name__}")
         if target is not None and target not in self._capabilities:
             there = (
                 did_you_mean(target, self._capabilities)
                 or f"targets: {', '.join(self._capabilities)}"
             )
-            raise WrongCall(f"no target {quote(target)} is configured ({there})")
+            raise InvalidRequest(f"no target {quote(target)} is configured ({there})")
         capabilities = [self._capabilities[target]] if target else list(self._capabilities.values())
         wrong = [each.validate_tenant(tenant) for each in capabilities]
         if all(wrong):
-            raise WrongCall(f"the id {quote(tenant)} {wrong[0]}")
+            raise InvalidRequest(f"the id {quote(tenant)} {wrong[0]}")
         # Another source might give it another name.
         wrong = (
             [] if self._names else [each.validate_name(self.name(tenant)) for each in capabilities]
         )
         if wrong and all(wrong):
-            raise WrongCall(f"the database name of tenant {quote(tenant)} {wrong[0]}")
+            raise InvalidRequest(f"the database name of tenant {quote(tenant)} {wrong[0]}")
         if retention is not None:
             try:
                 seconds = parse_retention(retention)
             except ValueError as error:
-                raise WrongCall(f"retention {quote(retention)}: {error}") from None
+                raise InvalidRequest(f"retention {quote(retention)}: {error}") from None
             for each in capabilities:
                 least, most = each.retention or (0, -1)
                 if seconds is not None and not least <= seconds <= most:
-                    raise WrongCall(
+                    raise InvalidRequest(
                         f"retention {retention}: {each.server or 'its target'} does not keep that"
                     )
         return tenant

@@ -34,8 +34,8 @@ class Rules(Struct, frozen=True):
     reading: float = 10.0  # seconds that reading the targets may take
     #: Tenants whose lost database is to be made again, by their ids.
     recreate: frozenset[str] = frozenset()
-    mass_change: float = 1.0  # the share of recorded tenants that one run may lose or make anew
-    has_file: bool = True  # whether advice may name what stands in a configuration file alone
+    mass_change: float = 1.0  # the share of recorded tenants that one run may lose or create again
+    has_file: bool = True  # whether advice may name what only a configuration file can say
 
     def or_in_file(self, advice: str, key: str) -> str:
         """Return advice with what a configuration file could say instead, if there may be one."""

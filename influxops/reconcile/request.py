@@ -1,4 +1,4 @@
-"""TODO request."""
+"""What a run is asked to do, and what it has to do it with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO run."""
+"""A run, on one page: the steps from what is configured to the report."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def steps(
         yield (state := find_duplicate_databases(operation.plan, request, context, state))
     if operation.reconciles and not context.dry_run:
         yield (state := look_at_busy(operation.plan, state, request, context))
-    rest, seen = context.or_grace(GRACE), operation.reconciles
+    rest, seen = context.with_grace_period(GRACE), operation.reconciles
     yield (state := record(state, request, rest, at_end=True, with_seen=seen))
     if any(not plan.status.is_ok for plan in state.settled.values()):
         context.check()

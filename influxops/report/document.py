@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from influxops.domain.change import Change, Outcome
+from influxops.domain.change import Outcome
 from influxops.domain.database import Database
 from influxops.domain.finding import Finding
 from influxops.domain.plan import TenantPlan
@@ -54,9 +54,16 @@ def report_document(report: Report, words: HintStyle = CLI_STYLE) -> dict[str, A
         "targets": [_target(target) for target in report.targets],
         "ledger": plain(report.ledger),
         "plan": {
-            "changes": [_change(change) for change in report.planned],
+            "changes": [
+                {
+                    **plain(change),
+                    "before": database_document(change.before),
+                    "after": database_document(change.after),
+                }
+                for change in report.planned
+            ],
             "refusals": [
-                {"guard": each.guard, "message": each.message, "tenants": list(each.tenants)}
+                {name: plain(getattr(each, name)) for name in ("guard", "message", "tenants")}
                 for each in report.refusals
             ],
         },
@@ -105,17 +112,9 @@ def finding_document(finding: Finding, words: HintStyle = CLI_STYLE) -> dict[str
 
 
 def _target(target: TargetState) -> dict[str, Any]:
-    names = {name: name for name in target.__struct_fields__ if name != "capabilities"}
-    names["identity"] = "cluster_uuid"
-    document = {written: getattr(target, name) for name, written in names.items()}
+    names = (name for name in target.__struct_fields__ if name != "capabilities")
+    document = {{"identity": "cluster_uuid"}.get(n, n): getattr(target, n) for n in names}
     return {**document, "free_slots": target.free_slots}
-
-
-def _change(change: Change) -> dict[str, Any]:
-    document: dict[str, Any] = plain(change)
-    for name, database in (("before", change.before), ("after", change.after)):
-        document[name] = database_document(database)
-    return document
 
 
 def _outcome(outcome: Outcome, words: HintStyle) -> dict[str, Any]:

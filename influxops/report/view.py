@@ -91,7 +91,7 @@ class ReportView:
         return f" on {one_line(tenant.target)}" if tenant.target else ""
 
     def is_ok(self, tenant: TenantPlan) -> bool:
-        """Return whether nobody needs to act: it is as desired, or a dry run would make it so."""
+        """Return whether nothing is to be done: it is as desired, or a dry run would make it so."""
         if tenant.status is TenantStatus.PENDING:
             return self.report.dry_run
         return tenant.status.is_ok

@@ -53,13 +53,24 @@ class BatchWorker(Generic[T]):
                 threading.Thread(target=self._serve, name=self._name, daemon=True).start()
             self._changed.notify_all()
 
+    def wake(self) -> None:
+        """Handle now what was delayed."""
+        with self._changed:
+            self._items.extend(item for _, item in self._delayed)
+            self._delayed.clear()
+            self._changed.notify_all()
+
     def drain(self, timeout: float) -> bool:
-        """Handle what is left without waiting for more; return whether it was handled in time."""
+        """Handle what is left without waiting for more; return whether it was handled in time.
+
+        What is delayed again in the meantime is left.
+        """
+        self.wake()
         with self._changed:
             self._drains = True
             self._changed.notify_all()
             done = self._changed.wait_for(
-                lambda: not (self._items or self._delayed or self._works), max(timeout, 0.0)
+                lambda: not (self._items or self._works), max(timeout, 0.0)
             )
             self._drains = False
         return done
@@ -103,10 +114,8 @@ class BatchWorker(Generic[T]):
             return [self._items.popleft() for _ in range(min(len(self._items), most))]
 
     def _take_due(self) -> bool:
-        """Take what is due, all of it while draining; return whether there is an item."""
+        """Take what is due; return whether there is an item."""
         now = time.monotonic()
-        due = [each for each in self._delayed if self._drains or each[0] <= now]
-        if due:
-            self._delayed = [each for each in self._delayed if each not in due]
-            self._items.extend(item for _, item in due)
+        self._items.extend(item for due, item in self._delayed if due <= now)
+        self._delayed = [each for each in self._delayed if each[0] > now]
         return bool(self._items)

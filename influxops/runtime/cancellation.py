@@ -10,7 +10,7 @@ from influxops.errors import DeadlineExceeded, Interrupted
 
 
 class CancelToken:
-    """Whether a wait was ended, and for what; made by `RunContext.ends`."""
+    """Whether a wait was ended, and for what; made by `RunContext.on_end`."""
 
     #: None while it was not ended; else what `RunContext.check` would raise, or WaitTimeout.
     error: Interrupted | None = None

@@ -66,7 +66,7 @@ class RunContext:
         self._more_time = _MORE_TIME
         self._whose = "the run's" if parent is None else "its"
 
-    def limited(self, seconds: float, hint: str = "") -> RunContext:
+    def with_timeout(self, seconds: float, hint: str = "") -> RunContext:
         """Return a context for a part of this run that may take no more than so many seconds.
 
         Args:
@@ -77,7 +77,7 @@ class RunContext:
         part._more_time = Hint.advise(hint)
         return part
 
-    def or_grace(self, seconds: float) -> RunContext:
+    def with_grace_period(self, seconds: float) -> RunContext:
         """Return this context, or a short one with its identity where it is over.
 
         Args:
@@ -120,7 +120,7 @@ class RunContext:
         """Seconds since the run started."""
         return time.monotonic() - self._began
 
-    def remaining(self, most: float | None = None) -> float | None:
+    def time_left(self, most: float | None = None) -> float | None:
         """Return the seconds that are left, at most `most`; None where there is no limit.
 
         Raises:
@@ -150,7 +150,7 @@ class RunContext:
             )
 
     @property
-    def over(self) -> Interrupted | None:
+    def interruption(self) -> Interrupted | None:
         """Why the run is over; None while it is not."""
         try:
             self.check()
@@ -158,14 +158,14 @@ class RunContext:
             return error
         return None
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         """Wait, but not beyond the run's end.
 
         Raises:
             DeadlineExceeded: At once, when the wait would outlast the run.
             Interrupted: As soon as the run is cancelled.
         """
-        left = self.remaining()
+        left = self.time_left()
         if left is not None and seconds >= left:
             raise DeadlineExceeded(
                 f"waiting {seconds:.1f} s more would exceed the {self.timeout:g} s that there are",
@@ -175,7 +175,7 @@ class RunContext:
         self.check()
 
     @contextlib.contextmanager
-    def ends(
+    def on_end(
         self, abort: Callable[[], object], *, within: float | None = None, grace: float = 0.0
     ) -> Iterator[CancelToken]:
         """Call `abort` when the run ends while the block waits for something.
@@ -201,7 +201,7 @@ class RunContext:
             error = WaitTimeout(f"no end within {within:g} s")
 
         def end() -> None:
-            ending.error = self.over or error or WaitTimeout("no end in time")
+            ending.error = self.interruption or error or WaitTimeout("no end in time")
             abort()
 
         key = self._watch.add(end, at, grace)
@@ -210,7 +210,7 @@ class RunContext:
         finally:
             self._watch.remove(key)
 
-    def detached(
+    def run_abandonable(
         self, work: Callable[[], T], *, within: float | None = None, late: float = 0.0
     ) -> T:
         """Return what a call gives that nothing can end, or leave it behind with the run.
@@ -239,7 +239,7 @@ class RunContext:
                 done.set()
 
         threading.Thread(target=run, name="influxops-detached", daemon=True).start()
-        with self.ends(done.set, within=within) as ending:
+        with self.on_end(done.set, within=within) as ending:
             done.wait()
         if not finished.wait(late):
             assert ending.error is not None

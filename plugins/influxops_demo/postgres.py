@@ -131,9 +131,6 @@ def start_postgres(*, options: Mapping[str, str] | None = None) -> EmbeddedPostg
     It outlives this process unless `stop()` is called. Its data are in a temporary folder, without
     the writing-through that would make them durable. The options are configuration parameters of
     the server (`{"autovacuum": "off"}`).
-
-    Raises:
-        InfluxopsError: When it is not installed or does not start; the message says why.
     """
     work_dir = make_work_dir()
     try:

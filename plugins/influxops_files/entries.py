@@ -108,9 +108,6 @@ def tenants(entries: Iterable[Entry], file: str, noun: str) -> Iterator[Tenant |
     Yields:
         Each tenant once; one with two sets of attributes twice, which the engine blocks. One
         finding for all entries without an id, one for all ignored attributes.
-
-    Raises:
-        SourceError: For an id that is no text in its format, or a misspelt attribute.
     """
     unique: dict[tuple[str, tuple[tuple[str, str], ...]], Tenant] = {}
     names: dict[str, None] = {}  # of all attributes, in their order

@@ -129,7 +129,7 @@ class FileSource(Source, TenantLookup, HealthChecks):
     def _read_file(self, context: RunContext) -> bytes:
         path = Path(self.settings.path).expanduser()
         try:
-            return context.detached(path.read_bytes)
+            return context.run_abandonable(path.read_bytes)
         except OSError as error:
             raise SourceError(
                 f"{path} cannot be read: {error.strerror or error}",
@@ -144,7 +144,7 @@ class FileSource(Source, TenantLookup, HealthChecks):
                     hint="pipe the tenants in: influxops … < tenants.csv",
                 )
             number = sys.stdin.fileno()
-            self._input = context.detached(lambda: _read_all(number))
+            self._input = context.run_abandonable(lambda: _read_all(number))
         return self._input
 
 

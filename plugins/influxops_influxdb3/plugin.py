@@ -42,13 +42,15 @@ from influxops.plugin import (
 from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound
 from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.inspect.inventory import (
+    QUERIES,
+    MarkerCheck,
     freshly_deleted,
     is_internal,
+    oldest_marker,
     read_deleted,
     read_deleted_ago,
     read_inventory,
 )
-from influxops_influxdb3.inspect.markers import QUERIES, MarkerCheck, oldest_marker
 from influxops_influxdb3.naming_rules import RETENTION_LIMITS, name_rule, tenant_rule
 from influxops_influxdb3.queries import INVENTORY, TELEMETRY_TABLE, inventory_of
 from influxops_influxdb3.settings import InfluxDB3Settings
@@ -237,11 +239,11 @@ class InfluxDB3Target(
     ) -> Iterator[DatabaseStats]:
         """Count what is in each database and look for its marker, a few at a time."""
         reported = set()
-        still_open = (name for name in names if context.over is None)
+        still_open = (name for name in names if context.interruption is None)
         for name, stats in in_flight(still_open, partial(self._stats, context), limit=QUERIES):
             reported.add(name)
             yield stats
-        ended = context.over
+        ended = context.interruption
         for name in names:
             if name not in reported:
                 yield DatabaseStats(name, message=ended.message if ended else "not read")
@@ -274,9 +276,8 @@ class InfluxDB3Target(
     @hookimpl
     def influxops_copy(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
         """Copy a database to another server; see `copy/job.py`."""
-        from influxops_influxdb3.copy.ahead import ahead
         from influxops_influxdb3.copy.endpoints import CopyEndpoint
-        from influxops_influxdb3.copy.estimate import estimate
+        from influxops_influxdb3.copy.estimate import ahead, estimate
         from influxops_influxdb3.copy.job import CopyJob
 
         into = order.into

@@ -77,7 +77,7 @@ class JournalReporter(Reporter, HealthChecks):
         path = Path(self.settings.path).expanduser()
         try:
             if is_special(path):
-                context.detached(lambda: path.write_bytes(data))
+                context.run_abandonable(lambda: path.write_bytes(data))
             else:
                 _append(path, data, context)
         except OSError as error:

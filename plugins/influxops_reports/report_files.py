@@ -35,7 +35,7 @@ def replace_file(path: Path, data: bytes, context: RunContext, *, what: str) -> 
     try:
         path = path.expanduser().resolve()
         if is_special(path):
-            context.detached(lambda: path.write_bytes(data))
+            context.run_abandonable(lambda: path.write_bytes(data))
             return
         _replace(path, data)
     except OSError as error:
@@ -103,14 +103,14 @@ def lock(handle: int, context: RunContext) -> bool:
 
     An entry is worth more than its order.
     """
-    waiting = context.limited(_PATIENCE)
+    waiting = context.with_timeout(_PATIENCE)
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             try:
-                waiting.pause(0.02)
+                waiting.sleep(0.02)
             except Interrupted:
                 return False
         except OSError:  # a file system without locks

@@ -67,17 +67,13 @@ def post(webhook: str, message: Mapping[str, Any], context: RunContext) -> None:
             backoff = next(backoffs, None)
             if failure.retry_after is not None and backoff is not None:
                 with contextlib.suppress(Interrupted):
-                    context.pause(max(failure.retry_after, backoff))
+                    context.sleep(max(failure.retry_after, backoff))
                     continue
             raise ReporterError(f"posting to Slack failed: {failure.reason}", hint=failure.hint)
 
 
 def check_webhook(webhook: str) -> None:
-    """Raise if a webhook must not be posted to.
-
-    Raises:
-        ReporterError: When it is no URL, or would be sent over the network in clear.
-    """
+    """Raise if a webhook must not be posted to."""
     try:
         parts = urlsplit(webhook)
         host, _ = parts.hostname, parts.port
@@ -131,7 +127,7 @@ def _attempt(webhook: str, body: bytes, context: RunContext) -> _Failure | None:
 
         pool.ConnectionCls = Connection
         try:
-            return context.detached(lambda: _request(manager, webhook, body))
+            return context.run_abandonable(lambda: _request(manager, webhook, body))
         except Interrupted:
             for each in sockets:
                 with contextlib.suppress(OSError):

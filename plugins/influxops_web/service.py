@@ -18,8 +18,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from influxops.domain.durations import parse_duration
 from influxops.engine.engine import Engine
 from influxops.errors import TransactionLost
-from influxops.provisioner import Ensured, Provisioner, WrongCall
-from influxops.provisioner.validation import Rules
+from influxops.provisioner import DatabaseInspection, EnsureResult, InvalidRequest, Provisioner
 from influxops.runtime.context import RunContext
 from influxops_postgres.connection.commit import confirming, was_committed
 from influxops_postgres.connection.connection import async_keywords
@@ -81,7 +80,6 @@ class Service:
         assert engine.ledger is not None, "the service is started with one"
         #: Seconds for which a retired tenant's database is kept.
         self.retire_after = parse_duration(engine.ledger.settings.retire_after)
-        self.rules = Rules(engine)
         self.provisioner = Provisioner(engine.config, timeout=self.web.timeout)
         self.sessions = Sessions(key, parse_duration(self.web.session_ttl))
         self.logins = LoginRateLimit(self.web.login_rate_per_minute)
@@ -119,9 +117,6 @@ class Service:
         """Yield a connection on which each statement is a transaction of its own.
 
         Nothing but PostgreSQL is waited for in the block.
-
-        Raises:
-            Problem: When PostgreSQL is unavailable (503).
         """
         assert self._pool is not None, "the service runs"
         is_unavailable = time.monotonic() - self._waited_at < _RECENTLY
@@ -174,30 +169,30 @@ class Service:
 
     # InfluxDB --------------------------------------------------------------------------------
 
-    async def ensure(self, tenant: str) -> Ensured:
+    async def ensure(self, tenant: str) -> EnsureResult:
         """Ensure that a tenant has its database; it takes no longer than the timeout."""
         found = await self.provisioner.aensure(tenant)
-        if not found:
+        if not found.is_ready:
             log.warning("%s: no database yet: %s", tenant, found.reason)
         return found
 
-    async def where(self, tenant: str) -> Ensured | str:
+    async def where(self, tenant: str) -> EnsureResult | str:
         """Return where a tenant's database is, or why that is not known within the timeout."""
         try:
-            return await asyncio.wait_for(self.provisioner.awhere(tenant), self.web.timeout)
+            return await asyncio.wait_for(self.provisioner.alocate(tenant), self.web.timeout)
         except TimeoutError:
             return "no server answered in time"
-        except WrongCall as error:
+        except InvalidRequest as error:
             return str(error)
 
-    async def check(self, tenant: str) -> dict[str, Any]:
-        """Return what `Provisioner.check` does, within the timeout."""
+    async def inspect(self, tenant: str) -> DatabaseInspection:
+        """Return what `Provisioner.inspect` does, within the timeout."""
         timeout = self.web.timeout
         try:
-            found = self.provisioner.acheck(tenant, timeout=timeout)
+            found = self.provisioner.ainspect(tenant, timeout=timeout)
             return await asyncio.wait_for(found, timeout)
         except TimeoutError:
-            return {"exists": None, "error": f"InfluxDB did not answer within {timeout:g} s"}
+            return DatabaseInspection(error=f"InfluxDB did not answer within {timeout:g} s")
 
 
 @contextlib.asynccontextmanager

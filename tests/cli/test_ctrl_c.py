@@ -163,7 +163,7 @@ context, done = RunContext(), threading.Event()
 def send():
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
-with ended_by_signals(context), context.ends(done.set):
+with ended_by_signals(context), context.on_end(done.set):
     threading.Thread(target=send).start()
     done.wait(30)
     assert context.cancelled

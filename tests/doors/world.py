@@ -159,14 +159,14 @@ def by_provisioner(case: Case) -> Answer:
     """`Provisioner.ensure`."""
     with _provisioner(case) as made:
         found = made.ensure(case.tenant)
-    return Answer(bool(found), found.reason)
+    return Answer(found.is_ready, found.reason)
 
 
 def by_service(case: Case) -> Answer:
     """What the service awaits for a request."""
     with _provisioner(case) as made:
         found = asyncio.run(made.aensure(case.tenant))
-    return Answer(bool(found), found.reason)
+    return Answer(found.is_ready, found.reason)
 
 
 def by_worker(case: Case) -> Answer:

@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from influxops import Ensured, Provisioner, WrongCall
+from influxops import EnsureResult, InvalidRequest, Provisioner
 from influxops.errors import InfluxopsError
 from tests.golden.stage import Play, Scene, Stage
 from tests.golden.statements import in_order
@@ -58,7 +58,7 @@ def _ask(
 def _tell(scene: Scene, title: str, call: Callable[[], Any]) -> None:
     try:
         found = call()
-    except (InfluxopsError, WrongCall) as error:
+    except (InfluxopsError, InvalidRequest) as error:
         found = error
     scene.say(f"=== {title}\n{_shown(found)}")
 
@@ -67,8 +67,8 @@ def _shown(value: Any) -> str:
     match value:
         case list():
             return "\n".join(_shown(each) for each in value)
-        case Ensured():
-            return f"{value.how.name} {value!r}"
+        case EnsureResult():
+            return f"{value.status.name} {value!r}"
         case Exception():
             return f"{type(value).__name__}: {value}"
         case _:
@@ -96,13 +96,13 @@ def _all_calls(scene: Scene) -> None:
     )
     _ask(
         scene,
-        "request of a new one, and wait",
-        lambda made: [made.request("delta"), made.wait("delta"), made.health()["pending"]],
+        "submit of a new one, and wait",
+        lambda made: [made.submit("delta"), made.wait("delta"), made.health().pending],
     )
     scene.servers["eu1"].write("telemetry_acme", ROW)
     for title, tenant in (("there", "acme"), ("missing", "later"), ("unknown", "nobody")):
-        _ask(scene, f"where, {title}", _call("where", tenant))
-        _ask(scene, f"check, {title}", _call("check", tenant))
+        _ask(scene, f"locate, {title}", _call("locate", tenant))
+        _ask(scene, f"inspect, {title}", _call("inspect", tenant))
 
 
 def _call(method: str, tenant: str) -> Callable[[Provisioner], Any]:
@@ -139,9 +139,7 @@ def in_a_transaction(stage: Stage) -> str:
         scene.forget()
         with _provisioner(scene) as made, psycopg.connect(scene.db.conninfo) as connection:
             connection.execute(_INSERT)
-            _tell(
-                scene, "ensure in a transaction", lambda: made.ensure("pr7", connection=connection)
-            )
+            _tell(scene, "enqueue in a transaction", lambda: made.enqueue("pr7", connection))
             connection.commit()
             until(lambda: states(scene.db).get("ready") == 1)
         said = scene.log.statements()
@@ -178,11 +176,11 @@ def in_trouble(stage: Stage) -> str:
         scene.given("retire retiring")
         for id_ in ids[:4]:
             _ask(scene, f"ensure, {id_}", _call("ensure", id_), counts=False)
-            _ask(scene, f"where, {id_}", _call("where", id_), counts=False)
+            _ask(scene, f"locate, {id_}", _call("locate", id_), counts=False)
         scene.config("eu1")
         for id_ in ("new", "moving"):
             _ask(scene, f"ensure, away: {id_}", _call("ensure", id_), counts=False)
-            _ask(scene, f"where, away: {id_}", _call("where", id_), counts=False)
+            _ask(scene, f"locate, away: {id_}", _call("locate", id_), counts=False)
         return scene.all()
 
 
@@ -197,7 +195,7 @@ def full(stage: Stage) -> str:
         for number in range(1, 5):
             second.create(f"other{number}")
         _ask(scene, "ensure, all are full", lambda made: made.ensure("beta"), counts=False)
-        _ask(scene, "where, all are full", lambda made: made.where("beta"), counts=False)
+        _ask(scene, "locate, all are full", lambda made: made.locate("beta"), counts=False)
         scene.run("history", traced=False)
         return scene.all()
 

@@ -215,8 +215,8 @@ def provisioner(pooled: Pooled) -> None:
     with providing(pooled) as made:
         for number in range(7):
             pooled.insert(f"app{number}")
-            assert made.ensure(f"app{number}").how == "created"
-        assert made.ensure("app0").how == "known"
+            assert made.ensure(f"app{number}").status == "created"
+        assert made.ensure("app0").status == "existing"
         pooled.check_application()
 
 
@@ -228,7 +228,7 @@ def provisioner_in_a_transaction(pooled: Pooled) -> None:
                     "INSERT INTO device_registry (device_id, tenant_id) VALUES (%s, %s)",
                     [f"own{number}", f"own{number}"],
                 )
-                assert made.ensure(f"own{number}", connection=connection).how == "queued"
+                assert made.enqueue(f"own{number}", connection).status == "queued"
                 connection.commit()
         pooled.check_application()
     assert pooled.cli("ensure").code == 0

@@ -228,10 +228,10 @@ def test_a_ledger_restored_from_before_a_move_is_told_at_every_door_and_nothing_
         assert "its database is on eu2 with its marker, and recorded on eu1" in done.all, command
         assert "was the ledger restored from a backup?" in done.all, command
         assert "influxops adopt acme=telemetry_acme --target eu2" in done.all, command
-    for found in (provisioner.where("acme"), provisioner.ensure("acme")):
-        assert (found.how, found.target, found.url) == ("failed", None, "")
+    for found in (provisioner.locate("acme"), provisioner.ensure("acme")):
+        assert (found.status, found.target, found.url) == ("failed", None, "")
         assert "its database is on eu2 with its marker, and recorded on eu1" in found.reason
-    assert provisioner.check("acme")["exists"] is None
+    assert provisioner.inspect("acme").exists is None
     task = {"config": str(kept.folder / "influxops.toml"), "state": "present"}
     for warned in (info.gather(task).warnings, ensure(task, check_mode=True).warnings):
         assert any("its database is on eu2 with its marker" in each for each in warned)
@@ -266,9 +266,9 @@ def test_a_ledger_restored_from_before_a_move_and_the_drop_of_the_old_copy_is_to
     assert len(stale(done)) == 1
     assert "run influxops adopt acme=telemetry_acme)" in done.out
     found = provisioner.ensure("acme")
-    assert (found.how, found.target, found.url) == ("failed", None, "")
+    assert (found.status, found.target, found.url) == ("failed", None, "")
     assert "its database is on eu2 with its marker, and recorded on eu1" in found.reason
-    assert provisioner.check("acme")["exists"] is None
+    assert provisioner.inspect("acme").exists is None
     looked = locate({"config": str(kept.folder / "influxops.toml"), "tenants": ["acme"]})
     assert any("recorded on eu1" in each for each in (*looked.warnings, looked.failure))
     good(kept("adopt", "acme=telemetry_acme"))

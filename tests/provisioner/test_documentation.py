@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from influxops import Provisioner
-from influxops.provisioner import How
+from influxops import EnsureStatus, Provisioner
 from tests.conftest import GiveStandIn
 from tests.integration.command import Cli
 from tests.pg import TestDatabase
@@ -53,10 +52,10 @@ def test_the_code_of_the_documentation_does_what_it_says(
         names["create_tenant_and_nothing_else"](db.conninfo, "delta")
         with cli.running(*worker):
             until(lambda: server.databases() == [*there[:2], "telemetry_delta", there[2]], 60)
-            until(lambda: provisioner.ensure("delta").how == "known")
+            until(lambda: provisioner.ensure("delta").status == "existing")
 
 
 def test_it_names_every_public_method_and_every_outcome() -> None:
     methods = {name for name in vars(Provisioner) if not name.startswith("_")} - {"from_config"}
     assert {name for name in methods if f"{name}(" not in TEXT} == set()
-    assert {how for how in How if f"`{how}`" not in TEXT} == set()
+    assert {each for each in EnsureStatus if f"`{each}`" not in TEXT} == set()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from influxops import Ensured, WrongCall
-from influxops.provisioner import How
+from influxops import EnsureResult, InvalidRequest
+from influxops.provisioner import DatabaseInspection, EnsureStatus
 from influxops.provisioner import cache as known
 from influxops_devserver.testing import running_stand_in
 from tests.conftest import GiveStandIn, StartProxy
@@ -33,14 +34,14 @@ def test_a_new_tenant_costs_one_request_and_its_marker_follows(
     made = provide(targets={"eu1": proxy})
     found = made.ensure("acme")
     asked = [(seen.method, seen.path) for seen in proxy.seen]
-    assert found == Ensured("acme", How.CREATED, "telemetry_acme", "eu1", proxy.url)
-    assert found
+    assert found == EnsureResult("acme", EnsureStatus.CREATED, "telemetry_acme", "eu1", proxy.url)
+    assert found.is_ready
     assert asked == [("POST", "/api/v3/configure/database")]
     until(lambda: len(proxy.writes) > 1)
     assert until(lambda: "_init" in str(tables(server, "telemetry_acme")))
     until(lambda: server.markers("telemetry_acme") == 1)
     again = made.ensure("acme")
-    assert (again.how, again.url, bool(again)) == ("known", proxy.url, True)
+    assert (again.status, again.url, again.is_ready) == ("existing", proxy.url, True)
 
 
 def tables(server: Influx, database: str) -> object:
@@ -57,7 +58,7 @@ def test_a_database_survives_a_crash_of_its_server_right_after_the_answer(
     data = tmp_path / "data"
     with running_stand_in(data_dir=data, wal_flush_interval="5s") as server:
         made = provide(targets={"eu1": server.url})
-        assert made.ensure("acme").how == "created"
+        assert made.ensure("acme").status == "created"
         server.kill()
     with running_stand_in(data_dir=data, port=server.port, wal_flush_interval="50ms") as server:
         assert Influx(server.url).databases() == ["telemetry_acme"]
@@ -72,7 +73,7 @@ def test_a_database_that_is_there_is_known(
     server = stand_in(max_databases=None)
     server.create("telemetry_acme")
     found = provide(targets={"eu1": server}).ensure("acme")
-    assert (found.how, found.database, found.url) == ("known", "telemetry_acme", server.url)
+    assert (found.status, found.database, found.url) == ("existing", "telemetry_acme", server.url)
 
 
 def test_what_is_known_takes_no_50_microseconds(
@@ -80,7 +81,7 @@ def test_what_is_known_takes_no_50_microseconds(
 ) -> None:
     db.registry("acme")
     made = provide(targets={"eu1": stand_in(max_databases=None)})
-    assert made.ensure("acme")
+    assert made.ensure("acme").is_ready
     best = min(timed(made.ensure, 200) for _ in range(50))
     assert best < 50e-6
 
@@ -99,11 +100,11 @@ def test_what_is_known_is_asked_again_when_its_time_is_over(
     db.registry("acme")
     server = stand_in(max_databases=None)
     made = provide(targets={"eu1": server}, cache_ttl=4.0)
-    assert made.ensure("acme").how == "created"
+    assert made.ensure("acme").status == "created"
     until(lambda: "_init" in str(tables(server, "telemetry_acme")))
     server.drop("telemetry_acme")
-    assert made.ensure("acme").how == "known"
-    assert until(lambda: made.ensure("acme").how == "created")
+    assert made.ensure("acme").status == "existing"
+    assert until(lambda: made.ensure("acme").status == "created")
     assert server.databases() == ["telemetry_acme"]
 
 
@@ -115,9 +116,9 @@ def test_a_tenant_that_is_not_committed_is_its_own_result_and_nobody_elses(
     with psycopg.connect(db.conninfo) as connection:
         connection.execute("INSERT INTO device_registry (tenant_id) VALUES ('later')")
         found = made.ensure_many(["acme", "later", "nobody", "beta"])
-        assert [each.how for each in found] == ["created", "failed", "failed", "created"]
+        assert [each.status for each in found] == ["created", "failed", "failed", "created"]
         assert "no source has it" in found[1].reason
-    assert made.ensure("later").how == "created"
+    assert made.ensure("later").status == "created"
 
 
 @pytest.mark.parametrize("id_", ["", " ", "a\nb", "a/b", "né", 7, None])
@@ -128,9 +129,9 @@ def test_an_id_that_no_database_can_have_is_a_mistake_of_the_program(
     began = time.perf_counter()
     with pytest.raises(ValueError, match=r"id|name"):
         made.ensure(id_)
-    with pytest.raises(WrongCall):
-        made.check(id_)
-    assert made.request(id_) is False
+    with pytest.raises(InvalidRequest):
+        made.inspect(id_)
+    assert made.submit(id_) is False
     assert time.perf_counter() - began < 0.5
 
 
@@ -138,25 +139,25 @@ def test_a_target_or_retention_that_cannot_be_is_a_mistake_of_the_program(
     provide: Provide,
 ) -> None:
     made = provide(targets={"eu1": "http://127.0.0.1:1"})
-    with pytest.raises(WrongCall, match="eu1"):
+    with pytest.raises(InvalidRequest, match="eu1"):
         made.ensure("acme", target="eu2")
-    with pytest.raises(WrongCall, match="retention"):
+    with pytest.raises(InvalidRequest, match="retention"):
         made.ensure("acme", retention="soon")
-    with pytest.raises(WrongCall, match="retention"):
+    with pytest.raises(InvalidRequest, match="retention"):
         made.ensure("acme", retention="1s")
 
 
 @pytest.mark.parametrize("given", [{"target": 7}, {"target": ["eu1"]}, {"retention": 30}])
 def test_what_is_no_text_is_a_mistake_of_the_program(provide: Provide, given: Any) -> None:
     made = provide(targets={"eu1": "http://127.0.0.1:1"})
-    with pytest.raises(WrongCall, match="is text, not"):
+    with pytest.raises(InvalidRequest, match="is text, not"):
         made.ensure("acme", **given)
 
 
 @pytest.mark.parametrize("ids", ["acme", None, 7])
 def test_one_id_instead_of_several_is_a_mistake_of_the_program(provide: Provide, ids: Any) -> None:
     made = provide(targets={"eu1": "http://127.0.0.1:1"})
-    with pytest.raises(WrongCall, match="several ids are needed"):
+    with pytest.raises(InvalidRequest, match="several ids are needed"):
         made.ensure_many(ids)
 
 
@@ -167,7 +168,7 @@ def test_one_id_instead_of_several_is_a_mistake_of_the_program(provide: Provide,
 def test_an_option_that_is_no_time_is_refused_before_it_is_used(
     provide: Provide, options: dict[str, Any]
 ) -> None:
-    with pytest.raises(WrongCall, match=f"{next(iter(options))} is a number of seconds"):
+    with pytest.raises(InvalidRequest, match=f"{next(iter(options))} is a number of seconds"):
         provide(targets={"eu1": "http://127.0.0.1:1"}, **options)
 
 
@@ -177,8 +178,8 @@ def test_a_retention_period_is_set_where_the_database_is_made(
     db.registry("acme", "beta")
     server = stand_in(max_databases=None)
     made = provide(targets={"eu1": server}, extra='[database]\nretention = "30d"\n')
-    assert made.ensure("acme", retention="90d")
-    assert made.ensure("beta")
+    assert made.ensure("acme", retention="90d").is_ready
+    assert made.ensure("beta").is_ready
     assert server.retention("telemetry_acme") == 90 * 86_400
     assert server.retention("telemetry_beta") == 30 * 86_400
 
@@ -189,9 +190,9 @@ def test_a_full_server_fails_its_tenant(
     db.registry(*(f"t{number}" for number in range(7)))
     made = provide(targets={"eu1": stand_in()})
     found = made.ensure_many(f"t{number}" for number in range(7))
-    assert sum(map(bool, found)) == 5
-    assert {each.how for each in found} == {"created", "failed"}
-    assert all("full" in each.reason for each in found if not each)
+    assert sum(each.is_ready for each in found) == 5
+    assert {each.status for each in found} == {"created", "failed"}
+    assert all("full" in each.reason for each in found if not each.is_ready)
 
 
 def test_one_call_at_a_time_works_on_a_tenant_and_the_others_get_its_result(
@@ -208,7 +209,7 @@ def test_one_call_at_a_time_works_on_a_tenant_and_the_others_get_its_result(
         return None
 
     proxy.before = hold
-    found: list[Ensured] = []
+    found: list[EnsureResult] = []
     threads = [
         threading.Thread(target=lambda: found.append(made.ensure("acme"))) for _ in range(20)
     ]
@@ -218,7 +219,7 @@ def test_one_call_at_a_time_works_on_a_tenant_and_the_others_get_its_result(
     go_on.set()
     for thread in threads:
         thread.join()
-    assert {each.how for each in found} <= {"created", "known"}
+    assert {each.status for each in found} <= {"created", "existing"}
     assert len(found) == 20
     made_there = [seen for seen in proxy.writes if "configure" in seen.path]
     assert len(made_there) == 1
@@ -233,7 +234,7 @@ def test_a_thousand_threads_with_a_thousand_tenants_share_connections_and_batche
     server = stand_in(max_databases=None)
     made = provide(targets={"eu1": server}, timeout=50.0, ledger=ledger)
     before = sessions(db)
-    found: list[Ensured] = []
+    found: list[EnsureResult] = []
     threads = [
         threading.Thread(target=lambda id_: found.append(made.ensure(id_)), args=(id_,))
         for id_ in ids
@@ -242,7 +243,7 @@ def test_a_thousand_threads_with_a_thousand_tenants_share_connections_and_batche
         thread.start()
     for thread in threads:
         thread.join()
-    assert {each.how for each in found} == {"created"}
+    assert {each.status for each in found} == {"created"}
     assert len(server.databases()) == 1000
     assert sessions(db) - before < 30
 
@@ -266,7 +267,7 @@ def test_a_thousand_tasks_of_an_event_loop_are_served_without_a_thread_each(
     made = provide(targets={"eu1": stand_in(max_databases=None)}, timeout=50.0)
     most = 0
 
-    async def all_of_them() -> list[Ensured]:
+    async def all_of_them() -> list[EnsureResult]:
         nonlocal most
         tasks = [asyncio.create_task(made.aensure(id_)) for id_ in ids]
         while not all(task.done() for task in tasks):
@@ -275,10 +276,10 @@ def test_a_thousand_tasks_of_an_event_loop_are_served_without_a_thread_each(
         return await asyncio.gather(*tasks)
 
     found = asyncio.run(all_of_them())
-    assert {each.how for each in found} == {"created"}
+    assert {each.status for each in found} == {"created"}
     assert most < 40
     again = asyncio.run(made.aensure("t0001"))
-    assert again.how == "known"
+    assert again.status == "existing"
 
 
 def test_check_counts_telemetry_and_tells_none_from_nothing(
@@ -287,32 +288,28 @@ def test_check_counts_telemetry_and_tells_none_from_nothing(
     db.registry("acme", "beta")
     server = stand_in(max_databases=None)
     made = provide(targets={"eu1": server})
-    nothing = {"telemetry_count": 0, "rows": 0, "tables": [], "last_write": None}
-    assert made.check("acme") == {"exists": False, **nothing}
-    assert made.ensure("acme")
-    assert made.check("acme") == {"exists": True, **nothing}
+    nothing: dict[str, Any] = {"telemetry_count": 0, "rows": 0, "tables": ()}
+    assert made.inspect("acme") == DatabaseInspection(False, **nothing)
+    assert made.ensure("acme").is_ready
+    assert made.inspect("acme") == DatabaseInspection(True, **nothing)
     server.write("telemetry_acme", "telemetry,device=a t=1\ntelemetry,device=b t=2")
     server.write("telemetry_acme", "cpu,device=a t=1 1767225600000000000")
-    found = made.check("acme")
-    assert (found["exists"], found["telemetry_count"], found["rows"]) == (True, 2, 3)
-    cpu, telemetry = found["tables"]
-    assert cpu == {
-        "name": "cpu",
-        "rows": 1,
-        "at_most": False,
-        "last_write": "2026-01-01T00:00:00Z",
-    }
-    assert found["last_write"] == telemetry["last_write"]
-    assert made.check("nobody") == {"exists": False, **nothing}
+    found = made.inspect("acme")
+    assert (found.exists, found.telemetry_count, found.rows) == (True, 2, 3)
+    cpu, telemetry = found.tables or ()
+    assert (cpu.name, cpu.rows, cpu.at_most) == ("cpu", 1, False)
+    assert cpu.last_write == datetime(2026, 1, 1, tzinfo=UTC)
+    assert found.last_write == telemetry.last_write
+    assert made.inspect("nobody") == DatabaseInspection(False, **nothing)
     server.create("telemetry_former")
-    assert asyncio.run(made.acheck("former")) == {"exists": True, **nothing}
+    assert asyncio.run(made.ainspect("former")) == DatabaseInspection(True, **nothing)
 
 
 def test_check_says_that_nobody_can_know(provide: Provide, db: TestDatabase) -> None:
     db.registry("acme")
-    found = provide(targets={"eu1": "http://127.0.0.1:1"}).check("acme", timeout=1.0)
-    assert found["exists"] is None
-    assert "127.0.0.1:1" in found["error"]
+    found = provide(targets={"eu1": "http://127.0.0.1:1"}).inspect("acme", timeout=1.0)
+    assert found.exists is None
+    assert "127.0.0.1:1" in found.error
 
 
 def test_where_makes_nothing(provide: Provide, db: TestDatabase, stand_in: GiveStandIn) -> None:
@@ -320,10 +317,12 @@ def test_where_makes_nothing(provide: Provide, db: TestDatabase, stand_in: GiveS
     server = stand_in(max_databases=None)
     server.create("telemetry_beta")
     made = provide(targets={"eu1": server})
-    nowhere = made.where("acme")
-    assert (bool(nowhere), nowhere.target, nowhere.url) == (False, None, "")
+    nowhere = made.locate("acme")
+    assert (nowhere.is_ready, nowhere.target, nowhere.url) == (False, None, "")
     assert nowhere.reason == "it is not there yet"
-    assert made.where("beta") == Ensured("beta", How.KNOWN, "telemetry_beta", "eu1", server.url)
+    assert made.locate("beta") == EnsureResult(
+        "beta", EnsureStatus.EXISTING, "telemetry_beta", "eu1", server.url
+    )
     assert server.databases() == ["telemetry_beta"]
 
 
@@ -338,7 +337,7 @@ def test_attributes_of_a_query_are_respected(
     )
     made = provide(targets={"eu1": server}, source=f'query = "{query}"\n')
     found = made.ensure_many(["acme", "gone"])
-    assert [(each.how, each.database) for each in found] == [
+    assert [(each.status, each.database) for each in found] == [
         ("created", "db_acme"),
         ("failed", "telemetry_gone"),
     ]
@@ -353,9 +352,9 @@ def test_a_condition_is_respected(
         targets={"eu1": stand_in(max_databases=None)},
         source="where = \"tenant_id NOT LIKE 'g%' -- but these\"\n",
     )
-    assert made.ensure("gone").how == "failed"
-    assert made.ensure("acme").how == "created"
-    assert [each.how for each in made.ensure_many(["gone", "beta"])] == ["failed", "created"]
+    assert made.ensure("gone").status == "failed"
+    assert made.ensure("acme").status == "created"
+    assert [each.status for each in made.ensure_many(["gone", "beta"])] == ["failed", "created"]
 
 
 def test_ids_of_any_type_of_column_are_found(
@@ -368,17 +367,17 @@ def test_ids_of_any_type_of_column_are_found(
     )
     made = provide(targets={"eu1": stand_in(max_databases=None)})
     found = made.ensure_many([id_, "no-uuid", id_.upper()])
-    assert [each.how for each in found] == ["created", "failed", "failed"]
-    assert made.ensure("also-none").how == "failed"
+    assert [each.status for each in found] == ["created", "failed", "failed"]
+    assert made.ensure("also-none").status == "failed"
 
 
 def test_of_more_tenants_than_are_remembered_those_go_that_came_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(known, "_MOST", 2)
-    found, later = known.KnownTenants(), time.monotonic() + 60
+    found, later = known.LocationCache(), time.monotonic() + 60
     for tenant in ("one", "two", "one", "three"):
-        found.add(Ensured(tenant, How.KNOWN), later)
+        found.add(EnsureResult(tenant, EnsureStatus.EXISTING), later)
     assert [tenant for tenant in ("one", "two", "three") if found.get(tenant)] == ["one", "three"]
-    found.add(Ensured("one", How.KNOWN), time.monotonic())
+    found.add(EnsureResult("one", EnsureStatus.EXISTING), time.monotonic())
     assert found.get("one") is None

@@ -42,11 +42,11 @@ def ready(db: TestDatabase) -> bool:
 def told_as_lost(made: Provisioner) -> str:
     """See that each call says that the database is lost; return why."""
     found = made.ensure("acme")
-    assert (found.how, bool(found)) == ("failed", False)
-    assert made.where("acme").how == "failed"
-    checked = made.check("acme")
-    assert (checked["exists"], checked["telemetry_count"]) == (False, 0)
-    assert "lost" in checked["error"]
+    assert (found.status, found.is_ready) == ("failed", False)
+    assert made.locate("acme").status == "failed"
+    checked = made.inspect("acme")
+    assert (checked.exists, checked.telemetry_count) == (False, 0)
+    assert "lost" in checked.error
     (again,) = made.ensure_many(["acme"])
     assert again.reason == found.reason
     return found.reason
@@ -58,7 +58,7 @@ def test_a_database_that_a_client_created_again_is_lost(
     db.registry("acme")
     server = stand_in(max_databases=None)
     made = provide(targets={"one": server}, ledger=True, cache_ttl=0.0)
-    assert made.ensure("acme").how == "created"
+    assert made.ensure("acme").status == "created"
     until(lambda: ready(db))
     server.drop("telemetry_acme")
     server.write("telemetry_acme", CLIENT)
@@ -77,7 +77,7 @@ def test_it_is_lost_on_a_server_that_was_replaced_too(
     db.registry("acme")
     with running_stand_in(data_dir=tmp_path / "first", wal_flush_interval="50ms") as first:
         made = provide(targets={"one": Influx(first.url)}, ledger=True, cache_ttl=0.0)
-        assert made.ensure("acme").how == "created"
+        assert made.ensure("acme").status == "created"
         until(lambda: ready(db))
         assert cli("ensure").code == 0  # the ledger knows the server by now
         first.kill()
@@ -85,8 +85,8 @@ def test_it_is_lost_on_a_server_that_was_replaced_too(
     with running_stand_in(data_dir=folder, port=first.port, wal_flush_interval="50ms") as second:
         server = Influx(second.url)
         server.write("telemetry_acme", CLIENT)
-        assert made.ensure("acme").how != "known"  # it notices that while it asks
-        until(lambda: made.ensure("acme").how == "failed")
+        assert made.ensure("acme").status != "existing"  # it notices that while it asks
+        until(lambda: made.ensure("acme").status == "failed")
         refused = made.ensure("acme")
         assert "another server answers at one" in refused.reason
         assert recorded(db)["acme"] == ("ready", "one")
@@ -102,7 +102,7 @@ def test_full_runs_in_the_background_leave_it_alone_and_record_it(
     db.registry("acme")
     server = stand_in(max_databases=None)
     first = provide(targets={"one": server}, ledger=True)
-    assert first.ensure("acme").how == "created"
+    assert first.ensure("acme").status == "created"
     until(lambda: ready(db))
     first.close()
     server.drop("telemetry_acme")
@@ -120,7 +120,7 @@ def test_a_tenant_is_ready_only_once_its_marker_was_seen(
     db.registry("acme")
     server = stand_in(max_databases=None, wal_flush_interval="1s")
     made = provide(targets={"one": server}, ledger=True)
-    assert made.ensure("acme").how == "created"
+    assert made.ensure("acme").status == "created"
     assert recorded(db)["acme"] == ("unconfirmed", "one")
     until(lambda: ready(db))
     assert server.markers("telemetry_acme") == 1
@@ -133,7 +133,7 @@ def test_what_a_process_that_died_left_without_a_marker_is_completed(
     db.registry("acme")
     server = stand_in(max_databases=None, wal_flush_interval="1s")
     first = provide(targets={"one": server}, ledger=True)
-    assert first.ensure("acme").how == "created"
+    assert first.ensure("acme").status == "created"
     until(lambda: ready(db))
     first.close()
     # As a process leaves it that is killed right after it has made it.
@@ -141,7 +141,7 @@ def test_what_a_process_that_died_left_without_a_marker_is_completed(
     server.write("telemetry_acme", CLIENT)
     db.execute("UPDATE influxops.tenants SET state = 'unconfirmed'")
     made = provide(targets={"one": server}, ledger=True)
-    assert made.ensure("acme").how == "known"
+    assert made.ensure("acme").status == "existing"
     until(lambda: ready(db))
     assert server.markers("telemetry_acme") == 1
 
@@ -154,7 +154,7 @@ def test_a_marker_that_is_lost_with_a_deleted_namesake_is_written_again_before_i
     made = provide(targets={"one": server}, ledger=True, cache_ttl=0.0)
     server.request("POST", "/api/v3/write_lp?db=telemetry_acme&no_sync=true", body=CLIENT.encode())
     server.drop("telemetry_acme")
-    assert made.ensure("acme").how == "created"
+    assert made.ensure("acme").status == "created"
     until(lambda: ready(db))
     assert server.markers("telemetry_acme") == 1
-    assert made.ensure("acme").how == "known"
+    assert made.ensure("acme").status == "existing"

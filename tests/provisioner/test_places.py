@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from influxops import Ensured, Provisioner, WrongCall
+from influxops import EnsureResult, InvalidRequest, Provisioner
 from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import Cli
 from tests.pg import TestDatabase
@@ -36,10 +36,10 @@ def test_without_a_ledger_a_full_run_places(
     two.create("telemetry_beta")
     made = provide(targets={"one": one, "two": two})
     found = made.ensure("acme")
-    assert (found.how, found.target, found.url) == ("queued", None, "")
+    assert (found.status, found.target, found.url) == ("queued", None, "")
     assert "a full run" in found.reason
     there = made.ensure("beta")
-    assert (there.how, there.target, there.url) == ("known", "two", two.url)
+    assert (there.status, there.target, there.url) == ("existing", "two", two.url)
     assert cli("ensure").code == 0
     assert made.ensure("acme").url == one.url
 
@@ -52,7 +52,7 @@ def test_the_ledger_spreads_and_remembers(
     servers = {"one": stand_in(max_databases=None), "two": stand_in(max_databases=None)}
     made = provide(targets=dict(servers), extra=SPREAD, ledger=True, timeout=30.0)
     found = made.ensure_many(ids)
-    assert {each.how for each in found} == {"created"}
+    assert {each.status for each in found} == {"created"}
     held = {name: len(server.databases()) for name, server in servers.items()}
     assert held == {"one": 20, "two": 20}
     until(lambda: recorded(db) == {each.tenant: ("ready", each.target) for each in found})
@@ -78,7 +78,7 @@ def test_one_that_cannot_be_asked_may_have_it(
     well = stand_in(max_databases=None)
     made = provide(targets={"away": "http://127.0.0.1:1", "well": well}, ledger=True, timeout=3.0)
     found = made.ensure("acme")
-    assert found.how == "queued"
+    assert found.status == "queued"
     assert "away" in found.reason
     assert well.databases() == []
 
@@ -91,7 +91,7 @@ def test_a_target_that_is_full_is_passed_over(
     one, two = stand_in(), stand_in(max_databases=None)
     made = provide(targets={"one": one, "two": two}, ledger=True, timeout=30.0)
     found = made.ensure_many(ids)
-    assert {each.how for each in found} == {"created"}
+    assert {each.status for each in found} == {"created"}
     assert (len(one.databases()), len(two.databases())) == (5, 3)
     until(lambda: set(recorded(db).values()) == {("ready", "one"), ("ready", "two")})
 
@@ -118,21 +118,21 @@ def test_a_place_that_is_neither_there_nor_recorded_is_told_to_nobody(
                 [tenant, state, f"telemetry_{tenant}", target],
             )
     beta = made.ensure("beta")  # its place is recorded, and it takes the last one
-    assert (beta.how, beta.url) == ("created", full.url)
+    assert (beta.status, beta.url) == ("created", full.url)
     nowhere = [
         made.ensure("acme"),
         *made.ensure_many(["acme", "delta"]),
-        made.where("acme"),
+        made.locate("acme"),
         asyncio.run(made.aensure("delta")),
-        asyncio.run(made.awhere("delta")),
+        asyncio.run(made.alocate("delta")),
         made.ensure("acme", target="full"),
     ]
-    assert not any(nowhere)
+    assert not any(each.is_ready for each in nowhere)
     assert {(each.target, each.url) for each in nowhere} == {(None, "")}
-    for found in (made.ensure("gamma"), made.where("gamma")):
-        assert (bool(found), found.target, found.url) == (False, "down", "http://127.0.0.1:1")
+    for found in (made.ensure("gamma"), made.locate("gamma")):
+        assert (found.is_ready, found.target, found.url) == (False, "down", "http://127.0.0.1:1")
     known = made.ensure("ready")
-    assert (known.how, known.target, known.url) == ("known", "down", "http://127.0.0.1:1")
+    assert (known.status, known.target, known.url) == ("existing", "down", "http://127.0.0.1:1")
     made.close(0.0)
     assert (made.ensure("delta").url, made.ensure("delta").target) == ("", None)
 
@@ -146,8 +146,8 @@ def test_a_database_that_is_lost_has_no_url(
     assert made.ensure("acme").url == server.url
     until(lambda: server.rows("_internal", MARKED))
     server.drop("telemetry_acme")
-    for found in (made.ensure("acme"), made.where("acme")):
-        assert (found.how, found.target, found.url) == ("failed", None, "")
+    for found in (made.ensure("acme"), made.locate("acme")):
+        assert (found.status, found.target, found.url) == ("failed", None, "")
 
 
 def test_what_was_promised_and_is_gone_is_not_made_anew(
@@ -156,11 +156,11 @@ def test_what_was_promised_and_is_gone_is_not_made_anew(
     db.registry("acme")
     server = stand_in(max_databases=None)
     made = provide(targets={"one": server}, ledger=True, cache_ttl=0.0)
-    assert made.ensure("acme").how == "created"
+    assert made.ensure("acme").status == "created"
     until(lambda: server.rows("_internal", MARKED))
     server.drop("telemetry_acme")
     found = made.ensure("acme")
-    assert (found.how, found.reason[:10]) == ("failed", "it is lost")
+    assert (found.status, found.reason[:10]) == ("failed", "it is lost")
     assert server.databases() == []
 
 
@@ -179,7 +179,7 @@ def test_applications_at_once_give_each_tenant_one_database(
     several: list[Provisioner] = [
         provide(targets=dict(servers), extra=SPREAD, ledger=True, timeout=30.0) for _ in range(4)
     ]
-    found: list[Ensured] = []
+    found: list[EnsureResult] = []
 
     def work(made: Provisioner) -> None:
         found.extend(made.ensure_many(ids))
@@ -189,7 +189,7 @@ def test_applications_at_once_give_each_tenant_one_database(
         thread.start()
     for thread in threads:
         thread.join()
-    assert {each.how for each in found} <= {"created", "known", "queued"}
+    assert {each.status for each in found} <= {"created", "existing", "queued"}
     for made in several:
         assert made.wait(timeout=30)
     databases = [name for server in servers.values() for name in server.databases()]
@@ -208,7 +208,7 @@ def test_threads_that_want_tenants_at_once_over_two_targets_meet_no_busy_lock(
     made = provide(targets=dict(servers), extra=SPREAD, ledger=True, timeout=30.0)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(made.ensure, ids))
-    assert [(each.how, each.reason) for each in found] == [("created", "")] * 16
+    assert [(each.status, each.reason) for each in found] == [("created", "")] * 16
     assert {name: len(server.databases()) for name, server in servers.items()} == {
         "one": 8,
         "two": 8,
@@ -227,15 +227,15 @@ def test_in_a_transaction_a_tenant_is_noted_and_comes_once_it_is_committed(
     made = provide(targets={"one": stand_in(max_databases=None)}, ledger=True)
     with psycopg.connect(db.conninfo) as connection:
         connection.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
-        found = made.ensure("acme", connection=connection)
-        assert (found.how, found.reason[:5]) == ("queued", "noted")
+        found = made.enqueue("acme", connection)
+        assert (found.status, found.reason[:5]) == ("queued", "noted")
         assert recorded(db) == {}
         row = connection.execute("SHOW lock_timeout").fetchone()
         assert row == ("0",)
     assert recorded(db)["acme"] in [("pending", None), ("unconfirmed", "one"), ("ready", "one")]
     assert made.wait("acme", timeout=20)
     with psycopg.connect(db.conninfo) as connection:
-        assert made.ensure("acme", connection=connection).how == "known"
+        assert made.enqueue("acme", connection).status == "existing"
     until(lambda: recorded(db) == {"acme": ("ready", "one")})
 
 
@@ -247,7 +247,7 @@ def test_a_transaction_that_is_rolled_back_leaves_nothing(
     made = provide(targets={"one": server}, ledger=True)
     with psycopg.connect(db.conninfo) as connection:
         connection.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
-        made.ensure("acme", connection=connection)
+        made.enqueue("acme", connection)
         connection.rollback()
     assert recorded(db) == {}
     assert server.databases() == []
@@ -261,8 +261,8 @@ def test_a_note_that_fails_leaves_the_transaction_as_it_was(
     db.execute("DROP SCHEMA influxops CASCADE")
     with psycopg.connect(db.conninfo) as connection:
         connection.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
-        found = made.ensure("acme", connection=connection)
-        assert found.how == "queued"
+        found = made.enqueue("acme", connection)
+        assert found.status == "queued"
         assert "a full run makes it" in found.reason
     with psycopg.connect(db.conninfo) as connection:
         assert connection.execute("SELECT count(*) FROM device_registry").fetchone() == (1,)
@@ -272,8 +272,8 @@ def test_a_note_waits_for_nobody(provide: Provide, db: TestDatabase, stand_in: G
     db.registry()
     made = provide(targets={"one": stand_in(max_databases=None)}, ledger=True)
     with psycopg.connect(db.conninfo) as first, psycopg.connect(db.conninfo) as second:
-        assert made.ensure("acme", connection=first).how == "queued"
-        found = made.ensure("acme", connection=second)
+        assert made.enqueue("acme", first).status == "queued"
+        found = made.enqueue("acme", second)
         assert "lock timeout" in found.reason
         assert second.execute("SELECT 1").fetchone() == (1,)
 
@@ -284,13 +284,13 @@ def test_an_asynchronous_connection_is_awaited(
     db.registry()
     made = provide(targets={"one": stand_in(max_databases=None)}, ledger=True)
 
-    async def work() -> Ensured:
+    async def work() -> EnsureResult:
         connection = await psycopg.AsyncConnection.connect(db.conninfo)
         async with connection:
             await connection.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
-            with pytest.raises(WrongCall, match="aensure"):
-                made.ensure("acme", connection=connection)
-            return await made.aensure("acme", connection=connection)
+            with pytest.raises(InvalidRequest, match="aenqueue"):
+                made.enqueue("acme", connection)
+            return await made.aenqueue("acme", connection)
 
     assert asyncio.run(work()).reason.startswith("noted")
     assert made.wait("acme", timeout=20)
@@ -304,8 +304,8 @@ def test_a_full_run_makes_a_wanted_tenant_only_where_a_source_knows_it(
     server = stand_in(max_databases=None)
     made = provide(targets={"one": server}, ledger=True)
     with psycopg.connect(db.conninfo) as connection:
-        made.ensure("acme", connection=connection)
-        made.ensure("later", connection=connection)
+        made.enqueue("acme", connection)
+        made.enqueue("later", connection)
     made.close(0.0)
     insert(db, "acme")
     assert cli("ensure").code == 0
@@ -324,6 +324,6 @@ def test_a_database_that_a_source_names_is_nobody_s_before_a_full_run(
     made = provide(
         targets={"eu1": server}, ledger=True, source=f'query = "{query}"\n', cache_ttl=0.0
     )
-    assert made.ensure("one").how == "created"
+    assert made.ensure("one").status == "created"
     found = made.ensure("two")
-    assert (found.how, "a full run sees" in found.reason) == ("queued", True)
+    assert (found.status, "a full run sees" in found.reason) == ("queued", True)

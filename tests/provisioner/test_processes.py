@@ -54,7 +54,7 @@ def test_importing_influxops_stays_cheap() -> None:
     code = (
         "import sys, influxops; heavy = {'psycopg', 'urllib3', 'pluggy', 'asyncio', 'msgspec'}; "
         "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys(); "
-        "from influxops import Provisioner, Ensured, WrongCall"
+        "from influxops import Provisioner, EnsureResult, InvalidRequest"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -73,9 +73,9 @@ def test_an_application_killed_right_after_its_commit_loses_nothing(
         with psycopg.connect(os.environ["CONNINFO"]) as connection:
             connection.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
             if {ledger}:
-                assert made.ensure("acme", connection=connection).reason.startswith("noted")
+                assert made.enqueue("acme", connection).reason.startswith("noted")
         if not {ledger}:
-            made.request("acme")
+            made.submit("acme")
         os.kill(os.getpid(), signal.SIGKILL)
     """
     killed = Cli(cli.folder, {**cli.variables, "CONNINFO": db.conninfo})
@@ -104,9 +104,9 @@ def test_what_could_not_be_made_outlives_the_application_in_the_ledger(
     code = f"""
         from influxops import Provisioner
         made = Provisioner.from_config(full_runs=None, timeout=5.0)
-        print(made.ensure("acme").how, made.request("beta"), made.ensure("unheard-of").how)
+        print(made.ensure("acme").status, made.submit("beta"), made.ensure("unheard-of").status)
         if {ending == "closed"}:
-            made.request("gamma")
+            made.submit("gamma")
             made.close(timeout=20.0)
         input()
     """
@@ -137,7 +137,7 @@ def test_a_provisioner_may_be_made_before_a_fork(
         warnings.simplefilter("ignore")
         from influxops import Provisioner
         made = Provisioner.from_config(timeout=20.0)
-        assert made.ensure("parent")
+        assert made.ensure("parent").is_ready
         children = []
         for number in range(8):
             child = os.fork()
@@ -145,10 +145,10 @@ def test_a_provisioner_may_be_made_before_a_fork(
                 found = made.ensure(f"t{number}")
                 known = made.ensure("parent")
                 made.close()
-                os._exit(0 if found and known.how == "known" else 1)
+                os._exit(0 if found.is_ready and known.status == "existing" else 1)
             children.append(child)
         codes = [os.waitpid(child, 0)[1] for child in children]
-        assert made.ensure("parent")
+        assert made.ensure("parent").is_ready
         print(codes)
     """
     with application(cli, code) as process:
@@ -175,7 +175,7 @@ def test_an_interpreter_ends_though_a_server_hangs(
     code = f"""
         from influxops import Provisioner
         made = Provisioner.from_config(timeout=30.0)
-        made.request("acme")
+        made.submit("acme")
         input()
         print("ends", flush=True)
         {ending}
@@ -258,10 +258,10 @@ def test_its_threads_end_with_it(provide: Provide, db: TestDatabase, stand_in: G
     db.registry("acme")
     made = provide(targets={"eu1": stand_in(max_databases=None)}, full_runs=300.0)
     with made:
-        assert made.ensure("acme")
-    assert made.ensure("acme").how == "known"
-    assert made.ensure("beta").how == "queued"
-    assert made.request("beta") is False
+        assert made.ensure("acme").is_ready
+    assert made.ensure("acme").status == "existing"
+    assert made.ensure("beta").status == "queued"
+    assert made.submit("beta") is False
     with contextlib.suppress(AssertionError):
         until(lambda: not influxops_threads())
     assert influxops_threads() == []
@@ -280,16 +280,16 @@ def test_connections_serve_the_next_tenants_and_are_let_go_when_none_comes(
         return connect(*arguments, **keywords)
 
     monkeypatch.setattr(Connection, "connect", counted)
-    assert {made.ensure(id_).how for id_ in ids} == {"created"}
+    assert {made.ensure(id_).status for id_ in ids} == {"created"}
     assert 0 < len(opened) < 2 * len(ids)
     assert connections(db) > 0
     monkeypatch.setattr("influxops.provisioner.engine_pool.IDLE", 0.1)
-    assert made.ensure("t0", target="eu1").how == "known"
-    assert made.where("unheard-of").how == "failed"
+    assert made.ensure("t0", target="eu1").status == "existing"
+    assert made.locate("unheard-of").status == "failed"
     made.ensure("another")
     until(lambda: connections(db) == 0)
     insert(db, "later")
-    assert made.ensure("later").how == "created"
+    assert made.ensure("later").status == "created"
 
 
 def connections(db: TestDatabase) -> int:

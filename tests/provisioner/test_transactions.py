@@ -54,7 +54,7 @@ class Sync:
         with psycopg.connect(conninfo) as connection:
             connection.execute(INSERT)
             self._do(connection, before)
-            self._made.ensure("acme", connection=connection)
+            self._made.enqueue("acme", connection)
             self._do(connection, after)
             connection.commit()
 
@@ -78,7 +78,7 @@ class Async(Sync):
         async with await psycopg.AsyncConnection.connect(conninfo) as connection:
             await connection.execute(INSERT)
             await self._later(connection, before)
-            await self._made.aensure("acme", connection=connection)
+            await self._made.aenqueue("acme", connection)
             await self._later(connection, after)
             await connection.commit()
 
@@ -104,7 +104,7 @@ def test_a_note_on_a_connection_that_can_commit_nothing_is_an_error(
                 application(made, db).create(db.conninfo, before=before)
     assert registered(db) == 0
     insert(db, "acme")
-    assert made.ensure("acme").how == "created"
+    assert made.ensure("acme").status == "created"
     for application in KINDS:  # whatever is known of the tenant
         for before in ("close", "SELECT 1 / 0"):
             with pytest.raises(TransactionLost, match="nothing of its transaction is stored"):
@@ -142,13 +142,13 @@ def test_a_note_outside_of_a_transaction_whose_answer_is_lost_is_not_known(
     async def later() -> None:
         there = proxy.conninfo(db)
         async with await psycopg.AsyncConnection.connect(there, autocommit=True) as connection:
-            await made.aensure("beta", connection=connection)
+            await made.aenqueue("beta", connection)
 
     with (
         pytest.raises(TransactionLost, match="whether the tenant was noted is not known"),
         psycopg.connect(proxy.conninfo(db), autocommit=True) as connection,
     ):
-        made.ensure("acme", connection=connection)
+        made.enqueue("acme", connection)
     with pytest.raises(TransactionLost, match="whether the tenant was noted is not known"):
         asyncio.run(later())
     with psycopg.connect(db.conninfo) as connection:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from influxops import Ensured, Provisioner
+from influxops import EnsureResult, Provisioner
 from influxops_devserver.testing import running_stand_in
 from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Proxy, Seen
@@ -68,27 +68,27 @@ def test_a_dead_server_costs_the_first_caller_the_budget_and_the_others_nothing(
     db.registry(*ids)
     with running_stand_in(max_databases=None, wal_flush_interval="50ms") as server:
         made = provide(targets={"eu1": server.url}, timeout=2.0)
-        assert made.ensure("t0")
+        assert made.ensure("t0").is_ready
         until(lambda: sum(marked(Influx(server.url))) == 1)
         server.kill()
-        found: list[Ensured] = []
+        found: list[EnsureResult] = []
         assert seconds(lambda: found.append(made.ensure("t1"))) < 2 + SLACK
-        assert (found[0].how, bool(found[0]), found[0].url) == ("queued", False, "")
-        assert until(lambda: made.health()["trouble"])
+        assert (found[0].status, found[0].is_ready, found[0].url) == ("queued", False, "")
+        assert until(lambda: made.health().trouble)
         assert quickest(made, ids[2:]) < 1e-3
         assert "connection refused" in made.ensure("t2").reason
         health = made.health()
-        assert health["pending"] == 49
-        assert health["oldest"] > 0
-        assert list(health["trouble"]) == ["target:eu1"]
+        assert health.pending == 49
+        assert (health.oldest or 0) > 0
+        assert list(health.trouble) == ["target:eu1"]
     with (
         caplog.at_level(logging.INFO, "influxops"),
         running_stand_in(max_databases=None, wal_flush_interval="50ms", port=server.port) as server,
     ):
-        assert seconds(lambda: until(lambda: not made.health()["trouble"])) < 5
+        assert seconds(lambda: until(lambda: not made.health().trouble)) < 5
         assert made.wait(timeout=20)
         assert len(Influx(server.url).databases()) == 49
-        assert made.ensure("t49").how == "known"
+        assert made.ensure("t49").status == "existing"
     away, back = (record.message for record in caplog.records)
     assert away.startswith("target:eu1: creating telemetry_t1 on")
     assert back.startswith("target:eu1: it answers again, after")
@@ -118,10 +118,10 @@ def test_a_hanging_server_costs_the_first_callers_the_budget_and_the_others_noth
     for thread in threads:
         thread.join()
     assert max(took) < 2 + SLACK
-    assert until(lambda: made.health()["trouble"])
+    assert until(lambda: made.health().trouble)
     assert quickest(made, ids[10:]) < 1e-3
     held.let_go.set()
-    assert seconds(lambda: until(lambda: not made.health()["trouble"])) < 5
+    assert seconds(lambda: until(lambda: not made.health().trouble)) < 5
     assert made.wait(timeout=30)
     assert all(made.ensure(id_) for id_ in ids)
 
@@ -138,7 +138,7 @@ def test_a_hanging_server_keeps_no_event_loop(
     made = provide(targets={"eu1": proxy}, timeout=1.0)
     held = holding(proxy)
 
-    async def work() -> Ensured:
+    async def work() -> EnsureResult:
         task = asyncio.create_task(made.aensure("acme"))
         turns = 0
         while not task.done():
@@ -146,11 +146,11 @@ def test_a_hanging_server_keeps_no_event_loop(
             turns += 1
         assert turns > 10
         held.let_go.set()
-        assert await made.await_("acme", timeout=20)
+        assert await made.wait_async("acme", timeout=20)
         return await task
 
-    assert asyncio.run(work()).how == "queued"
-    assert made.ensure("acme").how == "known"
+    assert asyncio.run(work()).status == "queued"
+    assert made.ensure("acme").status == "existing"
 
 
 def test_a_registry_that_is_away_is_no_exception(
@@ -159,11 +159,11 @@ def test_a_registry_that_is_away_is_no_exception(
     monkeypatch.setenv("PG_PORT", "1")
     made = provide(targets={"eu1": stand_in(max_databases=None)}, timeout=2.0)
     found = made.ensure("acme")
-    assert found.how == "queued"
+    assert found.status == "queued"
     assert "connect" in found.reason
     assert quickest(made, ["a", "b", "c", "d"]) < 1e-3
-    assert made.where("acme").how == "queued"
-    assert made.check("acme")["exists"] is None
+    assert made.locate("acme").status == "queued"
+    assert made.inspect("acme").exists is None
 
 
 def test_a_registry_that_lacks_its_table_says_so(
@@ -171,11 +171,11 @@ def test_a_registry_that_lacks_its_table_says_so(
 ) -> None:
     made = provide(targets={"eu1": stand_in(max_databases=None)}, timeout=2.0)
     found = made.ensure("acme")
-    assert found.how == "queued"
+    assert found.status == "queued"
     assert "device_registry" in found.reason
     db.registry("acme")
     assert made.wait(timeout=20)
-    assert made.ensure("acme")
+    assert made.ensure("acme").is_ready
 
 
 def test_a_request_does_nothing_but_take_note(
@@ -191,9 +191,9 @@ def test_a_request_does_nothing_but_take_note(
     proxy = proxied(server)
     made = provide(targets={"eu1": proxy})
     held = holding(proxy)
-    took = [seconds(lambda id_=id_: made.request(id_)) for id_ in ids]  # type: ignore[misc]
+    took = [seconds(lambda id_=id_: made.submit(id_)) for id_ in ids]  # type: ignore[misc]
     assert sorted(took)[50] < 1e-3
-    assert made.health()["pending"] == 100
+    assert made.health().pending == 100
     assert not made.wait(timeout=0.05)
     held.let_go.set()
     assert made.wait(*ids[:-1], timeout=30)
@@ -202,12 +202,8 @@ def test_a_request_does_nothing_but_take_note(
     insert(db, ids[-1])
     assert made.wait(timeout=30)
     assert "telemetry_t99" in server.databases()
-    assert made.health() == {
-        "pending": 0,
-        "oldest": None,
-        "last_error": made.health()["last_error"],
-        "trouble": {},
-    }
+    health = made.health()
+    assert (health.pending, health.oldest, health.trouble) == (0, None, {})
 
 
 def test_who_waits_is_not_behind_all_that_was_requested(
@@ -216,10 +212,10 @@ def test_who_waits_is_not_behind_all_that_was_requested(
     db.registry("acme")
     made = provide(targets={"eu1": stand_in().url}, timeout=2.0)
     for number in range(20_000):
-        made.request(f"t{number}")
-    assert made.health()["pending"] == 20_000
-    assert made.ensure("acme").how == "created"
-    assert made.health()["pending"] == 20_000
+        made.submit(f"t{number}")
+    assert made.health().pending == 20_000
+    assert made.ensure("acme").status == "created"
+    assert made.health().pending == 20_000
 
 
 @pytest.mark.parametrize("ledger", [False, True], ids=["alone", "with a ledger"])
@@ -234,7 +230,7 @@ def test_500_tenants_that_come_while_influxdb_is_away_all_get_their_database(
     for start in range(0, 500, 50):
         insert(db, *ids[start : start + 50])
         for id_ in ids[start : start + 50]:
-            assert made.ensure(id_).how == "queued"
+            assert made.ensure(id_).status == "queued"
     with running_stand_in(
         max_databases=None, wal_flush_interval="50ms", port=server.port
     ) as server:
@@ -259,12 +255,12 @@ def test_a_database_whose_making_was_not_answered_is_completed_all_the_same(
 
     proxy.after = hold
     try:
-        assert made.ensure("acme").how == "queued"
+        assert made.ensure("acme").status == "queued"
         assert server.databases() == ["telemetry_acme"]
     finally:
         let_go.set()
     assert made.wait(timeout=20)
-    assert made.ensure("acme").how == "known"
+    assert made.ensure("acme").status == "existing"
     until(lambda: sum(marked(server)) == 1)
 
 
@@ -294,15 +290,15 @@ def test_a_slow_server_delays_only_its_own_tenants(
     assert [made.ensure(id_).target for id_ in ids[:2]] == ["well", "slow"]
     held = holding(slow)
     first = made.ensure("t3")
-    assert (first.how, "slow" in first.reason) == ("queued", True)
-    assert until(lambda: made.health()["trouble"])
+    assert (first.status, "slow" in first.reason) == ("queued", True)
+    assert until(lambda: made.health().trouble)
     # Who has a place on the other one, or is to have it there, is served meanwhile.
-    assert made.ensure("t0").how == "known"
-    assert made.ensure("t2").how == "created"
+    assert made.ensure("t0").status == "existing"
+    assert made.ensure("t2").status == "created"
     recorded = made.ensure("t1")
-    assert (recorded.how, recorded.target) == ("known", "slow")
+    assert (recorded.status, recorded.target) == ("existing", "slow")
     assert "so the ledger says" in recorded.reason
-    assert made.ensure("t5").how == "queued"
+    assert made.ensure("t5").status == "queued"
     held.let_go.set()
     assert made.wait(timeout=20)
     assert [made.ensure(id_).target for id_ in ids[:4]] == ["well", "slow", "well", "slow"]

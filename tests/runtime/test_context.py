@@ -21,7 +21,7 @@ def wait_for(event: threading.Event) -> None:
 def test_a_wait_ends_with_a_run_that_is_cancelled() -> None:
     context = RunContext()
     ended = threading.Event()
-    with context.ends(ended.set) as ending:
+    with context.on_end(ended.set) as ending:
         context.cancel()
         wait_for(ended)
     assert type(ending.error) is Interrupted
@@ -30,7 +30,7 @@ def test_a_wait_ends_with_a_run_that_is_cancelled() -> None:
 def test_a_wait_ends_with_its_runs_deadline() -> None:
     context = RunContext(0.05)
     ended = threading.Event()
-    with context.ends(ended.set, within=LONG) as ending:
+    with context.on_end(ended.set, within=LONG) as ending:
         wait_for(ended)
     assert isinstance(ending.error, DeadlineExceeded)
     assert not isinstance(ending.error, WaitTimeout)
@@ -39,7 +39,7 @@ def test_a_wait_ends_with_its_runs_deadline() -> None:
 def test_a_wait_that_takes_too_long_ends_and_the_run_goes_on() -> None:
     context = RunContext()
     ended = threading.Event()
-    with context.ends(ended.set, within=0.01) as ending:
+    with context.on_end(ended.set, within=0.01) as ending:
         wait_for(ended)
     assert isinstance(ending.error, WaitTimeout)
     context.check()
@@ -48,7 +48,7 @@ def test_a_wait_that_takes_too_long_ends_and_the_run_goes_on() -> None:
 def test_what_is_left_of_grace_is_given_before_a_cancelled_wait_ends() -> None:
     context = RunContext()
     ended = threading.Event()
-    with context.ends(ended.set, grace=LONG) as ending:
+    with context.on_end(ended.set, grace=LONG) as ending:
         context.cancel()
         assert not ended.wait(0.05)
     assert ending.error is None
@@ -57,9 +57,9 @@ def test_what_is_left_of_grace_is_given_before_a_cancelled_wait_ends() -> None:
 def test_a_wait_that_is_over_by_itself_is_not_ended_later() -> None:
     context = RunContext()
     ended, other = threading.Event(), threading.Event()
-    with context.ends(ended.set):
+    with context.on_end(ended.set):
         pass
-    with context.ends(other.set):
+    with context.on_end(other.set):
         context.cancel()
         wait_for(other)
     assert not ended.is_set()
@@ -69,17 +69,17 @@ def test_a_wait_that_begins_after_the_run_was_cancelled_ends_at_once() -> None:
     context = RunContext()
     context.cancel()
     ended = threading.Event()
-    with context.ends(ended.set):
+    with context.on_end(ended.set):
         wait_for(ended)
 
 
 def test_many_waits_take_one_thread() -> None:
     context = RunContext()
-    with context.ends(lambda: None, within=LONG):
+    with context.on_end(lambda: None, within=LONG):
         pass
     before = threading.active_count()
     for _ in range(1000):
-        with context.ends(lambda: None, within=LONG):
+        with context.on_end(lambda: None, within=LONG):
             pass
     assert threading.active_count() <= before
 
@@ -87,7 +87,7 @@ def test_many_waits_take_one_thread() -> None:
 def test_the_earliest_of_many_waits_ends_first() -> None:
     context = RunContext()
     first, second = threading.Event(), threading.Event()
-    with context.ends(second.set, within=LONG), context.ends(first.set, within=0.01):
+    with context.on_end(second.set, within=LONG), context.on_end(first.set, within=0.01):
         wait_for(first)
     assert not second.is_set()
 
@@ -107,29 +107,29 @@ def test_a_call_that_nothing_can_end_is_left_behind() -> None:
     thread = threading.Thread(target=cancel)
     thread.start()
     with pytest.raises(Interrupted):
-        context.detached(hang)
+        context.run_abandonable(hang)
     thread.join()
     never.set()
 
 
 def test_a_detached_call_gives_what_it_gives_and_raises_what_it_raises() -> None:
     context = RunContext()
-    assert context.detached(lambda: 7) == 7
+    assert context.run_abandonable(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
-        context.detached(lambda: 1 // 0)
+        context.run_abandonable(lambda: 1 // 0)
     never = threading.Event()
     with pytest.raises(WaitTimeout):
-        context.detached(lambda: never.wait(LONG), within=0.01)
+        context.run_abandonable(lambda: never.wait(LONG), within=0.01)
     never.set()
 
 
 def test_a_part_of_a_run_ends_with_the_part_and_with_the_run() -> None:
     run = RunContext(LONG)
-    part = run.limited(0.0)
+    part = run.with_timeout(0.0)
     with pytest.raises(DeadlineExceeded):
         part.check()
     run.check()
-    part = run.limited(LONG)
+    part = run.with_timeout(LONG)
     run.cancel()
     with pytest.raises(Interrupted):
         part.check()
@@ -138,17 +138,17 @@ def test_a_part_of_a_run_ends_with_the_part_and_with_the_run() -> None:
 
 def test_a_run_that_is_over_has_a_little_time_to_tell() -> None:
     run = RunContext(0.0)
-    rest = run.or_grace(LONG)
+    rest = run.with_grace_period(LONG)
     rest.check()
     assert (rest.id, rest.started) == (run.id, run.started)
-    assert 0 < (rest.remaining() or 0) <= LONG
+    assert 0 < (rest.time_left() or 0) <= LONG
     going_on = RunContext()
-    assert going_on.or_grace(LONG) is going_on
+    assert going_on.with_grace_period(LONG) is going_on
 
 
 def test_waiting_beyond_the_end_of_a_run_ends_at_once() -> None:
     with pytest.raises(DeadlineExceeded, match="would exceed"):
-        RunContext(5).pause(LONG)
+        RunContext(5).sleep(LONG)
 
 
 def test_an_empty_scope_covers_nobody_and_none_covers_all() -> None:

@@ -65,7 +65,7 @@ def execute_plan(
         if batch:
             state = carry_out(batch, state, request, context)
             yield state
-            yield (state := record(state, request, context.or_grace(GRACE)))
+            yield (state := record(state, request, context.with_grace_period(GRACE)))
         context.check()
         if still_open(state) or state.observed.closed:
             yield (state := replace(state, plan=replan(state, plan_again(state.observed))))
@@ -91,7 +91,7 @@ def carry_out(
     outcomes, more = apply(changes, request.targets, context)
     faults = [*faults, *more]
     observed = reread(outcomes, observed, request, context)
-    missing = [*incomplete(outcomes, observed)] if context.over is None else []
+    missing = [*incomplete(outcomes, observed)] if context.interruption is None else []
     if missing:
         completions, more = apply(missing, request.targets, context)
         faults = [*faults, *more]

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
-from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
@@ -71,7 +71,7 @@ class Late(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
 
     @property
     def is_held(self) -> bool:
-        """Whether the drop waits until somebody allows it."""
+        """Whether the drop waits until it is allowed."""
         return self.postponed >= MOST_POSTPONED
 
     def still_written(self, target: str | None) -> str:
@@ -95,15 +95,11 @@ class OldCopies:
 
     def __init__(self, state: RunState, request: RunRequest, context: RunContext) -> None:
         assert request.ledger is not None
-        self.state, self.request, self.context, self.ledger = (
-            state,
-            request,
-            context,
-            request.ledger,
-        )
+        self.state, self.request, self.context = state, request, context
+        self.ledger = request.ledger
         self._handles = {handle.name: handle for handle in request.targets}
         self._began = self._settled_at = time.monotonic()
-        # Since the last settling: what became of tenants, and what is to be written of them.
+        # Since the last settling: how tenants ended, and what is to be written of them.
         self._plans: dict[str, TenantPlan] = {}
         self._records: dict[str, Record] = {}
         self._late: list[tuple[Record, HistoryEntry]] = []
@@ -124,18 +120,18 @@ class OldCopies:
                 self.context.check()
                 if waiting and (waiting[0][0] <= time.monotonic() or not to_do):
                     at, plan = waiting.popleft()
-                    self.context.pause(max(at - time.monotonic(), 0))
+                    self.context.sleep(max(at - time.monotonic(), 0))
                     self._end(plan)
                 elif self._pass(plan := to_do.popleft()):
                     waiting.append((time.monotonic() + self._visible(plan), plan))
                 if time.monotonic() - self._settled_at >= _EVERY:
-                    self._settle()
+                    self._resolve_outcomes()
                     yield self.state
         except Interrupted:
-            self._settle()
+            self._resolve_outcomes()
             yield self.state
             raise
-        self._settle()
+        self._resolve_outcomes()
         yield self.state
 
     def _visible(self, plan: TenantPlan) -> float:
@@ -153,37 +149,29 @@ class OldCopies:
         Args:
             recent: Whether it is enough to look at what came since the pass before began.
         """
-        known = self._records.setdefault(
-            plan.tenant, self.state.observed.ledger_view.records[plan.tenant]
-        )
-        missing = next(
-            (n for n in (known.secondary_target, known.target) if n not in self._handles), None
-        )
-        if missing is not None:
-            self._not_copied(plan, f"the target {missing} is not configured any more", "")
-            return False
-        source, target = (
-            self._handles[known.secondary_target or ""],
-            self._handles[known.target or ""],
-        )
+        tenant = plan.tenant
+        known = self._records.setdefault(tenant, self.state.observed.ledger_view.records[tenant])
+        old, new = known.secondary_target, known.target
+        if missing := next((name for name in (old, new) if name not in self._handles), None):
+            why = f"the target {missing} is not configured any more"
+            return self._not_copied(plan, known, why, "")
         late = Late.of(known)
-        progress = self._progress[plan.tenant] if recent else late.moved
+        progress = self._progress[tenant] if recent else late.moved
         rest = CopyRequest(known.database, None, progress, only_missing=True, recent=recent)
         try:
-            copied = copy(source, target, rest, self.context)
+            copied = copy(self._handles[old or ""], self._handles[new or ""], rest, self.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
-            self.context.log.debug("%s failed", source.full_name, exc_info=True)
-            self._not_copied(plan, error.message, error.remedy)
-            return False
-        self._progress[plan.tenant] = copied.progress
+            self.context.log.debug("copying %s failed", known.database, exc_info=True)
+            return self._not_copied(plan, known, error.message, error.remedy)
+        self._progress[tenant] = copied.progress
         now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.request.allow
         if copied.rows:
             seconds = (now - (late.at or known.created_at or now)).total_seconds()
             late = replace(late, rate=copied.rows / max(seconds, 1.0))
         late = replace(late, at=now, postponed=late.postponed + is_postponed)
-        self._records[plan.tenant] = replace(known, progress=msgspec.json.encode(late).decode())
+        self._records[tenant] = replace(known, progress=msgspec.json.encode(late).decode())
         if is_postponed:
             self._postpone(plan, late, copied)
         else:
@@ -192,109 +180,89 @@ class OldCopies:
 
     def _end(self, plan: TenantPlan) -> None:
         """Make the last pass over an old copy, and drop it right after that."""
-        began = time.monotonic()
+        tenant, began = plan.tenant, time.monotonic()
         if not self._pass(plan):
             return
         if time.monotonic() - began > _SHORT and not self._pass(plan, recent=True):
             return
         ended = time.monotonic()
         try:
-            # Another run that has it by now may have moved the tenant back to this very copy.
-            found = self.ledger.claim([self._records[plan.tenant]], self.context)[plan.tenant]
+            # Another run that has claimed it may have moved the tenant back to this very copy.
+            found = self.ledger.claim([self._records[tenant]], self.context)[tenant]
         except Interrupted:
             raise
         except InfluxopsError as error:
-            why = f"the ledger: {error.message}"
-            self._plans[plan.tenant] = plan.defer(
-                FindingKind.FAILED_LEDGER, why, error.remedy or "run it again"
-            )
+            why, remedy = f"the ledger: {error.message}", error.remedy or "run it again"
+            self._plans[tenant] = plan.defer(FindingKind.FAILED_LEDGER, why, remedy)
             return
-        self._records[plan.tenant] = found
+        self._records[tenant] = found
         if found.claimed_by != self.context.id:
-            self._plans[plan.tenant] = busy(replace(plan, changes=(), after=plan.before), found)
+            self._plans[tenant] = busy(plan, found)
             return
         if time.monotonic() - ended > _BEGINS:
             why = f"the ledger took more than {_BEGINS:g} s to answer after the last pass"
-            self._plans[plan.tenant] = plan.defer(FindingKind.FAILED_LEDGER, why)
+            self._plans[tenant] = plan.defer(FindingKind.FAILED_LEDGER, why)
             return
-        limited = self.context.limited(_ENDS)
+        limited = self.context.with_timeout(_ENDS)
         (outcome,), faults = apply(plan.changes, self.request.targets, limited)
-        if limited.over and not self.context.over and outcome.status is not ChangeResult.DONE:
+        if (
+            limited.interruption
+            and not self.context.interruption
+            and outcome.status is not ChangeResult.DONE
+        ):
             why = f"its target did not answer the drop within {_ENDS:g} s"
             outcome = replace(outcome, status=ChangeResult.UNKNOWN, message=why)
-        notes = (*plan.notes, *self._notes.pop(plan.tenant, ()))
-        self._dropped.append((replace(plan, notes=notes), outcome))
+        self._dropped.append((plan.note(*self._notes.pop(tenant, ())), outcome))
         self._faults += faults
 
     def _note(self, plan: TenantPlan, copied: CopyProgress) -> None:
-        """Keep what a pass noticed, to be told once the old copy was dropped."""
+        """Keep what a pass noticed, to be reported once the old copy was dropped."""
         notes = [about(plan, finding) for finding in copied.findings]
         if copied.rows:
             known = self._records[plan.tenant]
             message = f"{_rows(copied)} came late: copied to {known.target} before the drop"
-            note = Finding(
-                FindingKind.LATE_WRITES,
-                Severity.INFO,
-                message,
-                "",
-                plan.tenant,
-                known.secondary_target,
-                plan.database,
-                facts={"rows": copied.rows, "tables": dict(copied.rows_by_table)},
-            )
-            notes.append(note)
+            counted = {"rows": copied.rows, "tables": dict(copied.rows_by_table)}
+            old = known.secondary_target
+            notes.append(plan.info(FindingKind.LATE_WRITES, message, target=old, facts=counted))
         kept = self._notes.get(plan.tenant, ())
         self._notes[plan.tenant] = (*kept, *(note for note in notes if note not in kept))
 
-    # What is told of one ---------------------------------------------------------------------
+    # What is reported of one -----------------------------------------------------------------
 
-    def _not_copied(self, plan: TenantPlan, why: str, remedy: object) -> None:
-        known = self._records[plan.tenant]
+    def _not_copied(self, plan: TenantPlan, known: Record, why: str, remedy: object) -> bool:
         message = (
             f"what only its old copy on {known.secondary_target} may hold could not be copied to "
             f"{known.target}: {why}"
         )
         advice = remedy if isinstance(remedy, Hint) else str(remedy)
         self._plans[plan.tenant] = plan.defer(FindingKind.MOVING, message, advice)
+        return False
 
     def _postpone(self, plan: TenantPlan, late: Late, copied: CopyProgress) -> None:
         """Leave an old copy to which rows came since the pass before; the ledger counts that."""
-        known = self._records[plan.tenant]
-        rows = _rows(copied)
-        facts = {
-            "rows": copied.rows,
-            "tables": dict(copied.rows_by_table),
-            "rate": round(late.rate, 3),
-            "postponed": late.postponed,
-        }
+        known, rows = self._records[plan.tenant], _rows(copied)
+        old, new = known.secondary_target, known.target
+        use = "let what writes there use the new place"
         if late.is_held:
             message = (
-                f"{late.still_written(known.secondary_target)}; the last pass found {rows}, "
-                "which it copied "
-                f"to {known.target}, and the drop was postponed {late.postponed} times"
+                f"{late.still_written(old)}; the last pass found {rows}, which it copied to {new}, "
+                f"and the drop was postponed {late.postponed} times"
             )
-            when = "let what writes there use the new place; to copy the rest and drop it then"
-            finding = blocked(FindingKind.LATE_WRITES, message, Hint.allow(ALLOWED, when))
-            finding = replace(finding, target=known.secondary_target, facts=facts)
-            after = replace(plan, changes=(), after=plan.before).block(finding)
+            remedy = Hint.allow(ALLOWED, f"{use}; to copy the rest and drop it then")
+            after = plan.unchanged().blocked(FindingKind.LATE_WRITES, message, remedy, target=old)
         else:
             message = (
-                f"{rows} came late to its old copy on {known.secondary_target}: copied to "
-                f"{known.target} "
+                f"{rows} came late to its old copy on {old}: copied to {new} "
                 f"(postponed {late.postponed} of {MOST_POSTPONED} times)"
             )
-            remedy = Hint.command(
-                "retire --due", "let what writes there use the new place, then run {}"
-            )
+            remedy = Hint.command("retire --due", f"{use}, then run {{}}")
             after = plan.defer(FindingKind.LATE_WRITES, message, remedy)
-            assert after.finding is not None
-            after = replace(after, finding=replace(after.finding, facts=facts))
         assert after.finding is not None
+        counted = {"rows": copied.rows, "tables": dict(copied.rows_by_table)}
+        counted |= {"rate": round(late.rate, 3), "postponed": late.postponed}
+        self._plans[plan.tenant] = replace(after, finding=replace(after.finding, facts=counted))
         ended, message = ChangeResult.SKIPPED.value, after.finding.message
-        entry = self.request.entry(
-            Event.DROPPED, plan, known.secondary_target, ended=ended, message=message
-        )
-        self._plans[plan.tenant] = after
+        entry = self.request.entry(Event.DROPPED, plan, old, ended=ended, message=message)
         self._late.append((known, entry))
 
     # What is known of all --------------------------------------------------------------------
@@ -304,38 +272,42 @@ class OldCopies:
         passed = timedelta(seconds=time.monotonic() - self._began)
         return self.state.observed.ledger_view.now + passed
 
-    def _settle(self) -> None:
-        """Read again what was dropped, and let the ledger know; also when the run is over."""
-        ledger_view = self.state.observed.ledger_view.with_records(self._records)
-        observed = replace(self.state.observed, ledger_view=ledger_view)
-        outcomes = [outcome for _, outcome in self._dropped]
+    def _resolve_outcomes(self) -> None:
+        """Read again what was dropped, and record it; also when the run is over."""
+        self._keep(self._records)
         self._wait_for_writers()
-        settled: Mapping[str, TenantPlan] = {}
-        if outcomes:
+        observed, settled = self.state.observed, dict(self.state.settled)
+        if outcomes := [outcome for _, outcome in self._dropped]:
             observed = reread(outcomes, observed, self.request, self.context)
-            settled = verify([plan for plan, _ in self._dropped], outcomes, observed, {})
+            settled |= verify([plan for plan, _ in self._dropped], outcomes, observed, {})
+        tenants = {**self.state.plan.tenants, **self._plans}
         self.state = replace(
             self.state,
             observed=observed,
-            plan=replace(self.state.plan, tenants={**self.state.plan.tenants, **self._plans}),
-            settled={**self.state.settled, **settled},
+            plan=replace(self.state.plan, tenants=tenants),
+            settled=settled,
             notes=(*self.state.notes, *self._faults),
         )
         self._record_late()
-        self.state = record(self.state, self.request, self.context.or_grace(GRACE))
+        self.state = record(self.state, self.request, self.context.with_grace_period(GRACE))
         for kept in (self._plans, self._records, self._late, self._dropped, self._faults):
             kept.clear()
         self._settled_at = time.monotonic()
 
+    def _keep(self, records: Mapping[str, Record]) -> None:
+        ledger_view = self.state.observed.ledger_view.with_records(records)
+        observed = replace(self.state.observed, ledger_view=ledger_view)
+        self.state = replace(self.state, observed=observed)
+
     def _wait_for_writers(self) -> None:
-        """Wait where rows came late: what still writes has made the database again by then."""
+        """Wait where rows came late: what still writes creates the database again in that time."""
         written = [
             self._visible(plan)
             for plan, _ in self._dropped
             if any(note.kind is FindingKind.LATE_WRITES for note in plan.notes)
         ]
         with contextlib.suppress(Interrupted):
-            self.context.pause(max(written, default=0.0))
+            self.context.sleep(max(written, default=0.0))
 
     def _record_late(self) -> None:
         """Write to the ledger what was postponed, and release its claims."""
@@ -344,14 +316,12 @@ class OldCopies:
         records, entries = zip(*self._late, strict=True)
         try:
             writing = LedgerUpdate(records, entries=entries)
-            found = self.ledger.commit(writing, self.context.or_grace(GRACE))
+            found = self.ledger.commit(writing, self.context.with_grace_period(GRACE))
         except InfluxopsError as error:
             self.state = replace(self.state, notes=(*self.state.notes, failed_ledger(error)))
             return
-        ledger_view = self.state.observed.ledger_view.with_records(found)
-        observed = replace(self.state.observed, ledger_view=ledger_view)
-        events = (*self.state.events, *entries)
-        self.state = replace(self.state, observed=observed, events=events)
+        self._keep(found)
+        self.state = replace(self.state, events=(*self.state.events, *entries))
 
 
 def note_late_writes(plan: TenantPlan) -> TenantPlan:

@@ -1,22 +1,20 @@
-"""The steps of one move: copy, cut over, copy the rest, until nothing more can come."""
+"""The steps of one move: copy, cut over, backfill until nothing more can come."""
 
 from __future__ import annotations
 
 import heapq
 import shlex
 import time
-from datetime import timedelta
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.hint import Hint
-from influxops.domain.record import Event, LedgerUpdate, State
+from influxops.domain.record import Event, LedgerUpdate
 from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.reconcile.move.copy import Unread, about, copy
-from influxops.reconcile.move.route import is_cut_over
+from influxops.reconcile.move.plan import MoveRequest
 from influxops.reconcile.move.state import (
     ClaimLost,
     MoveFailed,
@@ -24,44 +22,29 @@ from influxops.reconcile.move.state import (
     MovesInProgress,
     is_written,
 )
+from influxops.reconcile.plan.recorded import is_cut_over
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import RunState
 from influxops.report.wording import format_copied
+from influxops.runtime.context import RunContext
 
 #: Seconds between two notes in the ledger of how far copying is.
 _EVERY = 5.0
 #: Seconds between two passes that look whether anything is new.
 _BETWEEN = 5.0
-#: After so many passes of which each found something, somebody is told who still writes.
+#: After so many passes of which each found something, the move fails: clients still write.
 _PASSES = 12
 
 
-class _Queued(Struct, order=True, frozen=True):
-    """A move that was cut over, and when its next pass is due."""
+class MoveSteps(MovesInProgress):
+    """Takes the steps of moves, one at a time; the record of a tenant says which one is next."""
 
-    at: float
-    number: int
-
-
-class BackfillScheduler:
-    """Takes the steps of moves, one at a time.
-
-    Args:
-        moves: What the run has in its hands.
-    """
-
-    def __init__(self, moves: MovesInProgress) -> None:
-        self.moves = moves
-        self._waiting: list[_Queued] = []
-        self._moves: dict[int, MoveProgress] = {}
-        self._number = 0
-
-    @property
-    def next_at(self) -> float | None:
-        """When the next pass of one that was cut over is due; None where there is none."""
-        return self._waiting[0].at if self._waiting else None
-
-    def next(self) -> MoveProgress:
-        """Return the move whose pass is due first."""
-        return self._moves.pop(heapq.heappop(self._waiting).number)
+    def __init__(
+        self, goal: MoveRequest, state: RunState, request: RunRequest, context: RunContext
+    ) -> None:
+        super().__init__(goal, state, request, context)
+        #: Moves that were cut over, by when their next pass is due.
+        self.waiting: list[tuple[float, int, MoveProgress]] = []
 
     def step(self, move: MoveProgress) -> None:
         """Take the next step of one tenant; what fails ends it alone."""
@@ -76,29 +59,26 @@ class BackfillScheduler:
         except Interrupted:
             raise
         except MoveFailed as failed:
-            self.moves.fail(move, failed)
+            self.fail(move, failed)
         except Unread as error:
-            self.moves.fail(move, self._unread(move, error))
+            self.fail(move, self._unread(move, error))
         except InfluxopsError as error:
-            self.moves.context.log.debug("moving %s failed", move.plan.database, exc_info=True)
-            self.moves.fail(move, MoveFailed(error.message, error.remedy))
+            self.context.log.debug("moving %s failed", move.plan.database, exc_info=True)
+            self.fail(move, MoveFailed(error.message, error.remedy))
 
     def _look(self, move: MoveProgress) -> None:
-        """Find out whether the new place of a move that is taken up again holds newer rows.
+        """Find out whether the new target of a move that is taken up again holds newer rows.
 
         The ledger may have been restored from a backup: then the move has ended since, and its
         tenant writes there.
         """
-        source, target = (
-            self.moves.handles[move.route.source],
-            self.moves.handles[move.route.target],
-        )
+        source, target = self.handles[move.route.source], self.handles[move.route.target]
         order = CopyRequest(move.plan.database, target.instance, dry_run=True, ahead=True)
-        self.moves.context.on_stage(f"looking at {truncate(order.database)} on {target.name}", 0)
+        self.context.on_stage(f"looking at {truncate(order.database)} on {target.name}", 0)
         found = CopyProgress()
-        for said in source.copy(order, self.moves.context):
+        for said in source.copy(order, self.context):
             found = said
-        self.moves.context.on_stage("", 0)
+        self.context.on_stage("", 0)
         if found.ahead == 0 and not found.conflicts:
             return
         move.is_ahead, move.progress = True, ""
@@ -108,7 +88,7 @@ class BackfillScheduler:
         if found.conflicts:
             has.append(f"{pluralize(found.conflicts, 'row')} with other values")
         what = f"holds {' and '.join(has)}" if has else "may hold newer rows, which it cannot tell"
-        self.moves.warn(
+        self.warn(
             move,
             f"{move.route.target} {what}: what it has was kept, and only what it lacks was copied",
             "was the ledger restored from a backup? Then the move had ended before",
@@ -117,22 +97,18 @@ class BackfillScheduler:
     def _copy(
         self, move: MoveProgress, *, only_missing: bool = False, recent: bool = False
     ) -> CopyProgress:
-        """Copy once to the end, and note how far it is on the way.
+        """Copy once to the end, and record how far it is on the way.
 
         Args:
-            move: The move.
             only_missing: Whether only what the copy lacks is copied.
             recent: Whether it is enough to look at what came since the copy that was cut over.
         """
-        source, target = (
-            self.moves.handles[move.route.source],
-            self.moves.handles[move.route.target],
-        )
+        source, target = self.handles[move.route.source], self.handles[move.route.target]
 
         def said(copied: CopyProgress) -> None:
             # A pass that looks at a part is none to go on from.
             move.now, move.progress = copied, "" if recent else copied.progress
-            if time.monotonic() - move.kept >= _EVERY:
+            if time.monotonic() - move.last_saved_at >= _EVERY:
                 self._keep(move)
 
         only_missing = only_missing or move.is_ahead
@@ -143,10 +119,10 @@ class BackfillScheduler:
             move.copied if recent else move.progress,
             only_missing,
             recent=recent,
-            paused=self.moves.goal.writers_paused and not only_missing,
-            without_tables=self.moves.goal.without_tables,
+            paused=self.goal.writers_paused and not only_missing,
+            without_tables=self.goal.without_tables,
         )
-        copied = copy(source, target, order, self.moves.context, said)
+        copied = copy(source, target, order, self.context, said)
         move.ended(copied)
         for finding in copied.findings:
             note = about(move.plan, finding)
@@ -155,7 +131,7 @@ class BackfillScheduler:
         return copied
 
     def _unread(self, move: MoveProgress, error: Unread) -> MoveFailed:
-        """Return why a tenant waits for somebody to leave out tables."""
+        """Return why a tenant waits until tables are left out."""
         names = (*error.left_out, *error.tables)
         options = " ".join(f"--without-table {shlex.quote(name)}" for name in names)
         again = f"move {shlex.quote(move.plan.tenant)} --to {move.route.target} {options}"
@@ -163,49 +139,41 @@ class BackfillScheduler:
         return MoveFailed(error.message, again=remedy)
 
     def _keep(self, move: MoveProgress) -> None:
-        """Let the ledger know how far a move is, and make sure that it is still this run's.
+        """Record how far a move is, and make sure that it is still claimed by this run.
 
         Raises:
-            MoveFailed: When another run has it in its hands.
+            ClaimLost: When another run has claimed it.
             InfluxopsError: When the ledger cannot be written.
         """
         record = replace(move.record, progress=move.progress)
-        found = self.moves.ledger.claim([record], self.moves.context)[move.plan.tenant]
-        self.moves.records[move.plan.tenant] = found
-        if found.claimed_by != self.moves.context.id:
+        found = self.ledger.claim([record], self.context)[move.plan.tenant]
+        self.records[move.plan.tenant] = found
+        if found.claimed_by != self.context.id:
             raise ClaimLost(found)
-        move.record, move.kept = found, time.monotonic()
+        move.record, move.last_saved_at = found, time.monotonic()
 
     def _cut_over(self, move: MoveProgress) -> None:
         """Let the ledger say that the tenant is on its new target, in one write."""
-        if self.moves.goal.writers_paused:
-            move.is_paused = self._is_quiet(move)
-        record, now = move.record, self.moves.now()
+        if self.goal.writers_paused:
+            move.writers_paused = self._is_quiet(move)
+        record, now = move.record, self.now()
         after = replace(
             record,
             target=record.secondary_target,
             identity=record.secondary_identity,
             secondary_target=record.target,
             secondary_identity=record.identity,
-            drop_after=now + timedelta(seconds=self.moves.goal.retire_after),
+            drop_after=self.due(),
             progress=move.progress if move.last.unread else "",
             created_at=now,
-            created_by=self.moves.context.id,
+            created_by=self.context.id,
             last_seen_at=now,
         )
-        copied = move.counted
-        entry = self.moves.request.entry(
-            Event.MOVED,
-            move.plan,
-            record.secondary_target,
-            record.target or "",
-            record.secondary_target or "",
-            message=format_copied(copied),
-        )
+        source, target = record.target or "", record.secondary_target or ""
+        message = format_copied(move.counted)
+        entry = self.request.entry(Event.MOVED, move.plan, target, source, target, message=message)
         try:
-            found = self.moves.ledger.commit(
-                LedgerUpdate((after,), entries=(entry,)), self.moves.context
-            )
+            found = self.ledger.commit(LedgerUpdate((after,), entries=(entry,)), self.context)
             stands = found[move.plan.tenant]
         except LedgerError as error:
             raise MoveFailed(
@@ -228,11 +196,11 @@ class BackfillScheduler:
         """
         quiet = 0
         for _ in range(_PASSES):
-            self.moves.context.pause(_BETWEEN)
+            self.context.sleep(_BETWEEN)
             quiet = quiet + 1 if not self._copy(move).rows else 0
             if quiet == 2:
                 return True
-        self.moves.warn(
+        self.warn(
             move,
             "its writers are not paused: rows kept coming, so clients were waited for as usual",
             "find out who writes",
@@ -240,27 +208,26 @@ class BackfillScheduler:
         return False
 
     def _queue(self, move: MoveProgress, seconds: float) -> None:
-        self._number += 1
-        self._moves[self._number] = move
-        heapq.heappush(self._waiting, _Queued(time.monotonic() + seconds, self._number))
+        # The middle value only keeps moves that are due at once from being compared.
+        heapq.heappush(self.waiting, (time.monotonic() + seconds, id(move), move))
 
     def _next_pass(self, move: MoveProgress) -> None:
-        """Copy what only the old place has; the tenant is done once nothing more can come."""
-        if not self.moves.has(move.route.source, move.plan.database):
+        """Copy what only the old target has; the tenant is done once nothing more can come."""
+        if not self.state.observed.database(move.route.source, move.plan.database):
             self._without_source(move)
             return
         if not move.cut_at:
-            move.cut_at = time.monotonic()  # taken up again: clients are waited for anew
-        safe = move.cut_at + (0 if move.is_paused else self.moves.goal.cache_ttl)
+            move.cut_at = time.monotonic()  # taken up again: clients are waited for again
+        safe = move.cut_at + (0 if move.writers_paused else self.goal.cache_ttl)
         began = time.monotonic()
         recent = began < safe and bool(move.copied)
         found = self._copy(move, only_missing=True, recent=recent)
         move.passes += began >= safe
         # The next pass begins at the beginning; what was left out on purpose stays known.
         move.progress = found.progress if found.unread else ""
-        if found.rows and move.is_paused:
-            move.is_paused = False
-            self.moves.warn(move, "its writers were not paused: rows came to the old place", "")
+        if found.rows and move.writers_paused:
+            move.writers_paused = False
+            self.warn(move, "its writers were not paused: rows came to the old place", "")
         if began >= safe and not found.rows:
             self._finish(move)
         elif began < safe:
@@ -275,10 +242,10 @@ class BackfillScheduler:
             )
 
     def _without_source(self, move: MoveProgress) -> None:
-        """End a move whose old place cannot be read any more, as somebody allowed."""
-        gone = move.route.source in self.moves.state.observed.inventories
+        """End a move whose old target cannot be read any more, as was allowed."""
+        gone = move.route.source in self.state.observed.inventories
         what = "is gone" if gone else "cannot be read"
-        self.moves.warn(
+        self.warn(
             move,
             f"its old copy on {move.route.source} {what}: rows that were written there after the "
             "cut-over, and not copied yet, are not here",
@@ -288,34 +255,22 @@ class BackfillScheduler:
 
     def _finish(self, move: MoveProgress, *, keep: bool = True) -> None:
         """The tenant is where it should be, with all its rows; its old copy is kept for a while."""
-        record = move.record
-        due = self.moves.now() + timedelta(seconds=self.moves.goal.retire_after)
-        after = replace(
-            record,
-            state=State.READY,
-            secondary_target=record.secondary_target if keep else None,
-            secondary_identity=record.secondary_identity if keep else None,
-            drop_after=due if keep else None,
-            progress=move.progress if keep and move.last.unread else "",
-            error="",
-            attempts=0,
-            last_seen_at=self.moves.now(),
-        )
-        copied = move.counted
-        parts = [f"its old copy is kept until {format_time(due)}"] if keep else []
+        record, due, copied = move.record, self.due() if keep else None, move.counted
+        progress = move.progress if keep and move.last.unread else ""
+        after = self.ended(move, due, progress, last_seen_at=self.now())
+        parts = [f"its old copy is kept until {format_time(due)}"] if due else []
         if copied.conflicts:
-            parts.append(
-                f"{pluralize(copied.conflicts, 'conflict')}: kept as {record.target} has them"
-            )
-        entry = self.moves.request.entry(
+            conflicts = pluralize(copied.conflicts, "conflict")
+            parts.append(f"{conflicts}: kept as {record.target} has them")
+        entry = self.request.entry(
             Event.RETIRING, move.plan, record.secondary_target, message=", ".join(parts)
         )
-        if not self.moves.write({move.plan.tenant: (move, after, entry if keep else None)}):
+        if not self.write({move.plan.tenant: (move, after, entry if keep else None)}):
             return
-        route, seconds = move.route, time.monotonic() - move.began
+        route, seconds = move.route, time.monotonic() - move.started_at
         message = f"moved from {route.source} to {route.target}: {format_copied(copied, seconds)}"
         if copied.expiring:
             message += f"; {pluralize(copied.expiring, 'row')} about to expire not compared"
-        if keep:
+        if due:
             message += f"; its old copy may be dropped after {format_time(due)}"
-        self.moves.done(move, move.route.target, message, due=due if keep else None)
+        self.done(move, move.route.target, message, due=due)

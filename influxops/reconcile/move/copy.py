@@ -13,11 +13,11 @@ from influxops.domain.plan import TenantPlan
 from influxops.domain.text import one_line, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, TargetError
 from influxops.plugin_host.target import TargetHandle
-from influxops.reconcile.move.route import route_of
+from influxops.reconcile.move.plan import Route, route_of
 from influxops.report.wording import format_estimate
 from influxops.runtime.context import RunContext
 
-#: So many tables that cannot be copied are told of with the reason.
+#: So many tables that cannot be copied are named with the reason.
 _NAMED = 5
 
 
@@ -53,7 +53,7 @@ def copy(
     Args:
         source: The target that holds it.
         target: The target that gets it.
-        order: What is to be copied; who gets it is filled in.
+        order: What is to be copied; its destination is filled in.
         said: Is given each step.
 
     Returns:
@@ -89,18 +89,11 @@ def about(plan: TenantPlan, finding: Finding) -> Finding:
     return replace(finding, tenant=plan.tenant, database=plan.database)
 
 
-def facts(source: str, target: str, copied: CopyProgress, **more: Any) -> dict[str, Any]:
-    """Return what is known of a copy, as data.
-
-    Args:
-        source: The target that holds the database.
-        target: The target that gets it.
-        copied: How far copying is, or what there is to copy.
-        **more: What else is known.
-    """
+def facts(route: Route, copied: CopyProgress, **more: Any) -> dict[str, Any]:
+    """Return what is known of a copy, or what there is to copy, as data, with `more`."""
     return {
-        "from": source,
-        "to": target,
+        "from": route.source,
+        "to": route.target,
         "rows": copied.rows,
         "total": copied.total,
         "at_most": copied.at_most,
@@ -155,13 +148,6 @@ def look_ahead(
         return plan.block(wrong)
     rest = "what is left of it: " if route.was_cut_over else ""
     message = f"to be moved from {route.source} to {route.target}: {rest}{format_estimate(copied)}"
-    note = Finding(
-        FindingKind.MOVING,
-        Severity.INFO,
-        message,
-        tenant=plan.tenant,
-        target=route.source,
-        database=plan.database,
-        facts=facts(route.source, route.target, copied),
-    )
+    known = facts(route, copied)
+    note = plan.info(FindingKind.MOVING, message, target=route.source, facts=known)
     return plan.note(note, *notes)

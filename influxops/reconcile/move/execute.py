@@ -3,17 +3,17 @@
     ready ─▶ moving: other = where it goes ─▶ copy ─▶ cut-over: target = where it went,
              other = where it was ─▶ passes for the rest ─▶ ready, the old copy retiring
 
-The cut-over is one write to the ledger. Who is killed between two steps leaves a record that says
-which one is next; what a tenant's clients are told, `target`, holds all of its rows at any time.
+The cut-over is one write to the ledger. If the process is killed between steps, the record says
+which step comes next; what a tenant's clients read, `target`, holds all of its rows at any time.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -28,11 +28,10 @@ from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, S
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import carry_out
-from influxops.reconcile.move.backfill import BackfillScheduler
+from influxops.reconcile.move.backfill import MoveSteps
 from influxops.reconcile.move.copy import look_ahead
-from influxops.reconcile.move.plan import MovePlanner
-from influxops.reconcile.move.route import MoveRequest, route_of
-from influxops.reconcile.move.state import MoveFailed, MoveProgress, MovesInProgress
+from influxops.reconcile.move.plan import MovePlanner, MoveRequest, route_of
+from influxops.reconcile.move.state import MoveFailed, MoveProgress
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import Planning
@@ -47,7 +46,7 @@ class Move(Operation):
 
     Args:
         to: The target that they go to.
-        writers_paused: Whether somebody says that nobody writes to them in the meantime.
+        writers_paused: Whether their writers are paused, as the user says.
         retire_after: Seconds for which the old copies are kept; None for what the ledger's
             settings say.
         without_tables: Tables that do not keep a tenant from being moved where they cannot be
@@ -83,17 +82,15 @@ class Move(Operation):
         )
 
     def plan(self, planning: Planning) -> Plan:
-        """Plan who is moved where; a dry run also finds out what there is to copy.
+        """Plan which tenant is moved where; a dry run also finds out what there is to copy.
 
         Raises:
             ConfigError: When a target is not configured.
         """
-        request, context = planning.request, planning.context
-        assert request.ledger is not None
-        goal = self._goal(request.ledger.settings)
-        goal.refuse(request.rules.targets)
-        self._planner = MovePlanner(goal, planning.observed, request)
-        plan = self._planner.plan(planning.desired, context)
+        context = planning.context
+        assert planning.request.ledger is not None
+        self._planner = MovePlanner(self._goal(planning.request.ledger.settings), planning)
+        plan = self._planner.plan()
         if not context.dry_run:
             return plan
         to_do = [each for each in plan.tenants.values() if each.changes]
@@ -101,16 +98,16 @@ class Move(Operation):
         tenants = dict(plan.tenants)
         for each in to_do:
             tenants[each.tenant] = look_ahead(
-                each, self._planner.handles, goal.without_tables, context
+                each, self._planner.handles, self._planner.goal.without_tables, context
             )
             context.on_progress(1)
         return replace(plan, tenants=tenants)
 
     def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
         """Move the planned tenants; yield what is known at the end, or when the run is over."""
-        moves = MovesInProgress(self._planner.goal, state, planning.request, planning.context)
+        moves = _MoveExecutor(self._planner, state)
         try:
-            _MoveExecutor(self._planner, moves).through()
+            moves.run()
         except Interrupted as error:
             moves.interrupted(error)
             yield moves.known
@@ -133,30 +130,26 @@ class Drain(Move):
         self._away = target
 
 
-class _MoveExecutor:
-    """All moves of a run.
+class _MoveExecutor(MoveSteps):
+    """All moves of a run."""
 
-    Args:
-        planner: Who planned them.
-        moves: What the run has in its hands.
-    """
+    def __init__(self, planner: MovePlanner, state: RunState) -> None:
+        super().__init__(planner.goal, state, planner.planning.request, planner.planning.context)
+        self.planner = planner
+        planner.ledger_view = replace(planner.ledger_view, records=self.records)
 
-    def __init__(self, planner: MovePlanner, moves: MovesInProgress) -> None:
-        self.planner, self.moves, self.passes = planner, moves, BackfillScheduler(moves)
-        planner.ledger_view = replace(planner.ledger_view, records=moves.records)
-
-    def through(self) -> None:
-        """Move all of them: what waits for its next pass goes before the next copy."""
-        to_do = deque(plan for plan in self.moves.tenants.values() if plan.changes)
+    def run(self) -> None:
+        """Move all of them: backfill passes that are due take precedence over new copies."""
+        to_do = deque(plan for plan in self.tenants.values() if plan.changes)
         ready: deque[MoveProgress] = deque()
-        while to_do or ready or self.passes.next_at is not None:
-            self.moves.context.check()
-            at = self.passes.next_at
-            if at is not None and (at <= time.monotonic() or not (ready or to_do)):
+        while to_do or ready or self.waiting:
+            self.context.check()
+            at = self.waiting[0][0] if self.waiting else math.inf
+            if self.waiting and (at <= time.monotonic() or not (ready or to_do)):
                 self._pause_until(at)
-                self.passes.step(self.passes.next())
+                self.step(heapq.heappop(self.waiting)[2])
             elif ready:
-                self.passes.step(ready.popleft())
+                self.step(ready.popleft())
             else:
                 batch = [to_do.popleft() for _ in range(min(_AT_ONCE, len(to_do)))]
                 begun, again = self._begin(batch)
@@ -168,63 +161,59 @@ class _MoveExecutor:
         if seconds <= 0:
             return
         what = f"waiting {seconds} s for clients that still use the old place"
-        self.moves.context.on_stage(what, seconds)
+        self.context.on_stage(what, seconds)
         while (left := at - time.monotonic()) > 0:
-            self.moves.context.pause(min(left, 1.0))
-            self.moves.context.on_progress(1)
-        self.moves.context.on_stage("", 0)
+            self.context.sleep(min(left, 1.0))
+            self.context.on_progress(1)
+        self.context.on_stage("", 0)
 
     # Before anything is copied ---------------------------------------------------------------
 
     def _begin(self, batch: Sequence[TenantPlan]) -> tuple[list[MoveProgress], list[TenantPlan]]:
-        """Take tenants into this run's hands, and make their databases.
+        """Claim tenants, and create their databases.
 
         Returns:
             Those that can be copied now, and those that need another place.
         """
         plans = []
         for plan in batch:
-            ahead = look_ahead(
-                plan, self.moves.handles, self.moves.goal.without_tables, self.moves.context
-            )
-            self.moves.tenants[plan.tenant] = ahead
+            ahead = look_ahead(plan, self.handles, self.goal.without_tables, self.context)
+            self.tenants[plan.tenant] = ahead
             if ahead.changes:
-                # How much there is stands in what is told at the end.
+                # How much there is is part of the final report.
                 notes = tuple(n for n in ahead.notes if n.kind is not FindingKind.MOVING)
                 plans.append(replace(ahead, notes=notes))
         moves = self._take(plans)
         for move in [move for move in moves if move.route.is_cancelled]:
-            self._give_up(move)
-        moves = [move for move in moves if move.plan.tenant in self.moves.open]
+            self._cancel(move)
+        moves = [move for move in moves if move.plan.tenant in self.open]
         return self._make(moves)
 
     def _take(self, plans: Sequence[TenantPlan]) -> list[MoveProgress]:
-        """Reserve tenants: from here on they are moving."""
+        """Claim tenants: from here on they are moving."""
         wanted = {plan.tenant: self._moving(plan) for plan in plans}
         if not wanted:
             return []
         try:
-            found = self.moves.ledger.claim([*wanted.values()], self.moves.context)
+            found = self.ledger.claim([*wanted.values()], self.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
             return self._not_taken(plans, error)
-        self.moves.records.update(found)
+        self.records.update(found)
         mine = []
         for plan in plans:
             record = found[plan.tenant]
-            if record.claimed_by == self.moves.context.id:
+            if record.claimed_by == self.context.id:
                 mine.append(plan)
             else:
-                self.moves.tenants[plan.tenant] = busy(
-                    replace(plan, changes=(), after=plan.before), record
-                )
-        moves = [MoveProgress(plan, route_of(plan), found[plan.tenant]) for plan in mine]
-        # From here on each is let go of, however the run ends.
-        self.moves.open.update({move.plan.tenant: move for move in moves})
+                self.tenants[plan.tenant] = busy(plan, record)
+        moves = [MoveProgress(plan, found[plan.tenant]) for plan in mine]
+        # From here on each claim is released, however the run ends.
+        self.open.update({move.plan.tenant: move for move in moves})
         try:
             entries = tuple(self._started(plan) for plan in mine)
-            self.moves.ledger.commit(LedgerUpdate(entries=entries), self.moves.context)
+            self.ledger.commit(LedgerUpdate(entries=entries), self.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -234,10 +223,10 @@ class _MoveExecutor:
     def _not_taken(self, plans: Sequence[TenantPlan], error: InfluxopsError) -> list[MoveProgress]:
         """Leave tenants alone, because the ledger cannot be told that they are moving."""
         for plan in plans:
-            self.moves.open.pop(plan.tenant, None)
+            self.open.pop(plan.tenant, None)
             message = f"not tried: the ledger: {error.message}"
             failed = MoveFailed(message, error.remedy, kind=FindingKind.NOT_ATTEMPTED)
-            self.moves.settle(plan, failed, ChangeResult.SKIPPED)
+            self.resolve(plan, failed, ChangeResult.SKIPPED)
         return []
 
     def _moving(self, plan: TenantPlan) -> Record:
@@ -271,12 +260,10 @@ class _MoveExecutor:
         elif route.was_cut_over:
             again = f"the rest of it from {route.source}"
         to = record.secondary_target or route.target if route.is_cancelled else route.target
-        return self.moves.request.entry(
-            Event.MOVING, plan, route.source, route.source, to, message=again
-        )
+        return self.request.entry(Event.MOVING, plan, route.source, route.source, to, message=again)
 
     def _make(self, moves: Sequence[MoveProgress]) -> tuple[list[MoveProgress], list[TenantPlan]]:
-        """Make the databases that are missing on the new targets, as any other."""
+        """Create the databases that are missing on the new targets, as any other."""
         making = [
             replace(
                 move.plan, target=move.route.target, changes=changes, retention=_wanted(changes)
@@ -286,9 +273,9 @@ class _MoveExecutor:
         ]
         if not making:
             return [*moves], []
-        before = replace(self.moves.state, settled={})
-        after = carry_out(making, before, self.moves.request, self.moves.context)
-        self.moves.state = replace(after, settled=self.moves.state.settled)
+        before = replace(self.state, settled={})
+        after = carry_out(making, before, self.request, self.context)
+        self.state = replace(after, settled=self.state.settled)
         made = {plan.tenant: after.settled.get(plan.tenant) for plan in making}
         ready, again = [], []
         for move in moves:
@@ -298,86 +285,72 @@ class _MoveExecutor:
                 continue
             result = made[tenant]
             if result is None:
-                again += self._elsewhere(move)
+                again += self._replace_target(move)
                 continue
             move.made = result.outcomes
             if result.status is TenantStatus.CHANGED:
                 ready.append(move)
-            elif self.moves.context.over is None:
+            elif self.context.interruption is None:
                 finding = result.finding
                 message = finding.message if finding else result.status.value
                 self._not_made(move, MoveFailed(message, finding.remedy if finding else ""))
-        # Whose making the end of the run has interrupted is told as whose copying it has.
-        self.moves.context.check()
+        # A creation that was interrupted is reported as an interrupted copy is.
+        self.context.check()
         return ready, again
 
-    def _elsewhere(self, move: MoveProgress) -> list[TenantPlan]:
+    def _replace_target(self, move: MoveProgress) -> list[TenantPlan]:
         """Return a plan for a tenant whose new target took nothing more; none where it ends."""
         target = move.route.target
-        why = self.moves.state.observed.closed.get(target, "it is full")
+        why = self.state.observed.closed.get(target, "it is full")
         failed = MoveFailed(
             f"no place left: {target} is full ({why})", kind=FindingKind.OVER_CAPACITY
         )
-        if self.moves.goal.to is not None:
+        if self.goal.to is not None:
             self._not_made(move, failed)
             return []
         self.planner.close(move.route.source, target, why)
-        if not self.moves.write({move.plan.tenant: (move, self._back(move), None)}):
+        if not self.write({move.plan.tenant: (move, self._restore_record(move), None)}):
             return []
         plan = self.planner.one(replace(move.plan, status=TenantStatus.OK, notes=()))
-        self.moves.tenants[plan.tenant] = plan
+        self.tenants[plan.tenant] = plan
         return [plan] if plan.changes else []
 
     def _not_made(self, move: MoveProgress, failed: MoveFailed) -> None:
-        """End a move whose database could not be made: where nothing is there, it is none."""
+        """Abort a move whose destination database could not be created."""
         is_there = any(
             o.partially_applied or o.status in (ChangeResult.UNKNOWN, ChangeResult.DONE)
             for o in move.made
         )
         if is_there or move.progress:
-            self.moves.fail(move, failed)
+            self.fail(move, failed)
             return
-        record = replace(self._back(move), error=failed.message, attempts=move.record.attempts + 1)
-        if self.moves.write({move.plan.tenant: (move, record, self.moves.failure(move, failed))}):
-            self.moves.settle(move.plan, failed, ChangeResult.SKIPPED, move.made)
+        record = replace(
+            self._restore_record(move), error=failed.message, attempts=move.record.attempts + 1
+        )
+        if self.write({move.plan.tenant: (move, record, self.failure(move, failed))}):
+            self.resolve(move.plan, failed, ChangeResult.SKIPPED, move.made)
 
     @staticmethod
-    def _back(move: MoveProgress) -> Record:
+    def _restore_record(move: MoveProgress) -> Record:
         """Return the record of a tenant as it was before this run."""
         assert move.plan.record is not None
         return replace(move.plan.record, version=move.record.version)
 
-    def _give_up(self, move: MoveProgress) -> None:
-        """End a move that somebody does not want any more; what was copied is dropped later."""
+    def _cancel(self, move: MoveProgress) -> None:
+        """Cancel a move; what was copied is dropped later."""
         record = move.record
-        inventory = self.moves.state.observed.inventories.get(record.secondary_target or "")
-        is_there = record.secondary_target in self.moves.handles  # or nobody knows
-        if inventory is not None:
-            is_there = record.database in inventory.databases
-        due = self.moves.now() + timedelta(seconds=self.moves.goal.retire_after)
-        after = replace(
-            record,
-            state=State.READY,
-            secondary_target=record.secondary_target if is_there else None,
-            secondary_identity=record.secondary_identity if is_there else None,
-            drop_after=due if is_there else None,
-            progress="",
-            error="",
-            attempts=0,
-        )
-        message = f"what was copied is kept until {format_time(due)}"
-        entry = self.moves.request.entry(
-            Event.RETIRING, move.plan, record.secondary_target, message=message
-        )
-        if self.moves.write({move.plan.tenant: (move, after, entry if is_there else None)}):
-            message = f"it stays on {move.route.source}"
-            if is_there:
-                message += (
-                    f"; what was copied to {record.secondary_target} may be dropped after "
-                    f"{format_time(due)}"
-                )
-            kept = due if is_there else None
-            self.moves.done(move, move.route.source, message, due=kept, given_up=True)
+        other, observed = record.secondary_target, self.state.observed
+        is_there = other in self.handles  # or it is not known
+        if other in observed.inventories:
+            is_there = observed.database(other, record.database) is not None
+        due = self.due() if is_there else None
+        message, entry = f"it stays on {move.route.source}", None
+        if due:
+            kept = f"what was copied is kept until {format_time(due)}"
+            entry = self.request.entry(Event.RETIRING, move.plan, other, message=kept)
+            message += f"; what was copied to {other} may be dropped after {format_time(due)}"
+        if self.write({move.plan.tenant: (move, self.ended(move, due), entry)}):
+            self.done(move, move.route.source, message, due=due, given_up=True)
 
 
 def _wanted(changes: Sequence[Change]) -> Retention | Unmanaged:

@@ -1,13 +1,14 @@
-"""Planning to move tenants to other targets: who goes where, and what stands in the way."""
+"""Planning to move tenants to other targets: which one goes where, and why one cannot."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change
+from influxops.domain.change import Action
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Hint
@@ -15,66 +16,100 @@ from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.move.route import MoveRequest, is_cut_over
 from influxops.reconcile.plan import recorded
-from influxops.reconcile.plan.desired import LOOK
+from influxops.reconcile.plan.desired import LOOK, refuse_unknown_targets
 from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
-from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed
-from influxops.runtime.context import RunContext
+from influxops.reconcile.plan.recorded import is_cut_over
+from influxops.reconcile.request import Planning
+
+
+class MoveRequest(Struct, frozen=True):
+    """What a move is for."""
+
+    to: str | None = None  # the target that the tenants go to; None: where placement puts them
+    away: str | None = None  # the target that all recorded tenants leave
+    writers_paused: bool = False  # whether the user says that writers are paused
+    cache_ttl: int = 60  # seconds for which clients may go on using a place
+    retire_after: int = 7 * 86400  # seconds for which the old copy is kept
+    #: Tables that do not keep a tenant from being cut over where they cannot be copied.
+    without_tables: tuple[str, ...] = ()
+
+
+class Route(Struct, frozen=True):
+    """From where to where one tenant goes."""
+
+    source: str
+    target: str
+    was_cut_over: bool = False  # whether it is on `target` already, and only the rest is to come
+    is_cancelled: bool = False  # whether a move that was begun is given up: it stays on `source`
+
+
+def route_of(plan: TenantPlan) -> Route:
+    """Return from where to where a planned move goes."""
+    record = plan.record
+    assert record is not None and record.target is not None
+    change = plan.move
+    assert change is not None
+    if is_cut_over(record):
+        assert record.secondary_target is not None
+        return Route(record.secondary_target, record.target, was_cut_over=True)
+    return Route(record.target, change.target, is_cancelled=record.target == change.target)
 
 
 class MovePlanner:
-    """Decides who goes where.
+    """Decides which tenant goes where.
 
     Args:
         goal: What the move is for.
     """
 
-    def __init__(self, goal: MoveRequest, observed: Observed, request: RunRequest) -> None:
-        self.goal, self.observed, self.request = goal, observed, request
-        self.ledger_view, self.rules = observed.ledger_view, request.rules
-        self.handles = {handle.name: handle for handle in request.targets}
+    def __init__(self, goal: MoveRequest, planning: Planning) -> None:
+        self.goal, self.planning = goal, planning
+        self.observed, self.rules = planning.observed, planning.rules
+        self.ledger_view = planning.ledger_view
+        self.handles = {handle.name: handle for handle in planning.request.targets}
         self._placements: dict[str, Placement] = {}
 
-    def plan(self, desired: Mapping[str, TenantPlan], context: RunContext) -> Plan:
-        """Plan for all whom the move is for; the guards have not looked at it yet."""
-        tenants = {}
-        for number, plan in enumerate(self._candidates(desired, context)):
-            if number % LOOK == 0:
-                context.check()
-            tenants[plan.tenant] = self.one(plan)
-        return Plan(tenants, tuple(self._notes(desired)) if self.goal.away else ())
+    def plan(self) -> Plan:
+        """Plan for all tenants that the move is for; the guards have not looked at it yet.
 
-    def _candidates(
-        self, desired: Mapping[str, TenantPlan], context: RunContext
-    ) -> Iterator[TenantPlan]:
-        away = self.goal.away
+        Raises:
+            ConfigError: When a target is not configured, or a tenant is not known.
+        """
+        refuse_unknown_targets(self.rules, filter(None, (self.goal.to, self.goal.away)))
+        tenants = {}
+        for number, plan in enumerate(self._candidates()):
+            if number % LOOK == 0:
+                self.planning.context.check()
+            tenants[plan.tenant] = self.one(plan)
+        return Plan(tenants, tuple(self._notes()) if self.goal.away else ())
+
+    def _candidates(self) -> Iterator[TenantPlan]:
+        away, desired = self.goal.away, self.planning.desired
         if away is None:
-            for id_ in sorted(context.scope.tenants or ()):
-                yield desired.get(id_) or self._in_no_source(id_, desired)
+            for id_ in sorted(self.planning.context.scope.tenants or ()):
+                yield desired.get(id_) or self._in_no_source(id_)
             return
-        inventory = self.observed.inventories.get(away)
         for id_, plan in desired.items():
             record = self.ledger_view.record(id_)
             if record is not None:
                 is_concerned = self._leaves(record, away)
             else:
-                is_concerned = inventory is not None and plan.database in inventory.databases
+                is_concerned = self.observed.database(away, plan.database) is not None
             if is_concerned:
                 yield plan
         for id_, record in self.ledger_view.records.items():
-            # No source has them, and yet their data is there.
+            # No source has them, and yet their data exists.
             is_there = self.ledger_view.record(id_) is not None
             if id_ not in desired and is_there and self._leaves(record, away):
                 yield TenantPlan(id_, record.database, UNMANAGED)
 
-    def _in_no_source(self, id_: str, desired: Mapping[str, TenantPlan]) -> TenantPlan:
-        """Return a tenant that was named and no source has; its data may be there all the same.
+    def _in_no_source(self, id_: str) -> TenantPlan:
+        """Return a tenant that was named and no source has; its data may exist all the same.
 
         Raises:
-            ConfigError: When nobody knows it.
+            ConfigError: When the ledger does not know it either.
         """
         record = self.ledger_view.record(id_)
         if record is not None:
@@ -82,10 +117,11 @@ class MovePlanner:
         if self.observed.sources_complete and self.ledger_view.is_readable:
             raise ConfigError(
                 f"neither a source nor the ledger knows the tenant {quote(id_)}",
-                hint=did_you_mean(id_, desired) or "`influxops status` shows all that are known",
+                hint=did_you_mean(id_, self.planning.desired)
+                or "`influxops status` shows all that are known",
             )
         plan = TenantPlan(id_, "", UNMANAGED)
-        return plan.block(blocked(FindingKind.UNKNOWN_TENANT, "the ledger does not know it", ""))
+        return plan.blocked(FindingKind.UNKNOWN_TENANT, "the ledger does not know it")
 
     @staticmethod
     def _leaves(record: Record, away: str) -> bool:
@@ -95,18 +131,14 @@ class MovePlanner:
 
     def one(self, plan: TenantPlan) -> TenantPlan:
         """Plan for one tenant: that it is moved, or why it is not."""
-        ledger_view = self.ledger_view
-        if not ledger_view.is_readable:
-            message = f"the ledger cannot be used ({ledger_view.error}), so nothing is moved"
+        if not self.ledger_view.is_readable:
+            message = f"the ledger cannot be used ({self.ledger_view.error}), so nothing is moved"
             return plan.mark_unknown(FindingKind.FAILED_LEDGER, message)
-        record = ledger_view.record(plan.tenant)
+        record = self.ledger_view.record(plan.tenant)
         if record is None:
             return self._unrecorded(plan)
-        inventory = self.observed.inventories.get(record.target or "")
-        before = inventory.databases.get(record.database) if inventory else None
-        plan = replace(
-            plan, record=record, target=record.target, before=before, after=before, changes=()
-        )
+        before = self.observed.database(record.target, record.database)
+        plan = replace(plan, record=record, target=record.target, before=before).unchanged()
         if plan.status is TenantStatus.BLOCKED:
             return plan
         if record.is_claimed:
@@ -120,18 +152,22 @@ class MovePlanner:
             if name not in self.observed.inventories:
                 return plan.mark_unknown(FindingKind.NOT_READ, f"the target {name} cannot be read")
         if before is None:
-            message = (
-                f"its database {truncate(record.database)} is not on {record.target}, where it is "
-                "recorded"
-            )
-            return plan.block(blocked(FindingKind.LOST, message, Hint.command("plan", "see {}")))
+            message = f"its database {truncate(record.database)} is not on {record.target}, where "
+            message += "it is recorded"
+            return plan.blocked(FindingKind.LOST, message, Hint.command("plan", "see {}"))
         if recorded.is_recreated(record, before):
             return recorded.lost(plan, self.observed)
-        if is_cut_over(record):
-            return self._rest(plan, record)
-        if record.target == self.goal.to:
-            return self._stays(plan, record)
-        return self._away(plan, record, before)
+        if is_cut_over(record):  # what comes after the cut-over is still to be copied
+            other = record.secondary_target or ""
+            unseen = () if other in self.observed.inventories else (other,)
+            reason = f"the rest of it from {other}" + (", which cannot be read" if unseen else "")
+            return plan.with_changes(plan.change(Action.MOVE, reason=reason), unseen_on=unseen)
+        if record.target != self.goal.to:
+            return self._plan_move(plan, record, before)
+        if record.state is not State.MOVING:
+            return plan
+        reason = f"it stays, and does not go to {record.secondary_target}"
+        return plan.with_changes(plan.change(Action.MOVE, reason=reason))
 
     def _unrecorded(self, plan: TenantPlan) -> TenantPlan:
         if plan.status is TenantStatus.BLOCKED:
@@ -140,7 +176,7 @@ class MovePlanner:
         message = "the ledger does not know it" if homes else "it has no database yet"
         plan = replace(plan, target=homes[0] if homes else None)
         remedy = Hint.command("ensure", "run {} first, which records it")
-        return plan.block(blocked(FindingKind.OUTCOME_UNKNOWN, message, remedy))
+        return plan.blocked(FindingKind.OUTCOME_UNKNOWN, message, remedy)
 
     def _target(self, record: Record) -> str | None:
         """Return the target that a move goes to; None where that is not decided yet."""
@@ -151,112 +187,80 @@ class MovePlanner:
         return self.goal.to
 
     def _not_to_be_moved(self, record: Record) -> Finding | None:
-        """Return why a tenant is not to be moved as its record stands."""
-        me, to = shlex.quote(record.tenant), self.goal.to
+        """Return why a tenant is not to be moved as its record is."""
+        move, to = f"move {shlex.quote(record.tenant)} --to", self.goal.to
+        target, other, kind = record.target, record.secondary_target, FindingKind.MOVING
         if record.state is State.RETIRING:
-            return blocked(
-                FindingKind.RETIRING,
-                "it is retiring, so it is not moved",
-                Hint.command(f"unretire {me}", "wait until it is dropped, or run {}"),
-            )
+            unretire = f"unretire {shlex.quote(record.tenant)}"
+            message = "it is retiring, so it is not moved"
+            remedy = Hint.command(unretire, "wait until it is dropped, or run {}")
+            return blocked(FindingKind.RETIRING, message, remedy)
         if record.state not in (State.READY, State.MOVING):
-            remedy = Hint.command("ensure", "run {} first")
-            return blocked(
-                FindingKind.OUTCOME_UNKNOWN, f"it is recorded as {record.state.value}", remedy
+            kind, message = (
+                FindingKind.OUTCOME_UNKNOWN,
+                f"it is recorded as {record.state.value}",
             )
-        if is_cut_over(record) and to not in (None, record.target):
-            return blocked(
-                FindingKind.MOVING,
-                f"it was moved from {record.secondary_target} to {record.target} just now, and "
-                "the last rows "
-                f"on {record.secondary_target} are still to be looked for",
-                Hint.command(f"move {me} --to {record.target}", "finish that first: {}"),
-            )
+            return blocked(kind, message, Hint.command("ensure", "run {} first"))
         if is_cut_over(record):
-            return None
-        if record.state is State.MOVING and to not in (
-            None,
-            record.secondary_target,
-            record.target,
-        ):
-            return blocked(
-                FindingKind.MOVING,
-                f"it is being moved to {record.secondary_target}",
-                Hint.command(
-                    f"move {me} --to {record.secondary_target}",
-                    f"finish that first: {{}}; or give it up: influxops move {me} --to "
-                    f"{record.target}",
-                ),
+            if to in (None, target):
+                return None
+            message = (
+                f"it was moved from {other} to {target} just now, and the last rows on {other} are "
+                "still to be looked for"
             )
-        is_other = record.secondary_target is not None and record.secondary_target != to
-        if record.state is State.READY and is_other and record.target != to:
-            return blocked(
-                FindingKind.MOVING,
-                f"its old copy on {record.secondary_target} is not dropped yet",
-                Hint.command("retire --due", "run {} once its time has come"),
-            )
+            return blocked(kind, message, Hint.command(f"{move} {target}", "finish that first: {}"))
+        if record.state is State.MOVING and to not in (None, other, target):
+            how = f"finish that first: {{}}; or give it up: influxops {move} {target}"
+            remedy = Hint.command(f"{move} {other}", how)
+            return blocked(kind, f"it is being moved to {other}", remedy)
+        if record.state is State.READY and other not in (None, to) and target != to:
+            remedy = Hint.command("retire --due", "run {} once its time has come")
+            return blocked(kind, f"its old copy on {other} is not dropped yet", remedy)
         return None
 
-    def _stays(self, plan: TenantPlan, record: Record) -> TenantPlan:
-        """Plan for a tenant that is where it is to go; a move to elsewhere is given up."""
-        if record.state is not State.MOVING:
-            return plan
-        change = self._change(
-            plan, record.target or "", f"it stays, and does not go to {record.secondary_target}"
-        )
-        return plan.with_changes(change)
-
-    def _rest(self, plan: TenantPlan, record: Record) -> TenantPlan:
-        """Plan that what is still to come after the cut-over is copied."""
-        unseen: tuple[str, ...] = ()
-        if record.secondary_target not in self.observed.inventories:
-            unseen = (record.secondary_target or "",)
-        change = self._change(
-            plan,
-            record.target or "",
-            f"the rest of it from {record.secondary_target}"
-            + (", which cannot be read" if unseen else ""),
-        )
-        return replace(plan, status=TenantStatus.PENDING, changes=(change,), unseen_on=unseen)
-
-    def _away(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
+    def _plan_move(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
         source = record.target or ""
         resumed = record.state is State.MOVING
         keeps_periods = self.rules.targets[source].capabilities.retention is not None
         if keeps_periods and before.retention is UNKNOWN:
-            message = (
-                "its retention period cannot be read, so that the copy would keep its data for "
-                "another time"
-            )
+            message = "its retention period cannot be read, so that the copy would keep its data "
+            message += "for another time"
             advice = "give its target a token that may read it"
-            return plan.block(blocked(FindingKind.RETENTION_NOT_READ, message, advice))
+            return plan.blocked(FindingKind.RETENTION_NOT_READ, message, advice)
         if not self.handles[source].implements("influxops_copy"):
             message = f"targets of the kind {self.handles[source].kind} copy no databases"
-            return plan.block(blocked(FindingKind.NOTE, message, ""))
+            return plan.blocked(FindingKind.NOTE, message)
         target = record.secondary_target if resumed else self.goal.to
         finding = self._not_there(plan, source, target, resumed=resumed) if target else None
         if finding is not None:
             return plan.block(finding)
-        there = target is not None and self._database(target, record.database)
+        found = self.observed.database(target, record.database)
         over = False
-        if not there:
+        if found is None:
             location = self._placement(source).choose(target or plan.pin)
             if location is None:
                 return plan.blocked(*self._no_place(source, target or plan.pin))
             target, over = location.target, location.is_over_estimate
-            there = self._database(target, record.database)
-        assert target is not None
-        if there and record.secondary_target != target:
-            message = f"a database {truncate(record.database)} is on {target} already"
-            advice = "find out what it holds, and drop it there if nobody needs it"
-            finding = blocked(FindingKind.IN_TWO_TARGETS, message, advice)
-            copies = {"copies": [{"target": source}, {"target": target}]}
-            return plan.block(replace(finding, target=source, facts=copies))
-        changes = (
-            *self._making(plan, target, before, there or None),
-            self._change(plan, target, f"from {source}"),
-        )
-        return replace(plan, status=TenantStatus.PENDING, changes=changes, may_exceed_capacity=over)
+            found = self.observed.database(target, record.database)
+        if found is not None and record.secondary_target != target:
+            return plan.blocked(
+                FindingKind.IN_TWO_TARGETS,
+                f"a database {truncate(record.database)} is on {target} already",
+                "find out what it holds, and drop it there if nobody needs it",
+                target=source,
+                facts={"copies": [{"target": source}, {"target": target}]},
+            )
+        changes = [plan.change(Action.MOVE, target, f"from {source}")]
+        if found is None:
+            capabilities = self.rules.targets[target or ""].capabilities
+            after = new_database(before.name, before.retention, capabilities)
+            reason = f"for what is moved from {source}"
+            create = plan.change(Action.CREATE, target, reason, before=None, after=after)
+            changes.insert(0, create)
+        elif found.complete is False:
+            after = replace(found, complete=True)
+            changes.insert(0, plan.change(Action.COMPLETE, target, before=found, after=after))
+        return plan.with_changes(*changes, may_exceed_capacity=over)
 
     def _not_there(
         self, plan: TenantPlan, source: str, target: str, *, resumed: bool
@@ -282,10 +286,6 @@ class MovePlanner:
             )
         return None
 
-    def _database(self, target: str, name: str) -> Database | None:
-        inventory = self.observed.inventories.get(target)
-        return inventory.databases.get(name) if inventory else None
-
     def _placement(self, source: str) -> Placement:
         """Return the places for what leaves a target: on others of its kind."""
         kind = self.handles[source].kind
@@ -308,26 +308,9 @@ class MovePlanner:
         otherwise = "no other target of its kind can be reached"
         return self._placement(source).no_place(otherwise, target)
 
-    def _making(
-        self, plan: TenantPlan, target: str, before: Database, there: Database | None
-    ) -> Iterator[Change]:
-        capabilities = self.rules.targets[target].capabilities
-        if there is None:
-            after = new_database(before.name, before.retention, capabilities)
-            reason = f"for what is moved from {plan.target}"
-            yield Change(Action.CREATE, plan.tenant, target, before.name, None, after, reason)
-        elif there.complete is False:
-            after = replace(there, complete=True)
-            yield Change(Action.COMPLETE, plan.tenant, target, before.name, there, after)
+    # What is reported of a target that is drained ------------------------------------------------
 
-    @staticmethod
-    def _change(plan: TenantPlan, target: str, reason: str) -> Change:
-        before = plan.before
-        return Change(Action.MOVE, plan.tenant, target, plan.database, before, before, reason)
-
-    # What is told of a target that is drained ------------------------------------------------
-
-    def _notes(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
+    def _notes(self) -> Iterator[Finding]:
         away = self.goal.away or ""
         if not self.rules.targets[away].draining:
             yield Finding(
@@ -340,7 +323,7 @@ class MovePlanner:
         inventory = self.observed.inventories.get(away)
         if inventory is None:
             return
-        known = {plan.database for plan in desired.values()}
+        known = {plan.database for plan in self.planning.desired.values()}
         known |= {record.database for record in self.ledger_view.records.values()}
         rest = sorted(inventory.databases.keys() - known)
         if rest:

@@ -1,4 +1,4 @@
-"""The tenants that a run is moving, and how each ends: in the ledger, and in what is told."""
+"""State of the moves in progress, and how each result is recorded and reported."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import shlex
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
-from influxops.reconcile.move.route import MoveRequest, Route, is_cut_over
-from influxops.reconcile.plan.recorded import busy
+from influxops.reconcile.move.plan import MoveRequest, route_of
+from influxops.reconcile.plan.recorded import busy, is_cut_over
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
 from influxops.runtime.context import RunContext
 
 
 class MoveProgress:
-    """One tenant on its way."""
+    """One tenant that is being moved."""
 
-    def __init__(self, plan: TenantPlan, route: Route, record: Record) -> None:
-        self.plan, self.route, self.record = plan, route, record
+    def __init__(self, plan: TenantPlan, record: Record) -> None:
+        self.plan, self.route, self.record = plan, route_of(plan), record
         self.made: tuple[Outcome, ...] = ()  # what was made on the new target
-        self.began = time.monotonic()
-        self.kept = self.began  # when the ledger was last told how far it is
+        self.started_at = time.monotonic()
+        self.last_saved_at = self.started_at  # when the ledger was last told how far it is
         self.progress = record.progress
         self.copied = ""  # the progress of the copy that was cut over
         self.rows = self.bytes = 0  # what was copied, by all calls
@@ -39,8 +40,8 @@ class MoveProgress:
         self.last = CopyProgress()  # what the last call that ended said
         self.notes: dict[str, Finding] = {}
         self.cut_at = 0.0  # when it was cut over, or taken up again after that
-        self.passes = 0  # passes since every client must have looked its place up anew
-        self.is_paused = False  # whether nobody writes meanwhile, as was said and tested
+        self.passes = 0  # passes since all clients must have looked its target up again
+        self.writers_paused = False  # whether its writers are paused, as was said and tested
         #: Whether an earlier run has begun it, so that the new place may hold newer rows by now.
         self.is_taken_up = (
             plan.record is not None
@@ -80,7 +81,7 @@ class MoveFailed(Exception):
     def __init__(
         self,
         message: str,
-        remedy: object = "",
+        remedy: str | Hint = "",
         *,
         kind: FindingKind = FindingKind.CHANGE_FAILED,
         again: Hint | None = None,
@@ -90,7 +91,7 @@ class MoveFailed(Exception):
 
 
 class ClaimLost(MoveFailed):
-    """Another run has the tenant in its hands."""
+    """Another run has claimed the tenant."""
 
     def __init__(self, record: Record) -> None:
         super().__init__("another run has it", kind=FindingKind.CLAIMED)
@@ -98,7 +99,7 @@ class ClaimLost(MoveFailed):
 
 
 class MovesInProgress:
-    """What a run that moves tenants has in its hands, and knows of all of them.
+    """What a run knows of the tenants that it moves, which it has claimed.
 
     Args:
         goal: What the move is for.
@@ -140,83 +141,92 @@ class MovesInProgress:
         due: datetime | None = None,
         given_up: bool = False,
     ) -> None:
-        """Say that a tenant is where it is to be.
+        """Report a tenant that is where it is to be; the ledger knows that its move has ended.
 
         Args:
-            move: Its move, which the ledger knows to have ended.
-            target: Where it is.
-            message: What was done.
             due: When the other copy may be dropped; None where there is none.
             given_up: Whether it was to stay after all.
         """
-        route, plan = move.route, move.plan
-        seconds = round(time.monotonic() - move.began, 3)
-        note = Finding(
-            FindingKind.MOVING if given_up else FindingKind.MOVED,
-            Severity.INFO,
-            message,
-            tenant=plan.tenant,
-            target=target,
-            database=plan.database,
-            facts=facts(
-                route.source, route.target, move.counted, seconds=seconds, old_copy_due=due
-            ),
-        )
+        plan, kind = move.plan, FindingKind.MOVING if given_up else FindingKind.MOVED
+        seconds = round(time.monotonic() - move.started_at, 3)
+        known = facts(move.route, move.counted, seconds=seconds, old_copy_due=due)
+        note = plan.info(kind, message, target=target, facts=known)
         inventory = self.state.observed.inventories.get(target)
         assert plan.move is not None
-        done = Outcome(plan.move, ChangeResult.DONE, message)
         self.settled[plan.tenant] = replace(
             plan,
             status=TenantStatus.CHANGED,
             target=target,
             after=inventory.databases.get(plan.database) if inventory else plan.after,
-            outcomes=(*move.made, done),
+            outcomes=(*move.made, Outcome(plan.move, ChangeResult.DONE, message)),
             notes=(*plan.notes, note, *move.noticed()),
             finding=None,
         )
         self.open.pop(plan.tenant, None)
 
-    def fail(
-        self, move: MoveProgress, failed: MoveFailed, *, kind: FindingKind | None = None
-    ) -> None:
+    def fail(self, move: MoveProgress, failed: MoveFailed) -> None:
         """End one tenant's move for now: it goes on from there when it is run again."""
         tenant = move.plan.tenant
         if isinstance(failed, ClaimLost):
             self.open.pop(tenant, None)
-            self.tenants[tenant] = busy(replace(move.plan, changes=()), failed.record)
+            self.tenants[tenant] = busy(move.plan, failed.record)
         elif self.write({tenant: (move, self._left(move, failed), self.failure(move, failed))}):
-            self._say_failed(move, failed, kind or failed.kind)
+            self._report_failed(move, failed, failed.kind)
 
-    def _say_failed(self, move: MoveProgress, failed: MoveFailed, kind: FindingKind) -> None:
+    def _report_failed(self, move: MoveProgress, failed: MoveFailed, kind: FindingKind) -> None:
+        source, target = move.route.source, move.route.target
+        where = f"it stays on {source}, where all of it is"
         if is_cut_over(move.record):
-            stands = (
-                f"it is on {move.route.target}, and the last rows on {move.route.source} are open"
-            )
-        else:
-            stands = f"it stays on {move.route.source}, where all of it is"
-        message = f"moving it to {move.route.target} did not end: {failed.message}; {stands}"
+            where = f"it is on {target}, and the last rows on {source} are open"
+        message = f"moving it to {target} did not end: {failed.message}; {where}"
         again = failed.again or Hint.command(
-            f"move {shlex.quote(move.plan.tenant)} --to {move.route.target}",
+            f"move {shlex.quote(move.plan.tenant)} --to {target}",
             f"{failed.remedy}, then go on with {{}}" if failed.remedy else "go on with {}",
         )
-        told = MoveFailed(message, again, kind=kind)
-        self.settle(move.plan, told, ChangeResult.FAILED, move.made, move)
+        reported = MoveFailed(message, again, kind=kind)
+        self.resolve(move.plan, reported, ChangeResult.FAILED, move.made, move)
 
     @staticmethod
     def _left(move: MoveProgress, failed: MoveFailed) -> Record:
-        """Return the record of a tenant that is left on its way, to go on from there."""
-        tries = move.record.attempts + 1
-        return replace(move.record, progress=move.progress, error=failed.message, attempts=tries)
+        """Return the record of a tenant whose move stops here, to go on from there."""
+        attempts = move.record.attempts + 1
+        return replace(move.record, progress=move.progress, error=failed.message, attempts=attempts)
+
+    @staticmethod
+    def ended(move: MoveProgress, due: datetime | None, progress: str = "", **more: Any) -> Record:
+        """Return the record of a tenant whose move has ended.
+
+        Args:
+            due: When its other copy may be dropped; None where there is none.
+            progress: What of the move stays recorded.
+            **more: Further fields that change.
+        """
+        record = move.record
+        return replace(
+            record,
+            state=State.READY,
+            secondary_target=record.secondary_target if due else None,
+            secondary_identity=record.secondary_identity if due else None,
+            drop_after=due,
+            progress=progress,
+            error="",
+            attempts=0,
+            **more,
+        )
+
+    def due(self) -> datetime:
+        """Return when a copy that is left now may be dropped."""
+        return self.now() + timedelta(seconds=self.goal.retire_after)
 
     def failure(self, move: MoveProgress, failed: MoveFailed) -> HistoryEntry:
         """Return the line of the history that says why a move did not end."""
-        ended, place = ChangeResult.FAILED.value, move.record.target
+        ended, target = ChangeResult.FAILED.value, move.record.target
         return self.request.entry(
-            Event.MOVING, move.plan, place, ended=ended, message=failed.message
+            Event.MOVING, move.plan, target, ended=ended, message=failed.message
         )
 
     def write(self, ended: Mapping[str, tuple[MoveProgress, Record, HistoryEntry | None]]) -> bool:
-        """Write the records of tenants, and let go of them.
+        """Write the records of tenants, and release their claims.
 
         Returns:
             Whether the ledger has all of them now; the others are settled.
@@ -225,7 +235,7 @@ class MovesInProgress:
         entries = tuple(entry for _, _, entry in ended.values() if entry is not None)
         try:
             writing = LedgerUpdate(records, entries=entries)
-            found = self.ledger.commit(writing, self.context.or_grace(GRACE))
+            found = self.ledger.commit(writing, self.context.with_grace_period(GRACE))
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -242,24 +252,22 @@ class MovesInProgress:
             whole = False
             if found[tenant].claimed_by in ("", self.context.id):
                 changed = MoveFailed("its record was changed meanwhile")
-                self._say_failed(move, changed, FindingKind.CLAIMED)
+                self._report_failed(move, changed, FindingKind.CLAIMED)
             else:
-                self.tenants[tenant] = busy(replace(move.plan, changes=()), found[tenant])
+                self.tenants[tenant] = busy(move.plan, found[tenant])
         return whole
 
     def _not_recorded(self, move: MoveProgress, error: InfluxopsError) -> None:
-        """Say that the ledger could not be told where a tenant stands."""
+        """Report that the ledger could not record where a tenant is."""
         tenant = move.plan.tenant
         self.open.pop(tenant, None)
         message = f"the ledger could not be told how far its move is: {error.message}"
-        again = Hint.command(
-            f"move {shlex.quote(tenant)} --to {move.route.target}",
-            "see to the ledger, then go on with {}",
-        )
-        failed = MoveFailed(message, again, kind=FindingKind.FAILED_LEDGER)
-        self.settle(move.plan, failed, ChangeResult.UNKNOWN, move.made, move)
+        again = f"move {shlex.quote(tenant)} --to {move.route.target}"
+        remedy = Hint.command(again, "see to the ledger, then go on with {}")
+        failed = MoveFailed(message, remedy, kind=FindingKind.FAILED_LEDGER)
+        self.resolve(move.plan, failed, ChangeResult.UNKNOWN, move.made, move)
 
-    def settle(
+    def resolve(
         self,
         plan: TenantPlan,
         failed: MoveFailed,
@@ -267,36 +275,26 @@ class MovesInProgress:
         made: tuple[Outcome, ...] = (),
         move: MoveProgress | None = None,
     ) -> None:
-        """Say why a tenant was not moved."""
-        is_over = move is not None and is_cut_over(move.record)
-        target = move.route.target if move is not None and is_over else plan.target
-        finding = Finding(
-            failed.kind,
-            Severity.ERROR,
-            failed.message,
-            failed.remedy,
-            plan.tenant,
-            target,
-            plan.database,
-        )
-        assert plan.move is not None
-        outcome = Outcome(plan.move, status, failed.message, failed.remedy)
-        notes = move.noticed() if move is not None else ()
+        """Report why a tenant was not moved."""
+        target, more, notes = plan.target, {}, plan.notes
         if move is not None:
-            known = facts(move.route.source, move.route.target, move.counted)
-            finding = replace(finding, facts=known)
+            target = move.route.target if is_cut_over(move.record) else target
+            more, notes = facts(move.route, move.counted), (*notes, *move.noticed())
+        finding = plan.error(failed.kind, failed.message, failed.remedy, target=target, facts=more)
+        assert plan.move is not None
+        is_unknown = status is ChangeResult.UNKNOWN
         self.settled[plan.tenant] = replace(
             plan,
-            status=TenantStatus.UNKNOWN if status is ChangeResult.UNKNOWN else TenantStatus.FAILED,
+            status=TenantStatus.UNKNOWN if is_unknown else TenantStatus.FAILED,
             target=target,
             after=plan.before,
             finding=finding,
-            outcomes=(*made, outcome),
-            notes=(*plan.notes, *notes),
+            outcomes=(*made, Outcome(plan.move, status, failed.message, failed.remedy)),
+            notes=notes,
         )
 
     def interrupted(self, error: Interrupted) -> None:
-        """Note how far all is that the run has in its hands, and let go of it."""
+        """Record how far all open moves are, and release their claims."""
         failed = MoveFailed(error.message)
         moves = dict(self.open)
         ended = {
@@ -309,24 +307,12 @@ class MovesInProgress:
             return  # no time is left; the ledger knows how far they were a moment ago
         for tenant, move in moves.items():
             if tenant not in self.settled and self.tenants[tenant].changes:
-                self._say_failed(move, failed, FindingKind.INTERRUPTED)
+                self._report_failed(move, failed, FindingKind.INTERRUPTED)
 
     def warn(self, move: MoveProgress, message: str, remedy: str) -> None:
-        """Note what somebody should know of a move."""
-        move.notes[message] = Finding(
-            FindingKind.MOVING,
-            Severity.WARNING,
-            message,
-            remedy,
-            move.plan.tenant,
-            move.route.source,
-            move.plan.database,
-        )
-
-    def has(self, target: str | None, database: str) -> bool:
-        """Return whether a target was read and holds a database."""
-        inventory = self.state.observed.inventories.get(target or "")
-        return inventory is not None and database in inventory.databases
+        """Note what a person should know of a move."""
+        source = move.route.source
+        move.notes[message] = move.plan.warning(FindingKind.MOVING, message, remedy, target=source)
 
     def now(self) -> datetime:
         """Return the time by the ledger's clock."""
@@ -335,7 +321,7 @@ class MovesInProgress:
 
 
 def is_written(record: Record, found: Record) -> bool:
-    """Return whether a record stands as it was written."""
+    """Return whether a record is as it was written."""
     return found.version > record.version and (
         found.state,
         found.target,

@@ -47,7 +47,7 @@ def observe(
         ConfigError: When two targets are one server.
     """
     context.on_stage("reading", len(sources) + len(targets))
-    reading = context.limited(rules.reading, slow_hint(rules))
+    reading = context.with_timeout(rules.reading, slow_hint(rules))
     tasks: dict[str, Callable[[], SourceReading | TargetReading | ReadLedger]] = {
         **{label(h): partial(read_source, h, context) for h in sources},
         **{label(h): partial(read_target, h, (), rules, reading, context) for h in targets},

@@ -49,11 +49,15 @@ def reread(
     changed = {outcome.change.target for outcome in outcomes}
     targets = [handle for handle in request.targets if handle.name in changed]
     try:
-        return observe_again(observed, targets, request.rules, context.or_grace(GRACE), names)
+        return observe_again(
+            observed, targets, request.rules, context.with_grace_period(GRACE), names
+        )
     except Interrupted:
         pass  # the run ended meanwhile: what was done is worth a moment more
     try:
-        return observe_again(observed, targets, request.rules, context.or_grace(GRACE), names)
+        return observe_again(
+            observed, targets, request.rules, context.with_grace_period(GRACE), names
+        )
     except Interrupted as error:
         return unread(observed, changed, error.message)
 
@@ -172,7 +176,7 @@ def find_duplicate_databases(
     plan: PlanFunction, request: RunRequest, context: RunContext, state: RunState
 ) -> RunState:
     """Read every target once more, and tell of tenants that another run made elsewhere as well."""
-    grace = context.or_grace(GRACE)
+    grace = context.with_grace_period(GRACE)
     known = [handle for handle in request.targets if handle.name in state.observed.inventories]
     observed = observe_again(state.observed, known, request.rules, grace)
     desired = compute_desired(observed, request.rules, lambda: None)

@@ -36,7 +36,7 @@ from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 
-class Asked(Struct, frozen=True):
+class TenantRequest(Struct, frozen=True):
     """A tenant that somebody asks for."""
 
     tenant: str  # its id
@@ -44,7 +44,7 @@ class Asked(Struct, frozen=True):
     target: str | None = None  # the only target that it may be made on
 
 
-class Known(Struct, frozen=True):
+class TargetHints(Struct, frozen=True):
     """What a process knows of targets from before."""
 
     #: Those that are not to be asked now, with why.
@@ -73,10 +73,10 @@ class NotSupported(InfluxopsError):
 
 
 def observe_selected(
-    asked: Mapping[str, Asked],
+    asked: Mapping[str, TenantRequest],
     request: RunRequest,
     context: RunContext,
-    known: Known,
+    known: TargetHints,
     *,
     creating_tells: bool = False,
     reports: bool = False,
@@ -166,9 +166,9 @@ class _Reading:
 
 
 def _reads(
-    asked: Mapping[str, Asked],
+    asked: Mapping[str, TenantRequest],
     request: RunRequest,
-    known: Known,
+    known: TargetHints,
     context: RunContext,
     reports: bool,
 ) -> dict[str, Callable[[], Any]]:
@@ -199,7 +199,7 @@ def _find(handle: SourceHandle, ids: Sequence[str], context: RunContext) -> list
     return [tenant for tenant in handle.get_tenants(ids, context) if tenant.id in wanted]
 
 
-def _overridden(tenant: Tenant, asked: Asked) -> Tenant:
+def _overridden(tenant: Tenant, asked: TenantRequest) -> Tenant:
     given = {"retention": asked.retention, "target": asked.target}
     more = {name: value for name, value in given.items() if value is not None}
     return replace(tenant, attributes={**tenant.attributes, **more}) if more else tenant
@@ -209,7 +209,7 @@ def _look(
     desired: Mapping[str, TenantPlan],
     observed: Observed,
     request: RunRequest,
-    known: Known,
+    known: TargetHints,
     reading: _Reading,
     whole: Collection[str],
 ) -> Observed:
@@ -305,7 +305,7 @@ def _unasked(observed: Observed, request: RunRequest) -> Observed:
 
 
 def _full(
-    known: Known, memory: LedgerSnapshot, inventories: Mapping[str, Inventory]
+    known: TargetHints, memory: LedgerSnapshot, inventories: Mapping[str, Inventory]
 ) -> dict[str, str]:
     """Return the targets that said a moment ago that they take nothing more."""
     said = {
@@ -344,7 +344,7 @@ def _look_at(
         raise NotSupported(
             f"the kind {handle.kind} cannot look at single databases; a full run sees to them"
         )
-    reading = context.limited(request.rules.reading, slow_hint(request.rules))
+    reading = context.with_timeout(request.rules.reading, slow_hint(request.rules))
     try:
         return handle.list_databases((), reading) if whole else handle.get_databases(names, reading)
     except Interrupted:

@@ -35,7 +35,7 @@ def read_source(handle: SourceHandle, context: RunContext) -> SourceReading:
     """Read a source; one that cannot be read is a finding."""
     state = handle.state()
     try:
-        tenants, findings = context.detached(partial(handle.tenants, context), late=LATE)
+        tenants, findings = context.run_abandonable(partial(handle.tenants, context), late=LATE)
     except Interrupted:
         raise
     except InfluxopsError as error:

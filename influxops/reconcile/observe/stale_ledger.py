@@ -123,7 +123,7 @@ def looks_beside(
 
     def look(handle: TargetHandle) -> None:
         with contextlib.suppress(InfluxopsError):
-            inventory = handle.get_databases(names[handle.name], context.limited(_BESIDE))
+            inventory = handle.get_databases(names[handle.name], context.with_timeout(_BESIDE))
             if inventory.databases:
                 found[handle.name] = inventory
 
@@ -249,7 +249,7 @@ def _markers(
     for each in sorted(suspects, key=lambda each: each.record is None):
         if len(names[each.target]) < _MARKERS:
             names[each.target].append(each.database)
-    reading = context.limited(request.rules.reading)
+    reading = context.with_timeout(request.rules.reading)
 
     def read(handle: TargetHandle) -> dict[str, Marker]:
         try:

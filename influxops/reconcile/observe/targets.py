@@ -46,7 +46,7 @@ def observe_again(
         What is known now. A target that cannot be read any more is told as such and gets nothing
         more; what it held when it was read is kept.
     """
-    reading = context.limited(rules.reading, slow_hint(rules))
+    reading = context.with_timeout(rules.reading, slow_hint(rules))
     names = verify or {}
     looked = observed.looked
     results = in_parallel(
@@ -180,12 +180,14 @@ def _inventory(
     """Read an inventory within the time that reading may take; looking closely takes longer."""
     try:
         if verify:
-            return context.detached(partial(handle.list_databases, verify, context), late=LATE)
+            return context.run_abandonable(
+                partial(handle.list_databases, verify, context), late=LATE
+            )
         # A plugin that does not look at its time is left behind.
         read = partial(handle.list_databases, verify, reading)
         if looked is not None:
             read = partial(handle.get_databases, looked, reading)
-        return context.detached(read, within=rules.reading, late=LATE)
+        return context.run_abandonable(read, within=rules.reading, late=LATE)
     except Interrupted:
         context.check()
         raise TargetError(

@@ -35,7 +35,7 @@ def compute_desired(
 ) -> dict[str, TenantPlan]:
     """Return what each tenant should have, by id, in the order of the sources.
 
-    A tenant that gets nothing until somebody decides is blocked by the first reason that is found.
+    A tenant that gets nothing until that is decided is blocked by the first reason that is found.
 
     Args:
         check: Raises when the run is over; called now and then.

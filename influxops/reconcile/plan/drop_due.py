@@ -133,7 +133,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
             if others:
                 state = carry_out(others, state, request, context)
                 yield state
-                yield (state := write(state, request, context.or_grace(GRACE)))
+                yield (state := write(state, request, context.with_grace_period(GRACE)))
             if copies:
                 for known in OldCopies(state, request, context).drop(copies):
                     yield (state := known)

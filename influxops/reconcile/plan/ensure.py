@@ -25,8 +25,8 @@ from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
 from influxops.domain.text import summarize
 from influxops.reconcile.observe.selected import (
-    Asked,
-    Known,
+    TargetHints,
+    TenantRequest,
     may_be_anothers,
     observe_selected,
     reads_single,
@@ -70,8 +70,8 @@ class Ensure(Operation, Struct, frozen=True):
             return super().observe(request, context)
         ids = scope.tenants or frozenset()
         context.on_stage("reading", 0)
-        asked = {id_: Asked(id_) for id_ in ids}
-        observed = observe_selected(asked, request, context, Known(), reports=True).observed
+        asked = {id_: TenantRequest(id_) for id_ in ids}
+        observed = observe_selected(asked, request, context, TargetHints(), reports=True).observed
         context.check()
         if observed is None or not ids <= {tenant.id for tenant in observed.tenants}:
             return super().observe(request, context)  # which tells more

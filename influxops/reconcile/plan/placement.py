@@ -116,7 +116,7 @@ class Placement:
             before: The target that was promised already: it is preferred while it has room.
 
         Returns:
-            The target, the place counted as used; None when there is none.
+            The target, one more database counted; None where none takes it.
         """
         candidates = [
             each

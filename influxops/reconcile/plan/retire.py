@@ -1,6 +1,6 @@
 """Plans of `influxops retire TENANT…` and `unretire`: a tenant's database is to be dropped, later.
 
-Nothing is dropped here: the ledger is told, and `influxops.reconcile.plan.drop_due` does the rest.
+Nothing is dropped here: that is recorded, and `influxops.reconcile.plan.drop_due` does the rest.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from influxops.reconcile.plan.recorded import (
 from influxops.reconcile.request import Planning
 from influxops.reconcile.state import Observed
 
-#: Telemetry that is no older than this is of late: somebody still writes.
+#: Telemetry that is no older than this is recent: something still writes.
 RECENT = timedelta(days=1)
 
 
@@ -44,9 +44,9 @@ class Retire(RecordOperation, Struct, frozen=True):
     Args:
         tenants: Their ids.
         after: Seconds for which their databases are kept; None for what the ledger's settings say.
-        renew: Whether who is retiring already is kept that long from now on.
+        renew: Whether a tenant that is retiring already is kept that long from now on.
         found: Whether also those are retired that are not recorded, by the name that their
-            database should have; who has none is left alone.
+            database should have; one without a database is left alone.
     """
 
     command: ClassVar[str] = "retire"

@@ -24,9 +24,6 @@ class DocumentStore:
     What was saved outlives the process, however that is killed. It is not synced to the disk: a
     machine that loses power is not what the stand-in is tested against. Without a directory nothing
     is kept.
-
-    Raises:
-        DataDirectoryError: Another process has the file, or it is damaged.
     """
 
     def __init__(self, directory: Path | None) -> None:

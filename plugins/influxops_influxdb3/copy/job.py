@@ -36,10 +36,8 @@ from influxops_influxdb3.copy.backfill import Backfill
 from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
 from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Table
 from influxops_influxdb3.copy.progress import LATE, CopyState
-from influxops_influxdb3.copy.slices import slices
-from influxops_influxdb3.copy.tables import TableSync
-from influxops_influxdb3.copy.unreadable import UnreadableTables
-from influxops_influxdb3.copy.verify import SliceCheck
+from influxops_influxdb3.copy.slices import SliceCheck, slices
+from influxops_influxdb3.copy.tables import TableSync, UnreadableTables
 from influxops_influxdb3.errors import ConnectionFailed
 from influxops_influxdb3.queries import FIRST, Span
 
@@ -112,7 +110,7 @@ class CopyJob:
                 if not partial or failures > _ATTEMPTS:
                     raise
                 self._context.log.info("%s; going on from where it was durable", error.message)
-                self._context.pause(0.2 * 2**failures)
+                self._context.sleep(0.2 * 2**failures)
 
     # Before anything is copied ---------------------------------------------------------------
 
@@ -196,7 +194,7 @@ class CopyJob:
         state = self._durable
         if not self._order.paused or state.missing or state.done:
             return
-        self._context.pause(_FLUSHES)
+        self._context.sleep(_FLUSHES)
         if (state.table, state.time) != ("", FIRST):
             return
         files = self._source.fingerprint(self._tables.series_keys)

@@ -2,19 +2,28 @@
 
 Where its files are known, a slice has as many of them as the servers' limits and the number of rows
 allow. Where they are not, or there are none, rows are found by probing: what is too much is halved.
+
+What was copied is held against what was read of the source once it is durable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
+from msgspec import Struct
+
+from influxops.plugin import RunContext, TargetError, one_line, pluralize
 from influxops_influxdb3.copy.endpoints import CopyEndpoint
+from influxops_influxdb3.copy.line_protocol import Digest, Table
 from influxops_influxdb3.copy.time_bounds import divide
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.queries import ALL, FIRST, LAST, Span
 
 #: A slice has about so many rows at most, unless they all have one time.
 MAX_ROWS = 100_000
+#: Seconds before what differs is read again: rows that were overwritten while they are buffered
+#: read as the old ones now and then.
+_REREAD_AFTER = (0.2, 1.0)
 
 
 def slices(
@@ -25,9 +34,6 @@ def slices(
     Rows that come in the meantime are in one of them too, unless their time has been passed.
 
     Where `other` is asked for the same slices, they keep within its limit, too.
-
-    Raises:
-        QueryFileLimit: When a single moment is in too many files for the server.
     """
     rest = Span(start, LAST + 1)
     if start > LAST:
@@ -47,9 +53,6 @@ def probed(side: CopyEndpoint, table: str, span: Span = ALL) -> Iterator[tuple[S
 
     Only one whose rows all have one time has more than `MAX_ROWS`. They follow upon each other:
     a gap belongs to the slice after it, or to the last one.
-
-    Raises:
-        QueryFileLimit: When a single moment is in too many files for the server.
     """
     begin, held = span.start, 0
     spans, found = [span], Span(span.start, span.start)
@@ -73,3 +76,50 @@ def probed(side: CopyEndpoint, table: str, span: Span = ALL) -> Iterator[tuple[S
             begin = found.end
         found, held = rows, extent.count
     yield Span(begin, span.end), held
+
+
+class SliceCheck(Struct, frozen=True):
+    """What was copied, to be read from the copy when it is durable."""
+
+    table: Table
+    span: Span
+    digest: Digest
+
+    def verify(
+        self, source: CopyEndpoint, copy: CopyEndpoint, context: RunContext
+    ) -> Generator[None, None, tuple[int, int]]:
+        """Read the copy, and both sides again where they differ.
+
+        Returns:
+            How many rows are to be copied again, and how many of them were lost.
+
+        Raises:
+            TargetError: When the copy holds what the source does not.
+        """
+        ours = self.digest
+        theirs = yield from copy.digest(copy.like(self.table), self.span)
+        for seconds in _REREAD_AFTER:
+            if ours == theirs or theirs.count < ours.count:
+                break
+            context.sleep(seconds)
+            ours = yield from source.digest(self.table, self.span)
+            theirs = yield from copy.digest(copy.table(self.table.name, refresh=True), self.span)
+        if ours == theirs:
+            return 0, 0
+        if ours != self.digest:
+            return 1, 0  # the source has changed since: the next pass copies that
+        if theirs.count >= ours.count:
+            raise self._differs(theirs, source, copy)
+        lost = ours.count - theirs.count
+        return lost, lost
+
+    def _differs(self, found: Digest, source: CopyEndpoint, copy: CopyEndpoint) -> TargetError:
+        """Return what it means that a slice still differs after it was copied."""
+        more = found.count - self.digest.count
+        what = f"{pluralize(more, 'row')} more" if more else "other values"
+        return TargetError(
+            f"{copy.name} holds {what} than {source.name} in the table "
+            f"{one_line(self.table.name)} ({self.span.condition})",
+            hint="does somebody write to the copy already, or is there an older copy? Look at "
+            "it; drop that database only if you are sure, and start again",
+        )

@@ -1,9 +1,12 @@
-"""The tables of a copy: made first, with the tags in the order of the source."""
+"""The tables of a copy: made first, with the tags in the order of the source.
+
+Each that cannot be copied is named, and keeps no other from being copied.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from influxops.plugin import (
     Finding,
@@ -18,16 +21,17 @@ from influxops.plugin import (
     summarize,
 )
 from influxops_influxdb3.copy.endpoints import CopyEndpoint
-from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, tags_in_order
+from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, Unwritable, tags_in_order
 from influxops_influxdb3.copy.progress import CopyState
-from influxops_influxdb3.copy.unreadable import UnreadableTables
-from influxops_influxdb3.errors import AlreadyExists, InfluxDBError
+from influxops_influxdb3.errors import AlreadyExists, InfluxDBError, QueryFileLimit, ServerFailed
 from influxops_influxdb3.queries import TABLE_COUNT
 
 #: Tables that InfluxDB 3 Core holds by default.
 _CORE_TABLES = 2_000
 #: Rows that are sampled for the length of a table's lines.
 _SAMPLE = 100
+#: With more unreadable tables, something else is wrong.
+_MOST_UNREADABLE = 100
 
 
 class TableSync:
@@ -189,3 +193,42 @@ class TableSync:
 
     def _order(self, name: str, columns: Mapping[str, str]) -> list[str] | None:
         return tags_in_order(self.series_keys[name], Table(name, columns).tags)
+
+
+class UnreadableTables:
+    """The tables of one database that cannot be copied; `found` gets each name, each time."""
+
+    def __init__(self, found: Callable[[str], None] = lambda name: None) -> None:
+        self._found = found
+        #: Why not, by name.
+        self.reasons: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def table(self, name: str) -> Iterator[None]:
+        """Leave the block, and no more than that, where its table cannot be read or written.
+
+        Raises:
+            TargetError: When there are too many of them.
+        """
+        try:
+            yield
+        except (Unwritable, ServerFailed, QueryFileLimit) as error:
+            if isinstance(error, ServerFailed) and not error.is_of_query:
+                raise
+            reason = error.message if isinstance(error, Unwritable) else error.reason
+            self.add(name, reason)
+
+    def add(self, name: str, reason: str) -> None:
+        """Note that a table cannot be copied."""
+        self.reasons[name] = reason
+        self._found(name)
+        if len(self.reasons) > _MOST_UNREADABLE:
+            raise TargetError(
+                f"more than {_MOST_UNREADABLE} tables cannot be copied, one of them "
+                f"{one_line(name)}: {reason}",
+                hint="look at the logs of both servers",
+            )
+
+    def reasons_of(self, names: Collection[str]) -> dict[str, str]:
+        """Return the reasons of some tables, which an earlier call may have found."""
+        return {name: self.reasons.get(name, "it could not be read") for name in names}

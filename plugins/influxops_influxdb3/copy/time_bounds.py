@@ -54,11 +54,7 @@ def in_slices(
     ask: Callable[[Span], _T],
     span: Span = ALL,
 ) -> Iterator[tuple[Span, _T]]:
-    """Ask about a range of time in as many statements as the server's limit wants, in order.
-
-    Raises:
-        QueryFileLimit: When a single moment is in too many files.
-    """
+    """Ask about a range of time in as many statements as the server's limit wants, in order."""
     todo = [span] if files is None else divide([(files, client.file_limit)], span)
     todo.reverse()
     while todo:

@@ -101,12 +101,7 @@ class Client:
         self._transport.close()
 
     def ping(self, context: RunContext) -> Ping:
-        """Ask which server answers.
-
-        Raises:
-            NotInfluxDB3: When it is another product, or an older InfluxDB.
-            AccessRefused: When even that wants a token.
-        """
+        """Ask which server answers."""
         request, response = self._send(context, Operation.PING)
         body = read_json(response, request) if response.body.strip() else {}
         body = body if isinstance(body, dict) else {}

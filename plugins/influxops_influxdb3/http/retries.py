@@ -71,7 +71,7 @@ def _wait(
         return False
     context.log.info("%s: %s; trying again in %.1f s", request.what, why, seconds)
     try:
-        context.pause(seconds)
+        context.sleep(seconds)
     except DeadlineExceeded:
         # The failure tells more than that there is no time for another attempt.
         return False

@@ -253,7 +253,7 @@ class _Exchange:
                 connection.close()
 
         try:
-            self._context.detached(work, within=self._settings.connect_timeout)
+            self._context.run_abandonable(work, within=self._settings.connect_timeout)
         except Interrupted:
             left.set()
             self.phase = "connecting" if connection.is_closed else "shaking hands"
@@ -270,7 +270,7 @@ class _Exchange:
         within, grace = self._settings.read_timeout, 0.0
         if self.request.operation.changes:
             grace = DATA_GRACE if self.request.is_of_data else GRACE
-        with self._context.ends(shut, within=within, grace=grace) as self.ending:
+        with self._context.on_end(shut, within=within, grace=grace) as self.ending:
             yield
         if self.ending.error is not None:
             # A socket that was shut looks like the end of an answer.
@@ -328,12 +328,7 @@ def _shut(sock: socket.socket) -> None:
 
 
 def _read_body(received: BaseHTTPResponse) -> bytes:
-    """Read a body, unpacked where a proxy has packed it unasked.
-
-    Raises:
-        _TooLarge: When there is too much of it.
-        HTTPError: When it breaks off or cannot be unpacked.
-    """
+    """Read a body, unpacked where a proxy has packed it unasked."""
     if (received.length_remaining or 0) > LARGEST_ANSWER:
         raise _TooLarge
     body = bytearray()

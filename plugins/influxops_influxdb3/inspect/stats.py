@@ -32,7 +32,7 @@ from influxops_influxdb3.errors import (
     QueryFileLimit,
     ServerFailed,
 )
-from influxops_influxdb3.inspect.markers import MarkerCheck
+from influxops_influxdb3.inspect.inventory import MarkerCheck
 from influxops_influxdb3.inspect.parquet_files import FileTotals, file_totals, usable_limit
 from influxops_influxdb3.provision.marker import MARKER_TABLE
 from influxops_influxdb3.queries import (

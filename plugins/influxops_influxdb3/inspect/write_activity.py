@@ -67,11 +67,7 @@ def _count(
     step: int,
     context: RunContext,
 ) -> Counter[datetime]:
-    """Count the rows of some tables in a window of time, by halves where that is too many files.
-
-    Raises:
-        QueryFileLimit: When even a short one is.
-    """
+    """Count the rows of some tables in a window of time, by halves where that is too many files."""
     since, until = window
     try:
         rows = client.query(context, name, rows_by_time(tables, since, until, step))

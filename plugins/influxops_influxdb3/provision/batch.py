@@ -176,7 +176,7 @@ class Batch:
 
     def _handshake(self, changes: Sequence[Change]) -> Change | None:
         """Learn which server and process answers; return the change that fails without one."""
-        if not changes or self._context.over:
+        if not changes or self._context.interruption:
             return None
         try:
             self._ping = self._client.ping(self._context)
@@ -193,8 +193,8 @@ class Batch:
     def _alter(self, change: Change) -> _Attempt:
         """Apply a change that needs no marker."""
         attempt, context = _Attempt(change), self._context
-        if context.over is not None:
-            return _Attempt(change, context.over, started=False)
+        if context.interruption is not None:
+            return _Attempt(change, context.interruption, started=False)
         retention = change.after.retention if change.after else None
         try:
             if change.action is Action.DROP:
@@ -219,8 +219,8 @@ class Batch:
     def _mark(self, change: Change, *, no_sync: bool) -> _Attempt:
         """Create a database, if need be, and its marker."""
         attempt, context = _Attempt(change), self._context
-        if context.over is not None:
-            return _Attempt(change, context.over, started=False)
+        if context.interruption is not None:
+            return _Attempt(change, context.interruption, started=False)
         retention = change.after.retention if change.after else None
         try:
             if change.action is Action.CREATE and isinstance(retention, int):
@@ -264,7 +264,7 @@ class Batch:
         for _ in range(_ROUNDS):
             if context is self._context:
                 # What was written is worth a moment more, to know whether it is durable.
-                context = context.or_grace(GRACE)
+                context = context.with_grace_period(GRACE)
             try:
                 if again:
                     self._send_again(context)
@@ -299,7 +299,7 @@ class Batch:
             self._write(attempt.change, context, no_sync=True)
             attempt.exists = True
 
-        still = (attempt for attempt in self._written if context.over is None)
+        still = (attempt for attempt in self._written if context.interruption is None)
         for _ in in_flight(still, write, limit=_IN_FLIGHT):
             pass
         context.check()
@@ -389,7 +389,7 @@ class Batch:
     def _still_open(self, changes: Iterable[Change]) -> Iterator[Change]:
         """Yield the changes that are worth a request; resolve the others."""
         for change in changes:
-            if self._stopped is None and (ended := self._context.over) is not None:
+            if self._stopped is None and (ended := self._context.interruption) is not None:
                 self._stopped = _Reason.of(ended)
             if self._stopped is not None:
                 message = f"not tried: {self._stopped.message}"

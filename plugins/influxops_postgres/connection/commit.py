@@ -139,7 +139,7 @@ def was_committed(
                 status = row["status"] if row else None
                 if status != "in progress":
                     return None if status is None else bool(status == "committed")
-            context.pause(_PAUSE)
+            context.sleep(_PAUSE)
     return None
 
 

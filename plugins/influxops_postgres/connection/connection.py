@@ -58,13 +58,8 @@ class Connection(psycopg.Connection[Row]):
 
 
 def connect(settings: ConnectionSettings, context: RunContext) -> Connection:
-    """Connect, as long as the run may take, in autocommit mode.
-
-    Raises:
-        InfluxopsError: `settings.error` when that fails; the message says why.
-        ConfigError: When the password cannot be read.
-    """
-    timeout = context.remaining(settings.connect_timeout or None)
+    """Connect, as long as the run may take, in autocommit mode."""
+    timeout = context.time_left(settings.connect_timeout or None)
     keywords = settings.keywords()
     if timeout is not None:
         keywords["connect_timeout"] = min(math.ceil(timeout), LONGEST_STATEMENT)
@@ -83,7 +78,7 @@ def statement_limit(settings: ConnectionSettings, context: RunContext) -> int:
     It is set in the transaction and not by a connection's options: those would replace PGOPTIONS,
     and poolers refuse them.
     """
-    limit = context.remaining(settings.statement_timeout or None)
+    limit = context.time_left(settings.statement_timeout or None)
     return math.ceil(1000 * min(limit or 0, LONGEST_STATEMENT))
 
 
@@ -110,7 +105,7 @@ def _dial(keywords: Mapping[str, Any], context: RunContext) -> Connection:
         return connection
 
     try:
-        return context.detached(dial)
+        return context.run_abandonable(dial)
     except BaseException:
         with deciding:
             left_behind.set()
@@ -140,7 +135,7 @@ def _ending(
                 if not done.is_set():
                     cut(connection)
 
-    with context.ends(abort, within=seconds) as ending:
+    with context.on_end(abort, within=seconds) as ending:
         try:
             yield ending
         finally:

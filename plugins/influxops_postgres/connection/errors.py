@@ -96,29 +96,20 @@ def explained(
 
     Raises:
         InfluxopsError: What `explain` makes of it.
-        Interrupted: When the reason was that the run is over.
+        Interrupted: When the run is over; it says so where a commit may have been done.
     """
     try:
         yield
     except psycopg.Error as error:
-        check_run(context, error)
+        try:
+            context.check()
+        except Interrupted as over:
+            if not isinstance(error, CommitUnknown):
+                raise
+            message = f"{over.message}; {error}"
+            hint = "look whether it was done before you run it again"
+            raise type(over)(message, hint=hint) from error
         raise explain(error) from error
-
-
-def check_run(context: RunContext, error: psycopg.Error) -> None:
-    """Raise what ended a run, if that is why something failed.
-
-    Raises:
-        Interrupted: When the run is over; it says so where a commit may have been done.
-    """
-    try:
-        context.check()
-    except Interrupted as over:
-        if not isinstance(error, CommitUnknown):
-            raise
-        raise type(over)(
-            f"{over.message}; {error}", hint="look whether it was done before you run it again"
-        ) from error
 
 
 def broken_hint(error: psycopg.Error) -> str:

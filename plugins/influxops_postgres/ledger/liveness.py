@@ -28,13 +28,7 @@ def run_key(namespace: str, run: str) -> int:
 def liveness(
     settings: PostgresLedgerSettings, context: RunContext, idle: IdleConnections
 ) -> AbstractContextManager[None]:
-    """Return a context in which this run is alive in the ledger. It waits for no other run.
-
-    Raises:
-        LockBusy: When another run has this one's id.
-        LedgerError: When no lock is available: on a standby, or without a connection. On
-            leaving, when the connection broke in the block, and the lock with it.
-    """
+    """Return a context in which this run is alive in the ledger. It waits for no other run."""
     location = settings.parameters().text
     return hold(
         settings,

@@ -136,7 +136,7 @@ def write(
                     f"{NOT_WRITTEN}",
                     hint="try again",
                 ) from again
-        context.pause(random.uniform(0.1, 1) * _AGAIN)
+        context.sleep(random.uniform(0.1, 1) * _AGAIN)
 
 
 class _RetryTransaction(Exception):
@@ -162,7 +162,7 @@ def _written(
         result = work(LedgerSession(connection, settings, context, location, False))
         commit(connection, row["identity"])
     except CommitUnknown as error:
-        rest = context.or_grace(_GRACE).limited(_FIND_OUT)
+        rest = context.with_grace_period(_GRACE).with_timeout(_FIND_OUT)
         is_stored = was_committed(settings, rest, error)
         if is_stored is None:
             raise LedgerError(

@@ -41,13 +41,7 @@ def lock_key(name: str) -> int:
 
 
 def run_lock(settings: PostgresSettings, context: RunContext) -> AbstractContextManager[None]:
-    """Return a context in which this run holds the registry's lock.
-
-    Raises:
-        LockBusy: When another run holds it for longer than `lock_timeout`.
-        SourceError: When no lock is available: on a standby, or without a connection. On
-            leaving, when the connection broke in the block, and the lock with it.
-    """
+    """Return a context in which this run holds the registry's lock."""
     location = settings.parameters().text
     return hold(
         settings,
@@ -64,13 +58,13 @@ def _take(
     key = lock_key(settings.lock)
     until = time.monotonic() + settings.lock_timeout
     while not take(connection, key):
-        left = context.remaining(until - time.monotonic())
+        left = context.time_left(until - time.monotonic())
         if left is None or left <= _TOO_LITTLE:
             raise LockBusy(
                 f"another run holds the lock of {location}: {_holder(connection, key)}",
                 hint=Hint.setting("lock_timeout", "wait for it to end, or raise {}"),
             )
-        context.pause(min(_AGAIN, 0.9 * left))
+        context.sleep(min(_AGAIN, 0.9 * left))
 
 
 def _holder(connection: Connection, key: int) -> str:

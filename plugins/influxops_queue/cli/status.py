@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influxops.domain.durations import format_duration_approx
 from influxops.plugin import pluralize, quote
 from influxops.plugin.cli import (
     common,
@@ -116,7 +117,7 @@ def _show(where: str, stats: QueueStats, failed: Sequence[FailedTenant], *, quie
     for each in failed:
         on = f" (on {each.target})" if each.target else ""
         why = f"{each.tenant}{on}: {each.reason}"
-        say(f"{why}; waits for {_span(each.waits)}", label="ERR", err=True)
+        say(f"{why}; waits for {format_duration_approx(each.waits)}", label="ERR", err=True)
     if tried > len(failed):
         say(f"and {tried - len(failed):,} more: --format json has them all", err=True)
     if failed:
@@ -137,7 +138,7 @@ def _rows(stats: QueueStats) -> Iterator[tuple[str, ...]]:
         yield (
             f"{each.tenants:,}",
             what,
-            _span(each.oldest),
+            format_duration_approx(each.oldest),
             each.target if placed else "-",
             _when(jobs) if task else "-",
         )
@@ -153,21 +154,7 @@ def _when(jobs: Sequence[Job]) -> str:
     if not jobs:
         return "none"
     after = min(job.after or 0.0 for job in jobs)
-    return f"in {_span(after)}" if after else "due"
-
-
-def _span(seconds: float) -> str:
-    """Return a span of time as people say it: its largest unit or two."""
-    whole = round(seconds)
-    for size, unit, smaller, name in (
-        (86_400, "d", 3_600, "h"),
-        (3_600, "h", 60, "m"),
-        (60, "m", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size}{unit}" + (f"{rest}{name}" if rest else "")
-    return f"{whole}s"
+    return f"in {format_duration_approx(after)}" if after else "due"
 
 
 @click.command("retry", short_help="Try again now what waits for a later try.")

@@ -39,7 +39,7 @@ def ask(
         connection = await psycopg.AsyncConnection.connect(**keywords)
         late = loop.call_later(_ANSWER, cut, connection)
         try:
-            with context.ends(lambda: loop.call_soon_threadsafe(cut, connection)):
+            with context.on_end(lambda: loop.call_soon_threadsafe(cut, connection)):
                 async with connection, confirming(connection):
                     path = sql.SQL("SET LOCAL search_path = {}")
                     await connection.execute(path.format(sql.Identifier(queries.schema)))

@@ -1,4 +1,4 @@
-"""What a worker does for tenants, in a thread: find out where they go, take a place, make them.
+"""What a worker does for tenants, in a thread: plan, allocate a slot, create.
 
 The functions are those of the Provisioner and of every run; what is done twice does no harm.
 """
@@ -8,52 +8,58 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.domain.record import State
+from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.record import Record, State
 from influxops.engine.engine import Engine
-from influxops.errors import InfluxopsError, Interrupted
-from influxops.provisioner.circuit_breaker import Circuit
+from influxops.engine.tenants import (
+    SelectedPlan,
+    TenantRequest,
+    allocate,
+    completion,
+    create_databases,
+    is_full,
+    plan_selected,
+)
+from influxops.provisioner.circuit_breaker import Circuit, Circuits
 from influxops.provisioner.completion_worker import Finisher
 from influxops.provisioner.engine_pool import Engines
-from influxops.reconcile.observe.selected import Asked, Known, NotSupported
-from influxops.reconcile.single.look_up import Looked, Place, Step
+from influxops.provisioner.results import EnsureStatus, is_unregistered, status_of
 from influxops.runtime.context import RunContext
 
 log = logging.getLogger("influxops")
 
-#: Seconds that looking tenants up may take, that making a batch of them may, and a probe.
+#: Seconds that planning tenants may take, that creating a batch of them may, and a probe.
 _LOOK, _MAKE, _PROBE = 20.0, 60.0, 2.0
-#: Seconds for which what was found out about a tenant is good enough to make it.
+#: Seconds for which a plan of a tenant is good enough to create its database.
 _FRESH = 10.0
-#: Seconds for which a target that said it is full gets nothing.
-_FULL = 60.0
 #: Seconds that the end of a worker waits for what completes databases.
 _FLUSH = 3.0
+_READY = (EnsureStatus.EXISTING, EnsureStatus.CREATED)
 
 
 @dataclass
 class Placed:
-    """What became of tenants that had no place."""
+    """What became of tenants that had no slot."""
 
-    targets: set[str] = field(default_factory=set)  # where places are reserved now
-    waiting: int = 0  # tenants that nobody could decide on
-    full_run: bool = False  # whether somebody waits for a full run
-    trouble: str = ""  # why nothing could be found out about any; empty where it could
+    targets: set[str] = field(default_factory=set)  # where slots are reserved now
+    waiting: int = 0  # tenants that could not be decided
+    full_run: bool = False  # whether one of them waits for a full run
+    trouble: str = ""  # why nothing could be found out; empty where it could
 
 
 @dataclass
 class Made:
-    """What became of tenants with a place on one target."""
+    """What became of tenants with a slot on one target."""
 
-    ready: list[str] = field(default_factory=list)  # tenants whose database is there
-    targets: set[str] = field(default_factory=set)  # other targets where they have a place now
-    waiting: int = 0  # tenants that keep their place, or have none any more, and wait
+    ready: list[str] = field(default_factory=list)  # tenants whose database exists
+    targets: set[str] = field(default_factory=set)  # other targets where they have a slot now
+    waiting: int = 0  # tenants that keep their slot, or have none any more, and wait
     trouble: str = ""  # what is wrong with the target or the ledger; empty where all is well
 
 
@@ -70,218 +76,190 @@ class Making:
         self._stopping = threading.Event()
         with Engine(config) as engine:
             self.targets = [handle.name for handle in engine.targets]
-        self._circuits = {
-            f"target:{name}": Circuit(
-                f"target:{name}", partial(self._probe, name), self._changed, self._stopping
-            )
-            for name in self.targets
-        }
-        self._finisher = Finisher(self.engines, self._circuits, self._stopping)
-        self._full: dict[str, tuple[str, float]] = {}
-        #: Who was placed a moment ago, and when: nothing is to be found out about them again. The
-        #: ledger refuses to make anybody whose record has changed since.
-        self._placed: dict[str, tuple[Place, float]] = {}
+        sections = [f"target:{name}" for name in self.targets]
+        self._circuits = Circuits(self.engines, sections, _PROBE, self._changed, self._stopping)
+        self._finisher = Finisher(self.engines, self._circuits)
+        #: The tenants that were allocated a moment ago, with what was planned and when. The ledger
+        #: refuses to create one whose record has changed since.
+        self._allocated: dict[str, tuple[TenantPlan, SelectedPlan, float]] = {}
         self._lock = threading.Lock()
-        #: What reporters were told of each tenant by this process; the ledger knows it beyond.
+        #: What was reported of each tenant by this process; the ledger knows it beyond.
         self._told: dict[str, str] = {}
 
     def close(self) -> None:
         """End what is under way, and let go of all connections."""
         self._finisher.flush(_FLUSH)
         self._stopping.set()
-        self._finisher.close()
+        self._finisher.stop()
         self.engines.close()
 
     def away(self, target: str) -> str:
         """Return why a target is not to be asked now; empty where it is."""
-        circuit = self._circuits.get(f"target:{target}")
-        return circuit.reason if circuit is not None and circuit.is_open else ""
+        return self._circuits.open.get(f"target:{target}", "")
 
     def place(self, ids: Sequence[str]) -> Placed:
-        """Find out where tenants go, and reserve their places in the ledger.
+        """Find out where tenants go, and reserve their slots in the ledger.
 
         Raises:
             InfluxopsError: When that could not be found out or written: nothing was done.
         """
         placed = Placed()
-        away = {name: why for name in self.targets if (why := self.away(name))}
         with self.engines.borrow() as (engine, run):
-            context = run.limited(_LOOK)
-            known = self._known(away)
-            looked = engine.single.look_up({id_: Asked(id_) for id_ in ids}, context, known)
-            self._note(looked)
-            placed.trouble = self._blind(looked)
+            planned = self._plan(engine, ids, run)
+            placed.trouble = _blind(planned)
             if placed.trouble:
                 return placed
-            # A hint about somebody whom no source has was about what is left out there.
-            places = [p for p in looked.places.values() if p.step is not Step.UNKNOWN or p.record]
-            context = run.limited(_LOOK)  # a target that hung has used up the other, perhaps
-            records = engine.single.note(places, context)
-            self._complete(places)
-            self._tell(engine, places, context)
+            records = self._allocate(engine, planned, planned.tenants.values(), run)
         for record in records.values():
             if record.state is State.ALLOCATED and record.target:
                 placed.targets.add(record.target)
             elif record.state is State.PENDING:
                 placed.waiting += 1
         now = time.monotonic()
-        for place in places:
-            reserved = records.get(place.tenant)
-            if place.step is Step.MAKE and reserved and reserved.target == place.target:
+        for plan in planned.tenants.values():
+            if plan.status is not TenantStatus.PENDING or plan.target is None:
+                continue
+            reserved = records.get(plan.tenant)
+            if reserved is None:  # its slot was reserved before
+                placed.targets.add(plan.target)
+            elif reserved.target == plan.target:
                 with self._lock:
-                    self._placed[place.tenant] = (replace(place, record=reserved), now)
-        placed.full_run = any(place.full_run for place in places)
-        # Whose place was reserved before.
-        placed.targets |= {
-            p.target for p in places if p.step is Step.MAKE and p.target and p.tenant not in records
-        }
+                    plan = replace(plan, record=reserved)
+                    self._allocated[plan.tenant] = plan, planned, now
+        placed.full_run = planned.needs_full_run
         return placed
 
     def make(self, target: str, ids: Sequence[str]) -> Made:
-        """Make the databases of tenants that have a place on a target."""
+        """Create the databases of tenants that have a slot on a target."""
         made = Made(trouble=self.away(target))
         if made.trouble:
             return made
-        here = self._just_placed(target, ids)
-        known = {place.tenant for place in here}
+        here, planned = self._just_allocated(target, ids)
+        known = {plan.tenant for plan in here}
         rest = [id_ for id_ in ids if id_ not in known]
         with self.engines.borrow() as (engine, run):
             if rest:
-                here += self._look_again(engine, target, rest, made, run)
+                planned = self._plan(engine, rest, run)
+                here += self._settle_others(engine, target, planned, made, run)
             full: list[str] = []
-            if here and not made.trouble:
-                full = self._make(engine, target, here, made, run.limited(_MAKE))
+            if here and planned is not None and not made.trouble:
+                full = self._create(engine, target, here, planned, made, run.with_timeout(_MAKE))
         if full:  # another target may have room
-            placed = self.place(full)
-            made.targets |= placed.targets
+            made.targets |= self.place(full).targets
         return made
 
-    def _just_placed(self, target: str, ids: Sequence[str]) -> list[Place]:
-        """Return those who were placed on a target a moment ago, and forget them."""
+    def _plan(self, engine: Engine, ids: Sequence[str], run: RunContext) -> SelectedPlan:
+        requests = {id_: TenantRequest(id_) for id_ in ids}
+        hints = self._circuits.hints()
+        planned = plan_selected(requests, engine.request, run.with_timeout(_LOOK), hints)
+        for section, error in planned.failed.items():
+            self._circuits.fail(section, error)
+        return planned
+
+    def _allocate(
+        self, engine: Engine, planned: SelectedPlan, plans: Iterable[TenantPlan], run: RunContext
+    ) -> Mapping[str, Record]:
+        """Record where tenants go, and complete and report what follows from it."""
+        # A hint about a tenant that no source has was about what is left out there.
+        plans = [plan for plan in plans if plan.record is not None or not is_unregistered(plan)]
+        context = run.with_timeout(_LOOK)  # a target that hung has used up the other, perhaps
+        records = allocate(plans, planned.observed, engine.request, context)
+        self._follow_up(engine, plans, context)
+        return records
+
+    def _just_allocated(
+        self, target: str, ids: Sequence[str]
+    ) -> tuple[list[TenantPlan], SelectedPlan | None]:
+        """Return those that were allocated a slot on a target a moment ago, and forget them."""
         oldest = time.monotonic() - _FRESH
         with self._lock:
-            while self._placed:  # in the order of time
-                id_ = next(iter(self._placed))
-                if self._placed[id_][1] > oldest:
+            while self._allocated:  # in the order of time
+                id_ = next(iter(self._allocated))
+                if self._allocated[id_][2] > oldest:
                     break
-                del self._placed[id_]
-            found = [self._placed.pop(id_)[0] for id_ in ids if id_ in self._placed]
-        return [place for place in found if place.target == target]
+                del self._allocated[id_]
+            found = [self._allocated.pop(id_) for id_ in ids if id_ in self._allocated]
+        here = [(plan, planned) for plan, planned, _ in found if plan.target == target]
+        return [plan for plan, _ in here], here[0][1] if here else None
 
-    def _look_again(
-        self, engine: Engine, target: str, ids: Sequence[str], made: Made, run: RunContext
-    ) -> list[Place]:
-        """Look at tenants with a place on a target; return those that are to be made there."""
-        context = run.limited(_LOOK)
-        known = self._known({})
-        looked = engine.single.look_up({id_: Asked(id_) for id_ in ids}, context, known)
-        self._note(looked)
-        failed = looked.failed.get(f"target:{target}")
-        made.trouble = self._blind(looked) or (failed.message if failed is not None else "")
+    def _settle_others(
+        self, engine: Engine, target: str, planned: SelectedPlan, made: Made, run: RunContext
+    ) -> list[TenantPlan]:
+        """Record tenants that are not to be created on a target; return those that are."""
+        failed = planned.failed.get(f"target:{target}")
+        made.trouble = _blind(planned) or (failed.message if failed is not None else "")
         if made.trouble:
             return []
-        here: list[Place] = []
-        others: list[Place] = []
-        for place in looked.places.values():
-            is_here = place.step is Step.MAKE and place.target == target
-            (here if is_here else others).append(place)
-        self._settle(engine, others, made, run.limited(_LOOK))
+        here: list[TenantPlan] = []
+        others: list[TenantPlan] = []
+        for plan in planned.tenants.values():
+            is_here = plan.status is TenantStatus.PENDING and plan.target == target
+            (here if is_here else others).append(plan)
+        records = self._allocate(engine, planned, others, run).values()
+        made.targets |= {r.target for r in records if r.state is State.ALLOCATED and r.target}
+        for plan in others:
+            if status_of(plan) in _READY:
+                made.ready.append(plan.tenant)
+            elif plan.status is not TenantStatus.PENDING:
+                made.waiting += 1
         return here
 
-    def _settle(
-        self, engine: Engine, places: Sequence[Place], made: Made, context: RunContext
-    ) -> None:
-        """Note what became of those that are not to be made here."""
-        records = engine.single.note(places, context)
-        self._complete(places)
-        self._tell(engine, places, context)
-        made.ready += [place.tenant for place in places if place.step is Step.THERE]
-        made.targets |= {
-            r.target for r in records.values() if r.state is State.ALLOCATED and r.target
-        }
-        made.waiting += sum(p.step in (Step.WAIT, Step.NEVER, Step.UNKNOWN) for p in places)
-
-    def _make(
-        self, engine: Engine, target: str, places: Sequence[Place], made: Made, context: RunContext
+    def _create(
+        self,
+        engine: Engine,
+        target: str,
+        plans: Sequence[TenantPlan],
+        planned: SelectedPlan,
+        made: Made,
+        context: RunContext,
     ) -> list[str]:
-        """Make databases; return the tenants that the target had no room for."""
-        full: list[str] = []
-        told: list[Place] = []
-        failed = engine.single.make(places, target, context, told.append)
-        for place in told:
-            if place.step in (Step.MADE, Step.THERE):
-                made.ready.append(place.tenant)
-            elif place.step is Step.MAKE:
-                self._full[target] = (place.reason, time.monotonic() + _FULL)
-                full.append(place.tenant)
-        made.waiting += len(places) - sum(p.step in (Step.MADE, Step.THERE) for p in told)
-        self._complete(told)
-        self._tell(engine, told, context)
-        if failed is not None:
-            made.trouble = failed.error.message
-            self._fail(failed.name, failed.error)
-        return full
+        """Create databases; return the tenants that the target had no room for."""
+        ended: list[TenantPlan] = []
+        failure = create_databases(
+            plans, planned.observed, engine.target(target), engine.request, context, ended.append
+        )
+        full = [plan for plan in ended if is_full(plan)]
+        if full:
+            self._circuits.note_full(target, full[-1].outcomes[-1].message)
+        ready = [plan.tenant for plan in ended if status_of(plan) in _READY]
+        made.ready += ready
+        made.waiting += len(plans) - len(ready)
+        self._follow_up(engine, [plan for plan in ended if not is_full(plan)], context)
+        if failure is not None:
+            made.trouble = failure.error.message
+            self._circuits.fail(failure.section, failure.error)
+        return [plan.tenant for plan in full]
 
-    def _complete(self, places: Sequence[Place]) -> None:
-        for place in places:
-            if place.step in (Step.MADE, Step.THERE) and not place.complete:
-                self._finisher.add(place)
-
-    def _tell(self, engine: Engine, places: Sequence[Place], context: RunContext) -> None:
-        """Tell reporters who gets no database until somebody decides, once each reason."""
+    def _follow_up(self, engine: Engine, plans: Iterable[TenantPlan], context: RunContext) -> None:
+        """Complete databases, and report tenants that get none, once each reason."""
         news = []
-        for place in places:
-            if place.step in (Step.MADE, Step.THERE):
-                self._told.pop(place.tenant, None)
-            if place.step is not Step.NEVER:
+        for plan in plans:
+            status = status_of(plan)
+            if status in _READY:
+                self._told.pop(plan.tenant, None)
+                if completion(plan) is not None:
+                    self._finisher.add(plan)
+            if status is not EnsureStatus.FAILED or is_unregistered(plan):
                 continue
-            before = place.record.error if place.record is not None else ""
-            if place.reason not in (before, self._told.get(place.tenant)):
-                news.append(place)
-            self._told[place.tenant] = place.reason
-        if not news:
-            return
-        for place in news:
-            log.warning("%s: %s", place.tenant, place.reason)
-        for finding in engine.single.tell_trouble(news, context.or_grace(_PROBE)).notes:
-            log.warning("%s", finding.sentence)
-
-    # What is known of servers ----------------------------------------------------------------
-
-    def _known(self, away: Mapping[str, str]) -> Known:
-        now = time.monotonic()
-        full = {name: why for name, (why, until) in self._full.items() if until > now}
-        refused = [name for name in away if self._circuits[f"target:{name}"].is_refused]
-        return Known(away, refused, full)
-
-    @staticmethod
-    def _blind(looked: Looked) -> str:
-        """Return why nothing is known of anybody: a source or the ledger was not read."""
-        for name, error in looked.failed.items():
-            if not name.startswith("target:"):
-                return f"{name}: {error.message}"
-        return ""
-
-    def _note(self, looked: Looked) -> None:
-        for name, error in looked.failed.items():
-            self._fail(name, error)
-
-    def _fail(self, name: str, error: InfluxopsError) -> None:
-        cancelled = isinstance(error, Interrupted) and self.engines.is_over
-        if name in self._circuits and not cancelled and not isinstance(error, NotSupported):
-            self._circuits[name].fail(error)
-
-    def _probe(self, target: str) -> None:
-        self.engines.begin_anew()
-        with self.engines.run(_PROBE) as (engine, context):
-            handle = engine.target(target)
-            if handle.implements("influxops_get_databases"):
-                handle.get_databases((), context)
-            else:
-                handle.list_databases((), context)
+            why = plan.finding.message if plan.finding is not None else ""
+            if why not in (plan.record.error if plan.record else "", self._told.get(plan.tenant)):
+                log.warning("%s: %s", plan.tenant, why)
+                news.append(plan)
+            self._told[plan.tenant] = why
+        if news:
+            for finding in engine.report_failed(news, context.with_grace_period(_PROBE)).notes:
+                log.warning("%s", finding.sentence)
 
     def _changed(self, circuit: Circuit) -> None:
         if not circuit.is_open:
             target = circuit.name.removeprefix("target:")
             log.warning("%s answers again", target)
             self._on_target_recovered(target)
+
+
+def _blind(planned: SelectedPlan) -> str:
+    """Return why nothing is known of any tenant: a source or the ledger was not read."""
+    for section, error in planned.failed.items():
+        if not section.startswith("target:"):
+            return f"{section}: {error.message}"
+    return ""

@@ -53,7 +53,7 @@ def run(
 
     async def work() -> None:
         worker = Worker(config, settings, options, health)
-        with context.ends(worker.stop):
+        with context.on_end(worker.stop):
             with contextlib.suppress(psycopg.Error):  # it says so itself, and waits
                 await worker.check()
             every = f"every {format_duration(int(full_every))}" if full_every else "by others"

@@ -50,7 +50,7 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
             device_id, expires_at = await add_device(
                 database, values, hashlib.sha256(code.encode()).digest(), ttl
             )
-            await service.provisioner.aensure(new.tenant_id, connection=database.connection)
+            await service.provisioner.aenqueue(new.tenant_id, database.connection)
     except psycopg.errors.UniqueViolation:
         raise Problem(409, "device-exists", "there is a device of that id already") from None
     except (psycopg.IntegrityError, psycopg.DataError) as error:
@@ -62,5 +62,5 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
         device_id=device_id,
         activation_code=code,
         activation_expires_at=expires_at,
-        influxdb_provisioned=bool(found),
+        influxdb_provisioned=found.is_ready,
     )

@@ -41,11 +41,11 @@ class Metrics:
 
         health = provisioner.health
         pending = gauge("pending_tenants", "Tenants that wait for their database in this process.")
-        pending.set_function(lambda: health()["pending"])
+        pending.set_function(lambda: health().pending)
         oldest = gauge("oldest_pending_seconds", "For how long the oldest of them waits.")
-        oldest.set_function(lambda: health()["oldest"] or 0.0)
+        oldest.set_function(lambda: health().oldest or 0.0)
         trouble = gauge("servers_in_trouble", "Servers that cannot be asked now.")
-        trouble.set_function(lambda: len(health()["trouble"]))
+        trouble.set_function(lambda: len(health().trouble))
 
 
 @router.get("/healthz")
@@ -64,7 +64,7 @@ async def ready(request: Request) -> dict[str, Any]:
     async with service.connection() as database:
         await database.execute("SELECT 1", ())
     health = service.provisioner.health()
-    return {"status": "ok", "pending": health["pending"], "trouble": sorted(health["trouble"])}
+    return {"status": "ok", "pending": health.pending, "trouble": sorted(health.trouble)}
 
 
 @router.get(

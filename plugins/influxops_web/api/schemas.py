@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from influxops.provisioner import DatabaseInspection
+
 #: An id that a tenant of the service may have, as a pattern of JSON Schema.
 TENANT_ID = "^[A-Za-z0-9_-]{1,128}$"
 _TEXT = "^[^\\u0000-\\u001f\\u007f]*$"
@@ -37,7 +39,7 @@ class NewTenant(_Request):
     """A tenant to be created."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"tenant_id": "acme", "name": "Acme"}]}
+        json_schema_extra={"examples": [{"tenant_id": "acme", "name": "Acme"}]}
     )
 
     tenant_id: TenantId
@@ -48,8 +50,7 @@ class TenantChange(_Request):
     """What is to be changed of a tenant; what is not given stays."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"minProperties": 1, "examples": [{"status": "suspended"}]},
+        json_schema_extra={"minProperties": 1, "examples": [{"status": "suspended"}]}
     )
 
     name: Name = ""
@@ -60,8 +61,7 @@ class NewDevice(_Request):
     """A device to be registered."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"tenant_id": "acme", "device_id": "pump-7"}]},
+        json_schema_extra={"examples": [{"tenant_id": "acme", "device_id": "pump-7"}]}
     )
 
     tenant_id: TenantId
@@ -155,6 +155,19 @@ class Telemetry(BaseModel):
     error: str | None = Field(default=None, description="Why something is not known.")
 
 
+def telemetry(found: DatabaseInspection) -> Telemetry:
+    """Return what InfluxDB has of a tenant's database, as the service answers it."""
+    tables = found.tables
+    return Telemetry(
+        exists=found.exists,
+        telemetry_count=found.telemetry_count,
+        rows=found.rows,
+        tables=None if tables is None else [Table(**table.facts) for table in tables],
+        last_write=found.last_write,
+        error=found.error or None,
+    )
+
+
 class TenantStats(BaseModel):
     """What a tenant has."""
 
@@ -170,7 +183,7 @@ class Provisioned(BaseModel):
 
     tenant_id: str
     influxdb_provisioned: bool
-    how: str = Field(description="`known`, `created`, `queued` or `failed`.")
+    how: str = Field(description="`existing`, `created`, `queued` or `failed`.")
     database: str | None
     target: str | None = Field(
         description="The server that holds it, or that the ledger has for it; else null."

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from influxops.provisioner import WrongCall
+from influxops.provisioner import InvalidRequest
 from influxops_web.api.problems import Problem, documented
 from influxops_web.api.schemas import (
     TENANT_ID,
@@ -19,12 +19,12 @@ from influxops_web.api.schemas import (
     Provisioned,
     Server,
     Status,
-    Telemetry,
     Tenant,
     TenantChange,
     TenantPage,
     TenantStats,
     Waiting,
+    telemetry,
 )
 from influxops_web.db import queries
 from influxops_web.db.connect import Database
@@ -66,15 +66,15 @@ async def create_tenant(new: NewTenant, request: Request) -> Created:
     service = service_of(request)
     request.state.tenant = new.tenant_id
     try:
-        service.rules.check(new.tenant_id)
-    except WrongCall as error:
+        service.provisioner.validate(new.tenant_id)
+    except InvalidRequest as error:
         raise Problem(422, "no-such-id", str(error)) from None
     async with service.transaction() as database:
         if not await queries.add_tenant(database, new.tenant_id, new.name):
             raise Problem(409, "tenant-exists", f"there is a tenant {new.tenant_id} already")
-        await service.provisioner.aensure(new.tenant_id, connection=database.connection)
+        await service.provisioner.aenqueue(new.tenant_id, database.connection)
     found = await service.ensure(new.tenant_id)
-    return Created(tenant_id=new.tenant_id, status="created", influxdb_provisioned=bool(found))
+    return Created(tenant_id=new.tenant_id, status="created", influxdb_provisioned=found.is_ready)
 
 
 @router.get("/tenants", responses=documented(404))
@@ -164,7 +164,7 @@ async def tenant_stats(tenant_id: TenantPath, request: Request) -> TenantStats:
             last_device_at=found.last_device_at,
             last_seen_at=found.last_seen_at,
         ),
-        influxdb=Telemetry(**{"telemetry_count": None, **await service.check(tenant_id)}),
+        influxdb=telemetry(await service.inspect(tenant_id)),
     )
 
 
@@ -177,8 +177,8 @@ async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
     found = await service.ensure(tenant_id)
     return Provisioned(
         tenant_id=found.tenant,
-        influxdb_provisioned=bool(found),
-        how=found.how.value,
+        influxdb_provisioned=found.is_ready,
+        how=found.status.value,
         database=found.database or None,
         target=found.target,
         reason=found.reason or None,
@@ -189,7 +189,7 @@ async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
 async def fleet(request: Request) -> Fleet:
     """Return how full the servers are, and which tenants wait for a database and why."""
     service = service_of(request)
-    trouble = service.provisioner.health()["trouble"]
+    trouble = service.provisioner.health().trouble
     async with service.connection() as database:
         recorded = await queries.targets(database)
         states = await queries.states(database)

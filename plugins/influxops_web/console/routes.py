@@ -16,8 +16,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from influxops.domain.text import truncate
 from influxops.engine.operations import Move, Retire, Unretire
 from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.results import How
-from influxops.provisioner.validation import WrongCall
+from influxops.provisioner.results import EnsureStatus
+from influxops.provisioner.validation import InvalidRequest
 from influxops_web.api.problems import Problem
 from influxops_web.console import wording
 from influxops_web.console.chart import chart
@@ -191,9 +191,9 @@ class Console:
         """Ensure that a tenant has its database."""
         row, _, _ = await self._read(request, id)
         try:
-            how = (await self._service.ensure(row.tenant)).how
-        except WrongCall:
-            how = How.FAILED  # no database can have this id; the page says why
+            how = (await self._service.ensure(row.tenant)).status
+        except InvalidRequest:
+            how = EnsureStatus.FAILED  # no database can have this id; the page says why
         return _see(link("/tenant", id=row.tenant, ensured=how.value))
 
     async def ask_retire(self, request: Request, id: Id = "") -> Any:
@@ -287,7 +287,7 @@ class Console:
         found = await self._service.where(row.tenant)
         if isinstance(found, str):
             return None, found
-        state = "it is there" if found else "this place is reserved"
+        state = "it is there" if found.is_ready else "this place is reserved"
         on = f"{state}: {found.database} on {found.target}" if found.target else ""
         return None, "; ".join(filter(None, (found.reason, on)))
 
@@ -296,7 +296,11 @@ class Console:
         if row.state != "ready" or row.status is None:  # what no source has is said anyway
             return ""
         found = await self._service.where(row.tenant)
-        return "" if isinstance(found, str) or found.how is not How.FAILED else found.reason
+        return (
+            ""
+            if isinstance(found, str) or found.status is not EnsureStatus.FAILED
+            else found.reason
+        )
 
     def _url(self, target: str | None) -> str | None:
         """Return where a target is; None where it is not configured."""

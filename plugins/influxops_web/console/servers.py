@@ -132,7 +132,7 @@ class LiveStatus:
     async def _ask(self, target: str, ask: Callable[[Engine, RunContext], T]) -> T | str:
         """Return what a target said, or why it said nothing."""
         section = self._service.targets[target].section
-        known = self._service.provisioner.health()["trouble"].get(section)
+        known = self._service.provisioner.health().trouble.get(section)
         if known:
             return str(known)
         timeout = self._service.web.timeout
@@ -140,7 +140,7 @@ class LiveStatus:
         def work() -> T | str:
             try:
                 with self._engines.borrow() as (engine, run):
-                    return ask(engine, run.limited(timeout * _SHARE))
+                    return ask(engine, run.with_timeout(timeout * _SHARE))
             except InfluxopsError as error:
                 return error.message
 

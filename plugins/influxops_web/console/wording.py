@@ -25,12 +25,9 @@ STATES = {
     UNRECORDED: "no run has recorded it yet",
 }
 #: How each is coloured; the word itself is always there too.
-COLOURS = {
-    State.PENDING: "info",
-    State.ALLOCATED: "info",
-    State.UNCONFIRMED: "info",
+COLOURS: dict[str, str] = {
+    **dict.fromkeys(map(str, State), "info"),
     State.READY: "success",
-    State.MOVING: "info",
     State.RETIRING: "secondary",
     State.RETIRED: "secondary",
     State.LOST: "danger",
@@ -41,7 +38,7 @@ PLACED = frozenset(State) - {State.PENDING, State.RETIRED}
 
 #: The result of `ensure`, by the word in the page's address.
 ENSURED = {
-    "known": "The database is there.",
+    "existing": "The database is there.",
     "created": "The database was made just now.",
     "queued": "The database is not there yet. It is tried again by itself.",
     "failed": "The database is not there, and will not be before something else changes.",

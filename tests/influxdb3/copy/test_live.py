@@ -384,7 +384,7 @@ def test_it_ends_with_its_time(pair: Pair) -> None:
     context = RunContext(timeout=0.3)
     with pytest.raises((DeadlineExceeded, TargetError)):
         for _ in pair.run(context):
-            context.pause(0.2)
+            context.sleep(0.2)
     assert context.seconds < 5
 
 

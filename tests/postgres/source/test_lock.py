@@ -55,9 +55,9 @@ def test_a_run_waits_for_the_one_before_it(database: TestDatabase, make_source: 
     waits = threading.Event()
 
     class Watched(RunContext):
-        def pause(self, seconds: float) -> None:
+        def sleep(self, seconds: float) -> None:
             waits.set()
-            super().pause(seconds)
+            super().sleep(seconds)
 
     def second() -> None:
         with make_source(lock_timeout=30).influxops_lock(Watched()):
@@ -76,9 +76,9 @@ def test_a_cancelled_run_stops_waiting(database: TestDatabase, make_source: Make
     database.registry()
 
     class Impatient(RunContext):
-        def pause(self, seconds: float) -> None:
+        def sleep(self, seconds: float) -> None:
             self.cancel()
-            super().pause(seconds)
+            super().sleep(seconds)
 
     with (
         make_source().influxops_lock(RunContext()),

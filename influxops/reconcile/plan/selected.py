@@ -1,0 +1,205 @@
+"""Plans some tenants without reading everything, by the functions that plan all of them.
+
+What takes all tenants to see (two ids that share a name, a registry that lost half of them) is left
+to full runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from influxops.domain.change import Action
+from influxops.domain.database import UNMANAGED
+from influxops.domain.finding import Finding, FindingKind, blocked
+from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.selection import Scope
+from influxops.errors import InfluxopsError, TargetAuthError
+from influxops.reconcile.guards import guard
+from influxops.reconcile.observe.reread import confirm_losses
+from influxops.reconcile.observe.selected import (
+    Selected,
+    TargetHints,
+    TenantRequest,
+    may_be_anothers,
+    no_check,
+    observe_selected,
+)
+from influxops.reconcile.observe.stale_ledger import stale_ledger
+from influxops.reconcile.plan.contents import describe_recreated
+from influxops.reconcile.plan.desired import compute_desired
+from influxops.reconcile.plan.ensure import make_plan
+from influxops.reconcile.plan.recorded import explain_lost, how_to_go_on, is_lost
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import Observed
+from influxops.runtime.context import RunContext
+
+
+class SelectedPlan(Struct, frozen=True):
+    """What was decided on some tenants.
+
+    The database of a tenant that is OK exists; its changes complete it, or keep it although it was
+    retiring. One that is PENDING is to be created. UNKNOWN cannot be decided now. Any other gets
+    nothing before something else changes, but one whose finding is BUSY, which another run claimed.
+    """
+
+    tenants: Mapping[str, TenantPlan]  # one for each id that was asked for
+    observed: Observed = field(default_factory=Observed)
+    #: What could not be read, by the full name of its section.
+    failed: Mapping[str, InfluxopsError] = field(default_factory=dict)
+    #: How many databases the ledger counts on each target; None where that was not asked.
+    counted: Mapping[str, int] | None = None
+    needs_full_run: bool = False  # whether one of the tenants waits for a full run
+
+
+def plan_selected(
+    asked: Mapping[str, TenantRequest],
+    request: RunRequest,
+    context: RunContext,
+    hints: TargetHints,
+    *,
+    verify: bool = False,
+) -> SelectedPlan:
+    """Plan that some tenants have their databases.
+
+    Args:
+        asked: The tenants, by id.
+        verify: Whether a database is looked at though creating it would tell that it exists.
+
+    Raises:
+        Interrupted: When the run is over.
+    """
+    read = observe_selected(asked, request, context, hints, creating_tells=not verify)
+    template = request.rules.template
+    unread = {id_: TenantPlan(id_, template.name(id_), UNMANAGED) for id_ in asked}
+    if read.observed is None:
+        why = "; ".join(f"{name}: {error.message}" for name, error in read.failed.items())
+        return SelectedPlan(
+            {id_: _postpone(plan, why) for id_, plan in unread.items()}, failed=read.failed
+        )
+    scope = Scope(frozenset(asked))
+    desired = compute_desired(read.observed, request.rules, no_check)
+    observed = confirm_losses(desired, read.observed, request, context)
+    plan = make_plan(observed, desired, request.rules, scope, no_check)
+    plan = guard(plan, observed, request.rules, request.allow)
+    plan = describe_recreated(plan, request.targets, context)
+    decider = _Decider(read, observed, request, hints)
+    for finding in stale_ledger(observed, desired, request, scope, context):
+        decider.stale[finding.tenant] = finding
+    tenants = {}
+    for id_, missing in unread.items():
+        decided = plan.tenants.get(id_)
+        if decided is None:
+            unknown = blocked(FindingKind.UNKNOWN_TENANT, "no source has it (yet)", "")
+            decided = missing.block(unknown)
+        else:
+            decided = decider.decide(decided)
+        tenants[id_] = replace(decided, record=observed.ledger_view.records.get(id_))
+    return SelectedPlan(tenants, observed, read.failed, read.counted, decider.needs_full_run)
+
+
+def postpone(plan: TenantPlan, kind: FindingKind, why: str) -> TenantPlan:
+    """Return a tenant on which nothing can be decided for now."""
+    return replace(plan, changes=(), after=plan.before).mark_unknown(kind, why)
+
+
+def _postpone(plan: TenantPlan, why: str) -> TenantPlan:
+    return postpone(plan, FindingKind.NOT_READ, why)
+
+
+def _refuse(plan: TenantPlan, kind: FindingKind, why: str) -> TenantPlan:
+    finding = plan.error(kind, why, "`influxops plan` tells more")
+    return replace(plan, status=TenantStatus.FAILED, finding=finding, changes=(), after=None)
+
+
+class _Decider:
+    """Decides what planning means where not everything was read, and somebody waits."""
+
+    def __init__(
+        self, read: Selected, observed: Observed, request: RunRequest, hints: TargetHints
+    ) -> None:
+        self._failed, self._observed = read.failed, observed
+        self._request, self._hints = request, hints
+        self.stale: dict[str | None, Finding] = {}  # what servers show and the ledger lacks
+        self.needs_full_run = False
+
+    def decide(self, plan: TenantPlan) -> TenantPlan:
+        """Return a guarded plan with what follows for its tenant."""
+        if plan.finding is not None and plan.finding.kind is FindingKind.CLAIMED:
+            return plan
+        is_held = plan.status is TenantStatus.BLOCKED or plan.is_replacement
+        if not is_held and (stale := self.stale.get(plan.tenant)):
+            why = f"{stale.message}; a full run tells more"
+            return _refuse(replace(plan, target=None), FindingKind.STALE_LEDGER, why)
+        if plan.status is TenantStatus.UNKNOWN:
+            return self._unread(plan)
+        if replaced := self._replaced(plan):
+            why = f"another server answers at {replaced} than the recorded one; `influxops ensure` "
+            return _refuse(plan, FindingKind.REPLACED_SERVER, f"{why}tells more")
+        if plan.is_replacement and plan.finding is not None:
+            remedy = how_to_go_on(plan)
+            how = remedy.words(f"`influxops {remedy.value}`")
+            return _refuse(plan, FindingKind.LOST, f"it is {plan.finding.message} ({how})")
+        if is_held:
+            return plan
+        if may_be_anothers(plan, self._observed, self._request):
+            self.needs_full_run = True
+            return _postpone(plan, f"a full run sees whether {plan.database} is another tenant's")
+        if plan.before is not None:
+            kept = (Action.COMPLETE, Action.UNRETIRE)
+            left = tuple(each for each in plan.changes if each.action in kept)
+            return replace(plan, status=TenantStatus.OK, finding=None, changes=left)
+        return self._missing(plan)
+
+    def _unread(self, plan: TenantPlan) -> TenantPlan:
+        why = plan.finding.message if plan.finding is not None else "it cannot be read"
+        record = self._observed.ledger_view.records.get(plan.tenant)
+        target = record.target if record is not None else None
+        is_refused = target in self._hints.refused or isinstance(
+            self._failed.get(f"target:{target}"), TargetAuthError
+        )
+        is_provisioned = record is not None and record.is_provisioned
+        if is_refused or not is_provisioned or target not in self._observed.unread:
+            return _postpone(plan, self._why(why))
+        # It was provisioned, and nothing says that it is gone.
+        why = f"so the ledger says; {self._why(f'{target} cannot be asked')}"
+        finding = plan.warning(FindingKind.NOT_READ, why)
+        return replace(plan, status=TenantStatus.OK, target=target, finding=finding, changes=())
+
+    def _why(self, reason: str) -> str:
+        """Return a reason with why a target cannot be asked."""
+        errors = {**self._hints.away}
+        for name in self._observed.unread:
+            if (error := self._failed.get(f"target:{name}")) is not None:
+                errors[name] = error.message
+        first = next(iter(errors.values()), "")
+        return f"{reason}: {first}" if first else reason
+
+    def _replaced(self, plan: TenantPlan) -> str | None:
+        """Return the target of a tenant that leads to another server than the recorded one."""
+        record = self._observed.ledger_view.record(plan.tenant)
+        replaced = self._observed.ledger_view.replaced
+        # Of a target that was not asked, nothing is known.
+        asked = {name for name, each in self._observed.inventories.items() if each.identity}
+        targets = (plan.target, record.target if record is not None else None)
+        return next((name for name in targets if name in replaced and name in asked), None)
+
+    def _missing(self, plan: TenantPlan) -> TenantPlan:
+        if plan.record is not None and is_lost(plan.record):
+            why = f"it is lost: {explain_lost(plan.record, self._observed)}; a full run tells more"
+            return _refuse(plan, FindingKind.LOST, f"{why}, and what to do")
+        if plan.unseen_on:
+            names = ", ".join(plan.unseen_on)
+            return _postpone(plan, self._why(f"it may be on {names}, not asked now"))
+        if plan.status is TenantStatus.GUARDED and plan.finding is not None:
+            why = f"{plan.finding.message} ({plan.finding.remedy})"
+            return _refuse(plan, FindingKind.GUARD, why)
+        if len(self._request.targets) > 1 and self._request.ledger is None:
+            why = "there are several targets and no ledger, so a full run places it"
+            return _postpone(plan, why)
+        if len(self._request.targets) > 1 and not self._observed.used:
+            why = "the ledger cannot count what each target holds, so a full run places it"
+            return _postpone(plan, why)
+        return plan
