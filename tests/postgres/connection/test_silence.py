@@ -76,7 +76,7 @@ def ledger_writes(make_source: MakeSource, make_ledger: MakeLedger, **values: ob
 
 
 def ledger_lives(make_source: MakeSource, make_ledger: MakeLedger, **values: object) -> None:
-    with make_ledger(**values).influxops_lock(RunContext()):
+    with make_ledger(**values).influxops_session(RunContext()):
         pass
 
 
@@ -134,11 +134,11 @@ def test_a_kept_connection_that_fell_silent_is_replaced(
     ledger = make_ledger(port=str(proxy.port), statement_timeout="20")
     assert list(installing(ledger.settings, RunContext()))
     for _ in range(2):  # two of them are kept
-        with ledger.influxops_lock(RunContext()):
+        with ledger.influxops_session(RunContext()):
             ledger.influxops_load_records(None, RunContext())
     assert proxy.fall_silent() >= 2
     began = time.monotonic()
-    with ledger.influxops_lock(RunContext()):
+    with ledger.influxops_session(RunContext()):
         ledger.influxops_load_records(None, RunContext())
     assert time.monotonic() - began < 3 + SLACK  # one is asked, the others are not
 

@@ -60,7 +60,7 @@ def checked(ledger: PostgresLedger) -> dict[str, Check]:
 def a_whole_run(ledger: PostgresLedger) -> None:
     """Call every hook as a run does."""
     context = RunContext()
-    with ledger.influxops_lock(context):
+    with ledger.influxops_session(context):
         ledger.influxops_load_records(None, context)
         ledger.influxops_commit(WRITING, context)
         (there,) = ledger.influxops_load_records(["acme"], context).records.values()
@@ -147,7 +147,7 @@ def test_a_plan_reads_the_ledger_on_a_standby_and_a_write_says_why_not(
     database: TestDatabase,
 ) -> None:
     context = RunContext()
-    with ledger.influxops_lock(context):
+    with ledger.influxops_session(context):
         ledger.influxops_claim([a_place("acme")], context)
     ledger.influxops_commit(LedgerUpdate((a_place("globex"),), entries=WRITING.entries), context)
     _catch_up(database.server, standby)
@@ -168,7 +168,7 @@ def test_a_plan_reads_the_ledger_on_a_standby_and_a_write_says_why_not(
             write()
     with (
         pytest.raises(LedgerError, match="a standby holds no locks"),
-        copy.influxops_lock(RunContext()),
+        copy.influxops_session(RunContext()),
     ):
         pass
     found = checked(copy)
@@ -232,14 +232,14 @@ def test_a_server_that_is_away_and_a_wrong_password_are_told(
     monkeypatch.setenv("LEDGER_PASSWORD", "wrong-secret")
     refused = make_ledger(password={"env": "LEDGER_PASSWORD"})
     for each, says in ((away, "refused"), (refused, "password authentication failed")):
-        for hook in (each.influxops_claim, each.influxops_lock, each.influxops_load_records):
+        for hook in (each.influxops_claim, each.influxops_session, each.influxops_load_records):
             call: Any = hook
             with pytest.raises(LedgerError, match=says) as caught:
-                if hook == each.influxops_lock:
+                if hook == each.influxops_session:
                     with call(RunContext()):
                         pass
                 elif hook == each.influxops_load_records:
-                    call(RunContext(), None)
+                    call(None, RunContext())
                 else:
                     call([a_place("acme")], RunContext())
             assert "wrong-secret" not in str(caught.value)
@@ -311,7 +311,7 @@ def test_the_deadline_ends_a_write_that_waits_for_another_one(
 def test_doctor_tells_of_runs_at_work_and_of_what_dead_ones_left(ledger: PostgresLedger) -> None:
     assert checked(ledger)["runs"].message == "none at work"
     context = RunContext()
-    with ledger.influxops_lock(context):
+    with ledger.influxops_session(context):
         ledger.influxops_claim([a_place("a"), a_place("b")], context)
         living = checked(ledger)["runs"]
         assert (living.ok, living.message) == (True, "1 run at work on 2 tenants")

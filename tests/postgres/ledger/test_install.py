@@ -47,7 +47,7 @@ def uses(ledger: PostgresLedger) -> dict[str, object]:
     """Every hook that uses the schema, and what it gives."""
     context = RunContext()
     record = Record("acme", State.PENDING)
-    with ledger.influxops_lock(context):
+    with ledger.influxops_session(context):
         calls: dict[str, Callable[[], object]] = {
             "records": lambda: ledger.influxops_load_records(None, context),
             "reserve": lambda: ledger.influxops_claim([record], context),

@@ -103,7 +103,7 @@ def test_since_is_the_ledger_s_time_of_the_last_change_of_state(ledger: Postgres
 
 def test_a_reservation_is_this_run_s_until_it_is_recorded(ledger: PostgresLedger) -> None:
     context = RunContext()
-    with ledger.influxops_lock(context):
+    with ledger.influxops_session(context):
         taken = reserve(ledger, context, a_place("acme"))["acme"]
         assert (taken.claimed_by, taken.version, taken.is_claimed) == (context.id, 1, False)
         assert ledger.influxops_load_records(None, context).records["acme"] == taken
@@ -115,7 +115,7 @@ def test_a_reservation_is_this_run_s_until_it_is_recorded(ledger: PostgresLedger
 
 def test_a_change_that_is_based_on_another_version_is_refused(ledger: PostgresLedger) -> None:
     context = RunContext()
-    with ledger.influxops_lock(context):
+    with ledger.influxops_session(context):
         first = reserve(ledger, context, a_place("acme"))["acme"]
         for version in (0, 2, 7):
             told = reserve(ledger, context, a_place("acme", "eu2", version))["acme"]
@@ -132,8 +132,8 @@ def test_what_a_living_run_holds_is_nobody_else_s_even_with_the_right_version(
 ) -> None:
     first, second = RunContext(), RunContext()
     other = make_ledger()
-    with other.influxops_lock(second):
-        with ledger.influxops_lock(first):
+    with other.influxops_session(second):
+        with ledger.influxops_session(first):
             taken = reserve(ledger, first, a_place("acme"))["acme"]
             wish = replace(taken, target="eu2")
             assert reserve(other, second, wish)["acme"] == replace(taken, is_claimed=True)
@@ -152,7 +152,10 @@ def test_a_run_that_does_not_live_takes_nothing(
     context = RunContext()
     with pytest.raises(LedgerError, match="lost the lock by which others see that it lives"):
         ledger.influxops_claim([a_place("acme")], context)
-    with pytest.raises(LedgerError, match="broke during the run"), ledger.influxops_lock(context):
+    with (
+        pytest.raises(LedgerError, match="broke during the run"),
+        ledger.influxops_session(context),
+    ):
         reserve(ledger, context, a_place("acme"))
         database.execute(
             "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity"
@@ -171,7 +174,7 @@ from influxops_postgres import PostgresLedger, PostgresLedgerSettings
 
 ledger = PostgresLedger("", PostgresLedgerSettings.parse({"dsn": sys.argv[1], "password": None}))
 context = RunContext()
-with ledger.influxops_lock(context):
+with ledger.influxops_session(context):
     ledger.influxops_claim([Record("acme", State.ALLOCATED, "telemetry_acme", "eu1")], context)
     print(context.id, flush=True)
     sys.stdin.read()
@@ -201,7 +204,7 @@ def test_a_run_that_is_killed_holds_nothing_any_more(
     left = kept(ledger, "acme")
     assert left == replace(held, is_claimed=False)
     context = RunContext()
-    with ledger.influxops_lock(context):
+    with ledger.influxops_session(context):
         assert reserve(ledger, context, left)["acme"].claimed_by == context.id
 
 
@@ -226,7 +229,7 @@ def test_of_ten_runs_that_want_the_same_tenants_exactly_one_gets_each(
         own, context = make_ledger(), RunContext(60)
         # Each in another order: what is sent in the order of its list would deadlock.
         mine = tenants[30 * number :] + tenants[: 30 * number]
-        with own.influxops_lock(context):
+        with own.influxops_session(context):
             together.wait(30)
             found = reserve(own, context, *(a_place(each, f"eu{number}") for each in mine))
             together.wait(30)
@@ -504,7 +507,7 @@ def test_what_is_written_takes_the_same_number_of_statements_however_many_tenant
         names = [f"{number}-{each}" for each in range(number)]
         context = RunContext()
         start = log.stat().st_size
-        with ledger.influxops_lock(context):
+        with ledger.influxops_session(context):
             taken = reserve(ledger, context, *map(a_place, names))
             again = reserve(ledger, context, *map(a_place, names))  # all refused
             assert again == taken

@@ -214,7 +214,7 @@ def test_thousands_of_old_copies_are_read_again_only_so_often(one: Bench) -> Non
     books(one).calls.clear()
     assert drop_due(one).exit_code is ExitCode.OK
     assert not any(is_there(one, id_) for id_ in ids)
-    assert books(one).calls.count("records") <= 22
+    assert books(one).calls.count("load_records") <= 22
     assert one.server("eu1").reads <= 44
 
 
@@ -384,7 +384,7 @@ def test_a_ledger_that_fails_or_is_slow_after_the_last_pass_keeps_the_old_copy(
     one: Bench, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if how == "fails":
-        at_pass(one, 2, lambda: books(one).broken.update(reserve=LedgerError("connection reset")))
+        at_pass(one, 2, lambda: books(one).broken.update(claim=LedgerError("connection reset")))
     else:
         monkeypatch.setattr(dropping, "_BEGINS", 0.0)
     report = drop_due(one)

@@ -75,7 +75,7 @@ def test_a_place_is_reserved_before_anything_is_written(kept: Bench) -> None:
     kept.tenants("a")
     server = kept.server(error=RuntimeError("the process was killed here"))
     kept.run()
-    assert books(kept).calls[:4] == ["lock", "records", "reserve", "record"]
+    assert books(kept).calls[:4] == ["session", "load_records", "claim", "commit"]
     assert server.databases == {}
 
 
@@ -96,7 +96,7 @@ def test_a_run_that_finds_nothing_to_do_reserves_nothing_and_keeps_the_history_s
     before = list(books(kept).history)
     books(kept).calls.clear()
     assert kept.run().exit_code is ExitCode.OK
-    assert "reserve" not in books(kept).calls
+    assert "claim" not in books(kept).calls
     assert books(kept).history == before
 
 
@@ -113,7 +113,7 @@ def test_the_first_run_records_what_is_there_as_found_and_nothing_else_happens(k
 def test_a_plan_writes_nothing_to_the_ledger(kept: Bench) -> None:
     kept.tenants("a")
     kept.run(dry_run=True)
-    assert books(kept).calls == ["records"]
+    assert books(kept).calls == ["load_records"]
     assert books(kept).records == {}
 
 
@@ -426,7 +426,7 @@ def test_a_retiring_database_is_no_orphan_and_a_retired_one_that_is_back_is_told
     assert {FindingKind.RETIRING, FindingKind.RECREATED_AFTER_DROP} <= kinds(report)
 
 
-@pytest.mark.parametrize("hook", ["records", "lock"])
+@pytest.mark.parametrize("hook", ["load_records", "session"])
 def test_without_its_ledger_a_run_plans_and_makes_nothing_unless_allowed(
     kept: Bench, hook: str
 ) -> None:
@@ -437,7 +437,7 @@ def test_without_its_ledger_a_run_plans_and_makes_nothing_unless_allowed(
     assert report.exit_code is ExitCode.FAILED
     assert kept.server().databases == {}
     assert [refusal.guard for refusal in report.refusals] == ["unrecorded-changes"]
-    if hook == "records":
+    if hook == "load_records":
         assert "connection refused" in plan.notes[0].message
     assert kept.run(allow=["unrecorded-changes"]).exit_code is ExitCode.FAILED  # and yet
     assert [*kept.server().databases] == ["telemetry_a"]
@@ -445,7 +445,7 @@ def test_without_its_ledger_a_run_plans_and_makes_nothing_unless_allowed(
 
 def test_where_no_place_can_be_reserved_nothing_is_made(kept: Bench) -> None:
     kept.tenants("a")
-    books(kept).broken["reserve"] = LedgerError("it is a standby")
+    books(kept).broken["claim"] = LedgerError("it is a standby")
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
     assert kept.server().databases == {}
@@ -454,7 +454,7 @@ def test_where_no_place_can_be_reserved_nothing_is_made(kept: Bench) -> None:
 
 def test_what_could_not_be_recorded_is_told_and_settled_by_the_next_run(kept: Bench) -> None:
     kept.tenants("a")
-    books(kept).broken["record"] = LedgerError("the connection broke")
+    books(kept).broken["commit"] = LedgerError("the connection broke")
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
     assert FindingKind.FAILED_LEDGER in kinds(report)

@@ -143,7 +143,7 @@ def test_a_plan_says_how_much_there_is_and_writes_nothing(two: Bench) -> None:
     assert "7 rows in 1 table" in told(report, FindingKind.MOVING).message
     assert two.server("eu2").databases == {}
     assert [order.dry_run for order in two.server("eu1").orders] == [True]
-    assert books(two).calls[calls:] == ["records"]
+    assert books(two).calls[calls:] == ["load_records"]
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
@@ -166,7 +166,7 @@ def test_without_a_ledger_nothing_is_moved(two: Bench) -> None:
 
 
 def test_a_ledger_that_cannot_be_read_moves_nothing_whatever_is_allowed(two: Bench) -> None:
-    books(two).broken["records"] = LedgerError("connection refused")
+    books(two).broken["load_records"] = LedgerError("connection refused")
     report = move(two, allow=["unrecorded-changes"])
     assert report.exit_code is ExitCode.FAILED
     assert two.server("eu2").databases == {}
@@ -413,7 +413,7 @@ def test_a_run_that_lost_a_tenant_to_another_one_leaves_it_alone(two: Bench, tar
 
     def take(hook: str) -> None:
         now = record(two)
-        if hook == "record" and now.state is State.MOVING and now.target == target:
+        if hook == "commit" and now.state is State.MOVING and now.target == target:
             books(two).living.add("other")
             other = replace(now, claimed_by="other", version=now.version + 1)
             books(two).records["a"] = other
@@ -642,7 +642,7 @@ def test_a_copy_that_was_lost_meanwhile_begins_anew(two: Bench) -> None:
 
 def test_a_ledger_that_breaks_at_the_cut_over_leaves_it_open(two: Bench) -> None:
     def broken(hook: str) -> None:
-        if hook == "record" and record(two).progress == "~" and record(two).claimed_by:
+        if hook == "commit" and record(two).progress == "~" and record(two).claimed_by:
             raise LedgerError("the connection broke")
 
     eu1 = two.server("eu1")

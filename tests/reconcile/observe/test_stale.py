@@ -239,19 +239,19 @@ def test_what_another_run_makes_meanwhile_is_not_suspected(kept: Bench) -> None:
     calls.clear()
 
     def calling(hook: str) -> None:
-        if hook == "records" and calls.count("records") == 2:
+        if hook == "load_records" and calls.count("load_records") == 2:
             books(kept).records["c"] = record
 
     books(kept).calling = calling
     assert told(kept) == []
-    assert calls.count("records") == 2
+    assert calls.count("load_records") == 2
 
 
 def test_where_all_is_well_nothing_more_is_asked(kept: Bench) -> None:
     books(kept).calls.clear()
     reads = kept.server().reads
     assert told(kept) == []
-    assert books(kept).calls.count("records") == 1
+    assert books(kept).calls.count("load_records") == 1
     assert kept.server().reads == reads + 1
     assert kept.server().asked_markers == []
 

@@ -188,7 +188,7 @@ def test_what_could_not_be_marked_is_not_recorded(kept: Bench) -> None:
 
 
 def test_what_could_not_be_recorded_is_told_as_failed(kept: Bench) -> None:
-    books(kept).broken["record"] = LedgerError("the connection broke")
+    books(kept).broken["commit"] = LedgerError("the connection broke")
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
     assert report.outcomes[0].status is ChangeResult.FAILED
@@ -205,7 +205,7 @@ def test_a_tenant_that_another_run_took_first_is_left_to_it(kept: Bench) -> None
 
 
 def test_a_ledger_that_cannot_be_read_adopts_nothing(kept: Bench) -> None:
-    books(kept).broken["records"] = LedgerError("connection refused")
+    books(kept).broken["load_records"] = LedgerError("connection refused")
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
     assert FindingKind.FAILED_LEDGER in kinds(report)

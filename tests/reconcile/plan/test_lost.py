@@ -265,8 +265,8 @@ def test_a_ledger_that_is_away_at_the_second_look_leaves_it_as_it_is(kept: Bench
     recreate(kept)
 
     def breaks(hook: str) -> None:
-        if books(kept).calls.count("records") == 2:
-            books(kept).broken["records"] = LedgerError("connection refused")
+        if books(kept).calls.count("load_records") == 2:
+            books(kept).broken["load_records"] = LedgerError("connection refused")
 
     books(kept).calls.clear()
     books(kept).calling = breaks

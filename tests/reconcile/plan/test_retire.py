@@ -249,7 +249,7 @@ def test_a_tenant_without_a_database_needs_no_retiring(kept: Bench) -> None:
 
 
 def test_what_could_not_be_recorded_is_not_called_retired(kept: Bench) -> None:
-    books(kept).broken["record"] = LedgerError("the connection broke")
+    books(kept).broken["commit"] = LedgerError("the connection broke")
     report = retire(kept, "a")
     assert report.exit_code is ExitCode.FAILED
     assert report.changed == ()
@@ -336,7 +336,7 @@ def test_a_plan_of_what_is_due_drops_nothing(due: Bench) -> None:
     report = drop_due(due, dry_run=True)
     assert [change.action for change in report.planned] == [Action.DROP]
     assert "telemetry_a" in due.server().databases
-    assert books(due).calls == ["records"]
+    assert books(due).calls == ["load_records"]
 
 
 def test_who_is_back_is_unretired_instead_of_dropped(due: Bench) -> None:
@@ -491,7 +491,7 @@ def test_a_run_that_died_before_it_dropped_is_followed_by_one_that_does(due: Ben
 
 
 def test_without_its_ledger_nothing_is_dropped(due: Bench) -> None:
-    books(due).broken["records"] = LedgerError("connection refused")
+    books(due).broken["load_records"] = LedgerError("connection refused")
     report = drop_due(due, allow=["unrecorded-changes"])
     assert report.exit_code is ExitCode.FAILED
     assert "telemetry_a" in due.server().databases
@@ -509,7 +509,7 @@ def test_thousands_are_read_again_only_so_often(kept: Bench) -> None:
     report = drop_due(kept, allow=["mass-change"])
     assert report.exit_code is ExitCode.OK
     assert {record(kept, id_).state for id_ in ids} == {State.RETIRED}
-    assert books(kept).calls.count("records") <= 21
+    assert books(kept).calls.count("load_records") <= 21
 
 
 # what a late writer brought back
