@@ -19,11 +19,8 @@ from influxops.runtime.context import RunContext
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres.ledger import schema
 from tests.doors.world import DOORS, Answer, Case, variables
-from tests.integration.conftest import postgres
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import TestDatabase, new_database
-
-__all__ = ["postgres"]
 
 pytestmark = pytest.mark.stand_in
 

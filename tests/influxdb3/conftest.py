@@ -12,9 +12,9 @@ from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
+from tests.devserver.api import Api
 from tests.influxdb3.copies import Pair
 from tests.influxdb3.double import Double
-from tests.standin.api import Api
 
 MakeTarget = Callable[..., InfluxDB3Target]
 MakeClient = Callable[..., Client]

@@ -14,7 +14,7 @@ from typing import Any
 from influxops.plugin import CopyProgress, CopyRequest, RunContext
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.settings import InfluxDB3Settings
-from tests.standin.api import Api
+from tests.devserver.api import Api
 
 _numbers = itertools.count(1)
 

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from tests.integration.command import Cli, Result
-from tests.integration.test_plugins_from_elsewhere import Install
 from tests.pg import TestDatabase
+from tests.plugin_host.test_plugins_from_elsewhere import Install
 
 ROOT = Path(__file__).parents[2]
 #: What only InfluxDB 3 has, or calls so; and "?", which stands for what cannot be read.

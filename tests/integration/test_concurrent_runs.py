@@ -7,8 +7,8 @@ import threading
 import psycopg
 import pytest
 
+from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.command import Cli, ended
-from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.proxy import Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase

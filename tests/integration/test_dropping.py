@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.old_copies import PATIENCE, Stage, Writer, until
 from tests.integration.proxy import Answer, Seen
 from tests.pg import TestDatabase

@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
+from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 

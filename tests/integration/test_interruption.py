@@ -10,8 +10,8 @@ import time
 
 import pytest
 
+from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import PROGRAM, Cli, ended
-from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Proxy, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import Cli, ended
-from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from influxops_ansible.locate import locate
+from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.old_copies import Stage
 from tests.pg import TestDatabase
 

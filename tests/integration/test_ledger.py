@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from influxops_devserver.testing import running_stand_in
+from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli, ended
-from tests.integration.conftest import GiveStandIn, targets_toml
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 

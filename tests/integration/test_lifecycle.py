@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn, targets_toml
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 

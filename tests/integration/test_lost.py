@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from influxops_devserver.testing import running_stand_in
+from tests.conftest import GiveStandIn, targets_toml
 from tests.earlier import ledger_of_version
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn, targets_toml
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 

@@ -17,8 +17,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.proxy import Answer, Proxy, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn, targets_toml
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 

@@ -18,8 +18,8 @@ from influxops_ansible import info
 from influxops_ansible.ensure import ensure
 from influxops_ansible.locate import locate
 from influxops_devserver.testing import StandIn, running_stand_in
+from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli, Result
-from tests.integration.conftest import GiveStandIn, targets_toml
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.conftest import StartProxy
 from tests.integration.command import Cli
-from tests.integration.conftest import StartProxy
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import Cli, ended
-from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Seen
 from tests.pg import TestDatabase
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.proxy import Seen
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import TestDatabase

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.command import Cli, Result
-from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.proxy import Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase

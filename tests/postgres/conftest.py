@@ -19,7 +19,7 @@ from influxops_postgres import (
     PostgresSource,
 )
 from influxops_postgres.ledger.transaction import installing
-from tests.pg import TestDatabase, new_database, postgres_server, standby_of
+from tests.pg import TestDatabase, new_database, standby_of
 
 
 class MakeSource(Protocol):
@@ -31,9 +31,8 @@ class MakeLedger(Protocol):
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        yield server
+def server(postgres: EmbeddedPostgres) -> EmbeddedPostgres:
+    return postgres
 
 
 @pytest.fixture(scope="session")

@@ -13,22 +13,11 @@ import psycopg
 import pytest
 
 from influxops import Provisioner
+from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli
-from tests.integration.conftest import (
-    GiveStandIn,
-    _pool,
-    cli,
-    db,
-    postgres,
-    proxied,
-    stand_in,
-    targets_toml,
-)
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
-
-__all__ = ["_pool", "cli", "db", "postgres", "proxied", "stand_in"]
 
 #: Gives a Provisioner for some targets, by name; it is closed after the test.
 Provide = Callable[..., Provisioner]

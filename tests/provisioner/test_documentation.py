@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from influxops import EnsureStatus, Provisioner
+from tests.conftest import GiveStandIn
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn
 from tests.pg import TestDatabase
 from tests.provisioner.conftest import configured, until
 

@@ -16,7 +16,7 @@ from influxops import EnsureResult, InvalidRequest
 from influxops.provisioner import DatabaseInspection, EnsureStatus
 from influxops.provisioner import cache as known
 from influxops_devserver.testing import running_stand_in
-from tests.integration.conftest import GiveStandIn, StartProxy
+from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase

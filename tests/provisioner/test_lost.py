@@ -9,8 +9,8 @@ import pytest
 
 from influxops import Provisioner
 from influxops_devserver.testing import running_stand_in
+from tests.conftest import GiveStandIn
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 from tests.provisioner.conftest import Provide, until

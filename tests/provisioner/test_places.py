@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from influxops import EnsureResult, InvalidRequest, Provisioner
+from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.pg import TestDatabase
 from tests.provisioner.conftest import Provide, insert, until
 

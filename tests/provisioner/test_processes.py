@@ -18,8 +18,8 @@ import pytest
 
 from influxops_devserver.testing import running_stand_in
 from influxops_postgres.connection.connection import Connection
+from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase

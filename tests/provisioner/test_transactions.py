@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from influxops import Provisioner, TransactionLost
-from tests.integration.conftest import GiveStandIn
+from tests.conftest import GiveStandIn
 from tests.pg import TestDatabase
 from tests.pg_proxy import PgProxy, Then, end, pg_proxy
 from tests.provisioner.conftest import Provide, insert

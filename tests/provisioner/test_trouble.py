@@ -12,7 +12,7 @@ import pytest
 
 from influxops import EnsureResult, Provisioner
 from influxops_devserver.testing import running_stand_in
-from tests.integration.conftest import GiveStandIn, StartProxy
+from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Proxy, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase

@@ -11,10 +11,7 @@ import pytest
 from psycopg import sql
 
 from tests.integration.command import Cli
-from tests.integration.conftest import _pool, cli, db, postgres, proxied, stand_in
 from tests.pg import TestDatabase
-
-__all__ = ["_pool", "cli", "db", "postgres", "proxied", "stand_in"]
 
 #: Writes a configuration with a registry, a ledger and a target, and installs ledger and queue.
 Queued = Callable[..., Cli]

@@ -17,11 +17,8 @@ import urllib3
 
 from influxops_demo.postgres import EmbeddedPostgres
 from tests.integration.command import PROGRAM, Cli
-from tests.integration.conftest import _pool, postgres, stand_in
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import TestDatabase, new_database
-
-__all__ = ["_pool", "postgres", "stand_in"]
 
 #: The registry as a platform has it, before the service comes.
 REGISTRY: LiteralString = """

@@ -1,0 +1,158 @@
+"""`influxops queue status` and `queue retry`: what waits, for whom, and who works."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import GiveStandIn, StartProxy
+from tests.integration.command import Cli
+from tests.integration.proxy import Answer
+from tests.pg import TestDatabase
+from tests.queue.conftest import Queued
+from tests.queue.workers import all_ready, insert, rows, states, until, working
+
+
+def test_without_a_worker_it_says_so_and_what_to_do(queued: Queued, db: TestDatabase) -> None:
+    db.registry()
+    cli = queued("--trigger")
+    insert(db, ["acme", "beta"])
+    done = cli("queue", "status")
+    assert done.code == 1
+    assert "workers: none alive" in done.out
+    assert "hints: 2" in done.out
+    assert done.err == "ERR no worker is alive: start one with `influxops worker`\n"
+    retried = cli("queue", "retry")
+    assert retried.code == 0
+    assert "no worker is alive" in retried.err
+
+
+@pytest.mark.stand_in
+def test_it_shows_who_waits_for_a_target_that_is_away_and_retry_goes_on_at_once(
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
+) -> None:
+    db.registry()
+    server = stand_in(max_databases=None)
+    proxy = proxied(server)
+    gone: list[Answer] = [(503, "text/plain", b"out of order")]
+    proxy.before = lambda seen: gone[0]
+    cli = queued("--trigger", url=proxy.url)
+    with working(cli) as worker:
+        assert cli("queue", "status").code == 0
+        insert(db, ["acme", "beta"])
+        until(lambda: states(db) == {"pending": 2})
+        done = cli("queue", "status", "--format", "json")
+        assert done.code == 1
+        found = done.json
+        assert found["version"] == 2
+        assert len(found["workers"]) == 1
+        (waiting,) = found["waiting"]
+        assert (waiting["state"], waiting["tenants"], waiting["tried"]) == ("pending", 2, True)
+        assert [each["tenant"] for each in found["troubled"]] == ["acme", "beta"]
+        assert all("out of order" in each["reason"] for each in found["troubled"])
+        shown = cli("queue", "status")
+        assert "another try" in shown.out
+        assert "ERR acme: " in shown.err
+        gone[0] = None
+        assert cli("queue", "retry").code == 0
+        until(all_ready(db, 2))
+        assert cli("queue", "status").code == 0
+        worker.end(signal.SIGTERM)
+    assert server.databases() == ["telemetry_acme", "telemetry_beta"]
+
+
+@pytest.mark.stand_in
+def test_retrying_a_tenant_that_the_ledger_does_not_know_asks_the_sources(
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    server = stand_in(max_databases=None)
+    cli = queued(url=server.url)
+    with working(cli):
+        done = cli("queue", "retry", "acme", "nobody")
+        assert done.code == 0
+        assert "acme: the ledger does not know it; looked at again now" in done.out
+        until(all_ready(db, 1))
+        until(lambda: not rows(db, "SELECT FROM influxops_queue.hints"))
+    assert server.databases() == ["telemetry_acme"]
+
+
+@pytest.mark.parametrize("id_", ["", " ", "a\udcff"])
+def test_retrying_what_is_no_id_is_refused(queued: Queued, db: TestDatabase, id_: str) -> None:
+    db.registry()
+    cli = queued()
+    done = cli("queue", "retry", "acme", id_)
+    assert done.code == 2
+    assert "is no tenant's id" in done.err
+    assert rows(db, "SELECT FROM influxops_queue.hints") == []
+
+
+def test_it_counts_those_that_it_does_not_name(queued: Queued, db: TestDatabase) -> None:
+    db.registry()
+    cli = queued()
+    db.execute(
+        "INSERT INTO influxops.tenants (namespace, tenant, state, error) "
+        "SELECT 'default', 't' || n, 'pending', 'no place left' FROM generate_series(1, 1522) AS n"
+    )
+    assert "and 1,502 more: --format json has them all\n" in cli("queue", "status").err
+
+
+@pytest.mark.parametrize("command", [("worker",), ("queue", "status"), ("queue", "retry")])
+def test_without_an_installed_queue_they_say_what_to_do(
+    queued: Queued, db: TestDatabase, command: tuple[str, ...]
+) -> None:
+    cli = queued()
+    db.execute("DROP SCHEMA influxops_queue CASCADE")
+    done = cli(*command)
+    assert done.code == 1
+    assert "there is no queue in the schema influxops_queue" in done.err
+    assert "influxops queue install" in done.err
+
+
+def test_without_the_extra_a_worker_says_what_to_install(
+    queued: Queued, db: TestDatabase, tmp_path: Path
+) -> None:
+    cli = queued()
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "procrastinate.py").write_text("raise ImportError('not installed')\n")
+    without = Cli(cli.folder, {**cli.variables, "PYTHONPATH": str(tmp_path / "hidden")})
+    for command in (("worker",), ("queue", "status")):
+        done = without(*command)
+        assert done.code == 2
+        assert "pip install 'influxops[queue]'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--full-run-every", "often"], "no duration"),
+        (["--listen", "nowhere"], "write HOST:PORT"),
+        (["--listen", "192.0.2.1:80"], "nobody can listen on 192.0.2.1:80"),
+    ],
+)
+def test_a_worker_refuses_what_cannot_be(queued: Queued, options: list[str], message: str) -> None:
+    done = queued()("worker", *options)
+    assert done.code == 2
+    assert message in done.err
+
+
+@pytest.mark.stand_in
+def test_who_was_wanted_and_is_in_no_source_is_given_up_after_a_while(
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry()
+    cli = queued(url=stand_in(max_databases=None).url)
+    with working(cli):
+        db.execute(
+            "INSERT INTO influxops.tenants (namespace, tenant, state) "
+            "VALUES ('default', 'nobody', 'pending')"
+        )
+        until(lambda: rows(db, "SELECT FROM influxops.tenants WHERE error <> ''"))
+        done = cli("queue", "status")
+        assert "nobody: no source has it" in done.err
+        db.execute("UPDATE influxops.tenants SET state_since = now() - interval '1 hour'")
+        assert cli("queue", "retry").code == 0
+        until(lambda: states(db) == {"retired": 1})
+        assert cli("queue", "status").code == 0

@@ -1,0 +1,58 @@
+"""docs/worker.md, held against the program."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from tests.conftest import GiveStandIn
+from tests.integration.command import Cli
+from tests.pg import TestDatabase
+from tests.queue.conftest import CONFIG
+from tests.queue.workers import all_ready, insert, until, working
+
+TEXT = (Path(__file__).parents[3] / "docs" / "worker.md").read_text()
+COMMANDS = re.findall(r"^\$ (influxops .*)$", TEXT, flags=re.MULTILINE)
+
+
+@pytest.mark.stand_in
+def test_its_commands_work_as_they_stand_there(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    cli.config(CONFIG.format(source="", ledger="", url=stand_in(max_databases=None).url))
+    first = [shlex.split(line)[1:] for line in COMMANDS]
+    later = [each for each in first if each[:2] in (["queue", "status"], ["queue", "retry"])]
+    for command in [each for each in first if each not in later and each[0] != "worker"]:
+        done = cli(*command)
+        assert done.code == 0, done.all
+    (worker,) = [each for each in first if each[0] == "worker"]
+    options = worker[1 : worker.index("--listen")]
+    with working(cli, *options, listens=True) as running:
+        until(all_ready(db, 1))
+        insert(db, ["beta"])
+        until(all_ready(db, 2))
+        assert len(later) == 4
+        for command in later:
+            done = cli(*command)
+            assert done.code == 0, done.all
+        text = urllib3.request("GET", f"{running.url}/metrics").data.decode()
+    documented = set(re.findall(r"^\| `(influxops_queue_\w+)", TEXT, flags=re.MULTILINE))
+    there = set(re.findall(r"^# TYPE (influxops_queue_\w+)", text, flags=re.MULTILINE))
+    assert documented == {name for name in there if not name.endswith("_created")}
+
+
+def test_its_unit_starts_a_worker_with_options_that_there_are(cli: Cli) -> None:
+    (text,) = re.findall(r"```ini\n(.*?)```", TEXT, flags=re.DOTALL)
+    unit = configparser.ConfigParser()
+    unit.read_string(text)
+    started = shlex.split(unit["Service"]["ExecStart"])
+    shown = cli("worker", "--help").out
+    assert "worker" in started
+    assert {word for word in started if word.startswith("--")} <= {"--config", "--listen"}
+    assert "--listen" in shown
