@@ -18,7 +18,7 @@ from influxops.errors import (
 
 _NAME = "influxops: "
 
-#: The kinds are those of findings; a child stands before its parent.
+#: The kinds are those of findings; a child comes before its parent.
 _KINDS: dict[type[InfluxopsError], str] = {
     LockBusy: "lock-busy",
     ConfigError: "configuration",
@@ -31,12 +31,7 @@ def end_with(error: Exception, *, traceback: bool = False, as_json: bool = False
     """Tell an error on standard error; as JSON on standard output, too, where that is read.
 
     Args:
-        error: What ended the command.
         traceback: Whether to show where a fault, of influxops or of a plugin, happened.
-        as_json: Whether standard output is to hold a JSON document.
-
-    Returns:
-        The exit code.
     """
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code

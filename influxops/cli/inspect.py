@@ -11,7 +11,7 @@ from influxops.engine.operations import Ensure
 from influxops.report.view import ReportView
 from influxops.runtime.context import RunContext
 
-#: What could not be read; it is told even where nobody in the scope depends on it.
+#: What could not be read; it is reported even where no tenant in the scope depends on it.
 _UNREAD = (
     FindingKind.FAILED_SOURCE,
     FindingKind.UNREACHABLE,
@@ -32,7 +32,7 @@ def look(
 
     Args:
         context: A dry run.
-        leave_out: Kinds of findings that the command tells in its own words.
+        leave_out: Kinds of findings that the command reports in its own words.
 
     Returns:
         The view of the report, and how many errors it holds that are about no tenant.

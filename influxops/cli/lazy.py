@@ -21,9 +21,7 @@ class LazyGroup(click.Group):
     """A group that knows where its commands are.
 
     Args:
-        *args: What `click.Group` takes.
         commands_by_module: The built-in commands; each module has its own as `command`.
-        **kwargs: What `click.Group` takes.
     """
 
     def __init__(self, *args: Any, commands_by_module: Mapping[str, str], **kwargs: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -13,27 +14,14 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Common:
-    """What the common options say.
+class Common(Struct):
+    """What the common options say."""
 
-    Args:
-        config: The configuration file; None for the default.
-        verbose: How often `-v` was given.
-        quiet: Whether `-q` was given.
-        log_format: `text` or `json`.
-        output: How the result is written, where there is a choice: `text` or `json`.
-    """
-
-    def __init__(
-        self,
-        config: str | None = None,
-        verbose: int = 0,
-        quiet: bool = False,
-        log_format: str = "text",
-        output: str = "text",
-    ) -> None:
-        self.config, self.verbose, self.quiet = config, verbose, quiet
-        self.log_format, self.output = log_format, output
+    config: str | None = None  # the configuration file; None for the default
+    verbose: int = 0  # how often `-v` was given
+    quiet: bool = False
+    log_format: str = "text"  # or `json`
+    output: str = "text"  # or `json`, where there is a choice
 
 
 def common(ctx: click.Context) -> Common:
@@ -192,11 +180,7 @@ allow_option = click.option(
 
 
 def target_option(text: str) -> Callable[[Command], Command]:
-    """Return the option that limits a command to some targets.
-
-    Args:
-        text: What that means for the command.
-    """
+    """Return the option that limits a command to some targets."""
     return click.option(
         "--target",
         "targets",
@@ -223,7 +207,8 @@ _SCOPE_AND_GUARDS = (
         metavar="GUARD",
         shell_complete=_guards,
         help="Let a guard pass: unreachable, shorter-retention, empty-source, and with a ledger "
-        "lost, replaced-server, mass-change, new-source, unrecorded; may be repeated.",
+        "recreate-lost, replaced-server, mass-change, new-source, unrecorded-changes; may be "
+        "repeated.",
     ),
     click.option(
         "--verify",

@@ -53,12 +53,8 @@ def session(
 
     Args:
         timeout: Seconds, None for what the configuration says.
-        dry_run: Whether nothing is written.
-        verify: Whether every database is looked at closely.
-        scope: What may be written.
-        reporters: The reporters of the command line itself.
-        endless: Whether it may take as long as it takes where no time is given; how far it is is
-            told now and then where no bar can show it.
+        endless: Whether it may take as long as it takes where no time is given; its progress is
+            reported now and then where no bar can show it.
     """
     options = common(ctx)
     config = load_config(options.config)
@@ -93,7 +89,7 @@ def execute(
     targets: Sequence[str] = (),
     endless: bool = False,
 ) -> Report:
-    """Make a run and let it be told on the terminal, as text or as JSON.
+    """Make a run and report it on the terminal, as text or as JSON.
 
     It may take as long as it takes if it is `endless` and no time is given.
 
@@ -142,12 +138,7 @@ def execute(
 
 
 def start_log(options: Common, engine: Engine, run: str = "") -> logging.Logger:
-    """Write the log to standard error, secrets taken out.
-
-    Args:
-        options: How much of it, and how.
-        engine: Knows the secrets.
-    """
+    """Write the log to standard error, secrets taken out."""
     log = logging.getLogger("influxops")
     usual = logging.INFO if options.log_format == "json" else logging.WARNING
     level = (usual, logging.INFO, logging.DEBUG)[min(options.verbose, 2)]
@@ -171,7 +162,7 @@ def start_log(options: Common, engine: Engine, run: str = "") -> logging.Logger:
 
 
 class _ToStandardError(logging.Handler):
-    """Writes to what standard error is at the time: a progress bar stands between."""
+    """Writes to what standard error is at the time: a progress bar replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -254,7 +245,6 @@ def progress(options: Common, *, lines: bool = False) -> Iterator[tuple[Any, Any
     """Show how far a run is: a bar on a terminal, gone when the stage is done.
 
     Args:
-        options: The common options.
         lines: Whether a line now and then tells it where there is no terminal.
 
     Yields:

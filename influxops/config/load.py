@@ -117,11 +117,7 @@ TABLE_GROUP = "influxops.tables"
 
 
 def all_tables() -> dict[str, type[PluginSettings]]:
-    """Return the tables of the core and of all plugins, by name.
-
-    Raises:
-        PluginLoadError: When one of a plugin cannot be imported.
-    """
+    """Return the tables of the core and of all plugins, by name."""
     from importlib.metadata import entry_points  # slow to import, and few files have such a table
 
     tables = dict(TABLES)
@@ -173,7 +169,6 @@ class Section(Struct, frozen=True):
         """Return how its author writes a setting.
 
         Args:
-            key: The setting.
             variables: The variables that set it, the strongest first.
         """
         quoted_key = f"`{one_line(key)}`"
@@ -287,7 +282,6 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
     """Return the configuration that a file's tables, or a program's, mean.
 
     Args:
-        data: The tables.
         author: The file, to find lines in, or the program. What a program says wins over
             environment variables.
 

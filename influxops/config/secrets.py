@@ -24,7 +24,6 @@ class Secret:
     """A reference to a secret; `reveal()` reads it.
 
     Args:
-        env: The name of the environment variable that holds it.
         file: The path of the file that holds it, read at each `reveal()`.
     """
 

@@ -178,7 +178,6 @@ def in_words(wanted: Any, constraints: Mapping[str, Any] = MappingProxyType({}))
     """Return what a setting takes, in plain words: `a whole number (at least 0) or unlimited`.
 
     Args:
-        wanted: Its type.
         constraints: Its constraints, as `setting` takes them.
     """
     bounds = " and ".join(_BOUNDS[name].format(value) for name, value in constraints.items())
@@ -309,7 +308,6 @@ class PluginSettings:
         """Return the settings that a section's values mean.
 
         Args:
-            values: What the section says, by setting.
             as_text: The settings whose value is the text of an environment variable.
 
         Raises:

@@ -111,7 +111,6 @@ def read_small(path: Path, *, limit: int) -> str:
 
     Args:
         path: A regular file, or a pipe: `/dev/stdin`, a process substitution, a named one.
-        limit: Bytes.
 
     Raises:
         OSError: Whatever is wrong; its `strerror` says it, and nothing that is in the file.

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 class Handle:
     """One configured section: its plugin's instance, called safely.
 
+    A method that calls a hook has its name, and raises an InfluxopsError for whatever the
+    instance raises.
+
     Args:
-        manager: The engine's plugin manager.
         redact: Takes known secrets out of foreign text.
         missing: Why it cannot be used, for instance because its secret is not there; it has no
             instance then.
@@ -51,6 +53,7 @@ class Handle:
         missing: ConfigError | None = None,
     ) -> None:
         self.resolved = resolved
+        self.settings: Any = resolved.settings
         self._manager = manager
         self._redact = redact
         self.missing = missing
@@ -102,18 +105,18 @@ class Handle:
         """Where it reads or writes."""
         return self.resolved.location
 
+    @property
+    def url(self) -> str:
+        """Where it reads or writes, fit to be shown; empty where there is no such place."""
+        return self.location.text if self.location else ""
+
     def implements(self, hook: str) -> bool:
         """Return whether it implements a hook."""
         return implements(type(self._instance), hook)
 
     @contextlib.contextmanager
     def error_boundary(self) -> Iterator[None]:
-        """Turn whatever the instance raises into an error that is fit to be told.
-
-        Raises:
-            InfluxopsError: What the instance raised, secrets taken out and its remedy located;
-                a PluginError for everything that is none.
-        """
+        """Turn what the instance raises into an error without secrets that names the plugin."""
         try:
             if self.missing is not None:
                 raise InfluxopsError(self.missing.message, hint=self.missing.remedy)
@@ -132,15 +135,14 @@ class Handle:
                 hint="-vv shows where; tell its author",
             ) from error
 
-    def call(self, hook: str, **arguments: Any) -> Any:
+    def call(self, hook: str, *arguments: Any) -> Any:
         """Call a hook for this instance; wrappers of all others still apply.
 
         Args:
-            hook: The hook.
-            **arguments: What the hook takes.
+            *arguments: What the hook takes, in the order of its specification.
 
         Returns:
-            What the instance returned. A generator has not run yet: iterate it under `guard`.
+            What the instance returned. A generator has not run yet: iterate it in the boundary.
         """
         caller = getattr(self._manager.hook, hook)
         others = {
@@ -148,10 +150,11 @@ class Handle:
             for impl in caller.get_hookimpls()
             if impl.plugin is not self._instance and not (impl.wrapper or impl.hookwrapper)
         }
-        return self._manager.subset_hook_caller(hook, others)(**arguments)
+        named = dict(zip(caller.spec.argnames, arguments, strict=True))
+        return self._manager.subset_hook_caller(hook, others)(**named)
 
     def with_config_location(self, remedy: Any) -> Any:
-        """Return a remedy that knows how whoever configured this section calls its settings."""
+        """Return a hint with the section's settings named as its author wrote them."""
         if not isinstance(remedy, Hint):
             remedy = Hint.advise(str(remedy))
         remedy = remedy._replace(text=self._redact(remedy.text)) if remedy.text else remedy
@@ -163,7 +166,7 @@ class Handle:
             return
         try:
             with self.error_boundary():
-                for check in self.call("influxops_check", context=context) or ():
+                for check in self.call("influxops_check", context) or ():
                     yield replace(check, hint=self.with_config_location(check.hint))
         except Interrupted:
             raise
@@ -172,7 +175,7 @@ class Handle:
             yield Check("check", False, error.message, error.remedy)
 
     def close(self) -> None:
-        """Let the instance let go of its connections."""
+        """Let the instance close its connections."""
         if self.implements("influxops_close"):
             with contextlib.suppress(InfluxopsError), self.error_boundary():
                 self.call("influxops_close")

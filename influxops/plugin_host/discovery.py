@@ -40,13 +40,7 @@ class PluginType(Struct, frozen=True):
         return " and ".join(_distribution(point) for point in self.entry_points)
 
     def load(self) -> type[Any]:
-        """Import the plugin's class.
-
-        Raises:
-            PluginLoadError: When two distributions offer the kind, it cannot be imported, is no
-                plugin or was written for another version of the API; the message names kind,
-                distribution and version.
-        """
+        """Import the plugin's class."""
         if len(self.entry_points) > 1:
             raise PluginLoadError(
                 f"the plugin kind {self.name!r} is offered by {self.distribution}",
@@ -101,9 +95,6 @@ def find(kind: str, kinds: Mapping[str, PluginType], role: str = "") -> PluginTy
     Args:
         role: What it is to serve as. An entry point that is called `ledger.postgres` is the kind
             `postgres` for a ledger, and another class than the source of that kind.
-
-    Raises:
-        PluginLoadError: When it is not installed; the message suggests the nearest.
     """
     try:
         return kinds.get(f"{role}.{kind}") or kinds[kind]

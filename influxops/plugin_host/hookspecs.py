@@ -3,8 +3,9 @@
 A plugin is a class; its entry point in the group `influxops.plugins` gives its kind. The engine
 makes one instance a configured section, `cls(section, settings)`, and calls each hook for one
 instance at a time. An instance may be called again, and from another thread, but never from two
-threads at once. What a hook raises is its instance's own failure and ends nothing else. A hook may
-leave out arguments that it does not need.
+threads at once. A hook may leave out arguments that it does not need. One that cannot do its work
+raises its kind's error (SourceError, TargetError, LedgerError, ReporterError), whose message says
+why; that is its instance's own failure and ends nothing else.
 
 `SourceHooks`, `TargetHooks`, `LedgerHooks` and `ReporterHooks` are what a kind must implement (the
 base classes of `influxops.plugin` derive from them); every other class here is a mixin for one
@@ -54,9 +55,6 @@ class SourceHooks:
         It must give every tenant, whatever the run's scope, or raise: a source that was read in
         part would make orphans of the rest. It may give findings in between, an id that is NULL
         for instance. It must not write.
-
-        Raises:
-            SourceError: When the tenants could not be read; the message says why.
         """
         raise NotImplementedError
 
@@ -72,9 +70,6 @@ class TenantLookup:
 
         Args:
             ids: Their ids; none, to find out whether the source can be read at all.
-
-        Raises:
-            SourceError: When it could not be read; the message says why.
         """
         raise NotImplementedError
 
@@ -108,9 +103,6 @@ class TargetHooks:
             verify: Names of databases for which the usual signs do not prove that they are
                 complete: whether they are must be read from what is stored, at a request each if
                 need be. UNKNOWN where even that proves nothing. Usually empty.
-
-        Raises:
-            TargetError: When the target could not be read; the message says why.
         """
         raise NotImplementedError
 
@@ -138,9 +130,6 @@ class DatabaseLookup:
 
         Args:
             names: Their names; none, to find out whether the target can be read at all.
-
-        Raises:
-            TargetError: When the target could not be read; the message says why.
         """
         raise NotImplementedError
 
@@ -161,9 +150,6 @@ class DatabaseMarkers:
 
         Yields:
             A name, and the oldest marker of that database.
-
-        Raises:
-            TargetError: When the target could not be read; the message says why.
         """
         raise NotImplementedError
 
@@ -215,16 +201,12 @@ class WriteActivity:
         """Count what was written to a database over time. It must not write.
 
         Args:
-            name: The database's name.
             since: The oldest time that counts.
             until: The first time that does not count any more.
             step: Seconds of one span; spans begin at multiples of it since 1970-01-01, in UTC.
 
         Returns:
             For each span that has rows: when it begins, and how many there are; in any order.
-
-        Raises:
-            TargetError: When it could not be read; the message says why.
         """
         raise NotImplementedError
 
@@ -242,9 +224,6 @@ class DatabaseCopy:
         both sides. The process may be killed anywhere; it is then called again with the last
         `progress` that it yielded, or an earlier one. Before that it is asked what the copy has and
         the source lacks (`order.ahead`): where it cannot tell, only what the copy lacks is copied.
-
-        Raises:
-            TargetError: When it could not go on; what was copied stays.
         """
         raise NotImplementedError
 
@@ -363,7 +342,6 @@ class TenantQueue:
         for no other transaction for longer than a moment.
 
         Args:
-            tenants: The tenants' ids.
             connection: The application's connection, of the ledger's own kind of database.
             context: Its time bounds the wait.
 
@@ -399,9 +377,6 @@ class StartNotice:
 
         It is called at most once a run, after sources and targets were read; a run that ends before
         has no head, and its report still comes.
-
-        Raises:
-            ReporterError: When it could not be reported; that is a warning.
         """
         raise NotImplementedError
 

@@ -23,11 +23,11 @@ class ReporterHandle(Handle):
 
     @property
     def _timeout(self) -> float:
-        return float(getattr(self.resolved.settings, "timeout", 10.0))
+        return float(getattr(self.settings, "timeout", 10.0))
 
     def started(self, head: RunStart, context: RunContext) -> Finding | None:
         """Tell it what a run works on; return what went wrong."""
-        return self._tell("influxops_started", context.with_timeout(self._timeout), head=head)
+        return self._tell("influxops_started", head, context.with_timeout(self._timeout))
 
     def report(self, report: Report, context: RunContext) -> Finding | None:
         """Tell it how a run ended; return what went wrong.
@@ -35,12 +35,12 @@ class ReporterHandle(Handle):
         A run that is over still gets to say so.
         """
         rest = context.with_grace_period(min(LAST_WORDS, self._timeout)).with_timeout(self._timeout)
-        return self._tell("influxops_report", rest, report=report)
+        return self._tell("influxops_report", report, rest)
 
-    def _tell(self, hook: str, context: RunContext, **arguments: object) -> Finding | None:
+    def _tell(self, hook: str, what: object, context: RunContext) -> Finding | None:
         if not self.implements(hook):
             return None  # one that only wraps the hooks of others
-        call = partial(self.call, hook, context=context, **arguments)
+        call = partial(self.call, hook, what, context)
         try:
             with self.error_boundary():
                 # One that does not look at its time is left behind; the command line's own may

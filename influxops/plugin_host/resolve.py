@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.config.load import ROLE_NAMES, Config, Section
+from influxops.config.plugin_settings import LedgerSettings, TargetSettings
 from influxops.config.settings import InvalidSettings, Location, PluginSettings, SettingSpec
 from influxops.config.toml import TomlFile
 from influxops.domain.database import TargetCapabilities, Unmanaged
@@ -22,6 +23,12 @@ from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginLoa
 from influxops.plugin_host.capabilities import checked_capabilities
 from influxops.plugin_host.discovery import PluginType, find, lacks
 from influxops.plugin_host.validation import validate_hooks
+
+#: What the settings of a section derive from, where the engine itself reads some of them.
+_SETTINGS: Mapping[str, type[PluginSettings]] = {
+    "targets": TargetSettings,
+    "ledger": LedgerSettings,
+}
 
 
 class ResolvedSection(Struct, frozen=True):
@@ -46,11 +53,7 @@ class ResolvedSection(Struct, frozen=True):
 
     @property
     def location(self) -> Location | None:
-        """Where it reads or writes.
-
-        Raises:
-            ConfigError: When that is a secret which cannot be read.
-        """
+        """Where it reads or writes."""
         return self.settings.location()
 
     @property
@@ -77,8 +80,8 @@ def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSec
     No secret is read: one that cannot be read is its section's own failure, when it is used.
 
     Raises:
-        ConfigError: When the configuration says what cannot be; all mistakes at once.
-        PluginError: When a plugin is missing or broken.
+        ConfigError: With all mistakes at once.
+        PluginError: When one plugin is missing or broken, and nothing else is wrong.
     """
     resolved: list[ResolvedSection] = []
     mistakes: list[InfluxopsError] = []
@@ -119,13 +122,8 @@ def resolve_section(
     """Let one section's plugin check it.
 
     Args:
-        section: The section.
         use_environment: Whether the plugin's variables speak for this section.
         base: A section whose settings hold for this one, too, where this gives no place of its own.
-
-    Raises:
-        ConfigError: When the section says what cannot be; all mistakes at once.
-        PluginError: When the plugin is missing or broken.
     """
     try:
         kind = find(section.kind, kinds, section.role)
@@ -192,13 +190,16 @@ def _broken(section: Section, kind: PluginType, error: Exception) -> PluginLoadE
 
 
 def _check_role(section: Section, kind: PluginType, plugin: type[Any]) -> None:
-    """Refuse a plugin that does not serve as what the section is.
-
-    Raises:
-        ConfigError: When it does not.
-    """
+    """Refuse a plugin that does not serve as what the section is."""
     roles = kind.roles(plugin)
     if section.role in roles:
+        base = _SETTINGS.get(section.role, PluginSettings)
+        if not issubclass(plugin.Settings, base):
+            raise PluginLoadError(
+                f"{section.full_name} (kind {kind.name} of {kind.distribution}) cannot be used: "
+                f"its `Settings` does not derive from influxops.plugin.{base.__name__}",
+                hint="tell its author",
+            )
         return
     fits = " or ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
     missing = lacks(plugin, section.role)
@@ -234,9 +235,6 @@ def _check_remotes(resolved: Iterable[ResolvedSection]) -> None:
 
     Production's registry and this machine's test server (or the reverse) are a mistake: one
     variable was set and the other forgotten.
-
-    Raises:
-        ConfigError: When one is on another machine, and the other a default.
     """
     places = [(item, _location(item)) for item in resolved if item.section.role != "reporters"]
     remote = next(((r, p) for r, p in places if p and p.is_remote and not p.is_default), None)
@@ -262,22 +260,14 @@ def _location(item: ResolvedSection) -> Location | None:
 
 
 def _check_names(config: Config, targets: Iterable[ResolvedSection]) -> None:
-    """Refuse a naming template that makes no name which any target takes.
-
-    Raises:
-        ConfigError: When all targets refuse the name of a tenant `x`.
-    """
+    """Refuse a naming template that makes no name which any target takes."""
     rules = [item.capabilities.validate_name(config.template.name("x")) for item in targets]
     if rules and all(rules):
         config.refuse("naming", "database", f"a database's name {rules[0]}")
 
 
 def _check_retention(config: Config, targets: Iterable[ResolvedSection]) -> None:
-    """Refuse a default retention period that a target does not keep.
-
-    Raises:
-        ConfigError: When a target knows no retention periods, or not this one.
-    """
+    """Refuse a default retention period that a target does not keep."""
     wanted = config.retention
     if wanted is None or isinstance(wanted, Unmanaged):
         return

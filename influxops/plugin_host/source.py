@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterable
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, cast
 
 from msgspec.structs import replace
 
@@ -22,40 +22,24 @@ class SourceHandle(Handle):
     @property
     def gives_ids_only(self) -> bool:
         """Whether a tenant of it has no attributes, so that its id alone names its database."""
-        settings = self.resolved.settings
-        return isinstance(settings, SourceSettings) and settings.gives_ids_only
+        return isinstance(self.settings, SourceSettings) and self.settings.gives_ids_only
 
     def state(self) -> SourceState:
         """Return what is known of it before it was read."""
-        location = self.location
-        return SourceState(self.name, self.kind, location.text if location else "")
+        return SourceState(self.name, self.kind, self.url)
 
     def tenants(self, context: RunContext) -> tuple[list[Tenant], list[Finding]]:
-        """Read its tenants.
-
-        Raises:
-            InfluxopsError: When they could not be read.
-        """
+        """Read its tenants."""
         with self.error_boundary():
-            given = self.call("influxops_tenants", context=context)
+            given = self.call("influxops_tenants", context)
             if given is None:
                 raise TypeError("influxops_tenants gave None, not tenants; does it lack a `yield`?")
             return self._read(given, context)
 
     def get_tenants(self, ids: Collection[str], context: RunContext) -> list[Tenant]:
-        """Look up single tenants.
-
-        Args:
-            ids: Their ids.
-
-        Returns:
-            Those that are there.
-
-        Raises:
-            InfluxopsError: When they could not be looked up.
-        """
+        """Read those of some tenants that exist."""
         with self.error_boundary():
-            given = self.call("influxops_get_tenants", ids=ids, context=context) or ()
+            given = self.call("influxops_get_tenants", ids, context) or ()
             tenants, _ = self._read(given, context)
         return tenants
 
@@ -88,12 +72,9 @@ class SourceHandle(Handle):
                 tenants.append(Tenant(found.id, attributes, self.name))
         return tenants, findings
 
-    def lock(self, context: RunContext) -> contextlib.AbstractContextManager[None] | None:
+    def lock(self, context: RunContext) -> AbstractContextManager[None] | None:
         """Return its lock, not yet taken; None where it offers none."""
         if not self.implements("influxops_lock"):
             return None
         with self.error_boundary():
-            lock: contextlib.AbstractContextManager[None] = self.call(
-                "influxops_lock", context=context
-            )
-        return lock
+            return cast(AbstractContextManager[None], self.call("influxops_lock", context))

@@ -33,12 +33,7 @@ from influxops.runtime.context import RunContext
 class TargetHandle(Handle):
     """A configured target."""
 
-    @property
-    def settings(self) -> TargetSettings:
-        """Its settings."""
-        settings = self.resolved.settings
-        assert isinstance(settings, TargetSettings)
-        return settings
+    settings: TargetSettings
 
     @property
     def capabilities(self) -> TargetCapabilities:
@@ -47,61 +42,36 @@ class TargetHandle(Handle):
 
     def state(self) -> TargetState:
         """Return what is known of it before it was read."""
-        location = self.location
         return TargetState(
             self.name,
             self.kind,
-            location.text if location else "",
+            self.url,
             reachable=False,
             state=self.settings.state,
             capabilities=self.capabilities,
         )
 
     def list_databases(self, verify: Collection[str], context: RunContext) -> Inventory:
-        """Read what it holds.
-
-        Args:
-            context: The run, or the part of it that reading may take.
-            verify: The databases whose completeness must be read from what is stored.
-
-        Raises:
-            TargetError: When it could not be read.
-        """
+        """Read what it holds; of some databases whether they are complete from what is stored."""
         with self.error_boundary():
-            found = _checked(
-                self.call("influxops_list_databases", context=context, verify=frozenset(verify))
-            )
+            found = _checked(self.call("influxops_list_databases", frozenset(verify), context))
         self._refuse_another(found)
         return replace(found, findings=tuple(map(self._finding, found.findings)))
 
     def get_databases(self, names: Collection[str], context: RunContext) -> Inventory:
-        """Look at single databases.
-
-        Args:
-            names: Their names.
-
-        Returns:
-            An inventory of those that are there.
-
-        Raises:
-            TargetError: When it could not be read.
-        """
+        """Read those of some databases that exist."""
         with self.error_boundary():
-            found = _checked(self.call("influxops_get_databases", names=names, context=context))
+            found = _checked(self.call("influxops_get_databases", names, context))
         self._refuse_another(found)
         return found
 
     def get_markers(self, names: Collection[str], context: RunContext) -> dict[str, Marker]:
-        """Read what the markers of databases say; what cannot be read is left out.
-
-        Args:
-            names: The databases' names.
-        """
+        """Read what the markers of databases say; what cannot be read is left out."""
         if not self.implements("influxops_get_markers"):
             return {}
         try:
             with self.error_boundary():
-                return dict(self.call("influxops_get_markers", names=names, context=context) or ())
+                return dict(self.call("influxops_get_markers", names, context) or ())
         except Interrupted:
             raise
         except InfluxopsError:
@@ -118,28 +88,16 @@ class TargetHandle(Handle):
             )
 
     def create_databases(self, changes: Sequence[Change], context: RunContext) -> Iterator[Outcome]:
-        """Make databases quickly; what completes them is left for later.
-
-        Args:
-            changes: What to make.
-
-        Yields:
-            The outcome of each as soon as it is known.
-
-        Raises:
-            InfluxopsError: When the target is in trouble; what was not yielded may have been made.
-        """
+        """Create databases; yield the outcome of each as soon as it is known."""
         places = {change.database: change for change in changes}
         with self.error_boundary():
-            for found in (
-                self.call("influxops_create_databases", changes=changes, context=context) or ()
-            ):
+            for found in self.call("influxops_create_databases", changes, context) or ():
                 change = places.pop(found.change.database, None)
                 if change is not None:
                     yield self._ended(found, change)
 
     def _ended(self, found: Outcome, change: Change) -> Outcome:
-        """Return an outcome as it is told: of the change that was asked for, no secret in it."""
+        """Return an outcome of the change that was asked for, secrets taken out."""
         message, remedy = self._redact(found.message), self.with_config_location(found.remedy)
         return replace(found, change=change, message=message, remedy=remedy)
 
@@ -157,7 +115,7 @@ class TargetHandle(Handle):
         faults: list[Finding] = []
         try:
             with self.error_boundary():
-                for found in self.call("influxops_ensure", changes=changes, context=context) or ():
+                for found in self.call("influxops_ensure", changes, context) or ():
                     change = found.change
                     number = places.get((change.action, change.tenant, change.database))
                     if number in outcomes:
@@ -189,13 +147,9 @@ class TargetHandle(Handle):
         return self._instance
 
     def copy(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
-        """Copy one of its databases, or say what that would take; yield how far that is.
-
-        Raises:
-            InfluxopsError: When it cannot go on.
-        """
+        """Copy one of its databases, or say what that would take; yield how far that is."""
         with self.error_boundary():
-            for found in self.call("influxops_copy", order=order, context=context) or ():
+            for found in self.call("influxops_copy", order, context) or ():
                 if not isinstance(found, CopyProgress):
                     raise TypeError(
                         f"influxops_copy gave {type(found).__name__}, not a CopyProgress"
@@ -206,20 +160,14 @@ class TargetHandle(Handle):
         return Finding(FindingKind.PLUGIN_FAULT, Severity.ERROR, message, remedy, target=self.name)
 
     def database_stats(self, names: Sequence[str], context: RunContext) -> dict[str, DatabaseStats]:
-        """Tell how much is in databases; nothing where the plugin cannot tell.
-
-        Args:
-            names: The databases.
-        """
+        """Tell how much is in databases; nothing where the plugin cannot tell."""
         if not self.implements("influxops_database_stats"):
             return {}
         found: dict[str, DatabaseStats] = {}
         reason = "its target did not tell"
         try:
             with self.error_boundary():
-                for stats in (
-                    self.call("influxops_database_stats", names=list(names), context=context) or ()
-                ):
+                for stats in self.call("influxops_database_stats", list(names), context) or ():
                     found[stats.name] = replace(stats, message=self._redact(stats.message))
                     context.on_progress(1)
         except InfluxopsError as error:
@@ -233,41 +181,15 @@ class TargetHandle(Handle):
     def write_activity(
         self, name: str, since: datetime, until: datetime, step: int, context: RunContext
     ) -> dict[datetime, int] | None:
-        """Tell how much a tenant wrote over time.
-
-        Args:
-            name: The database.
-            since: The oldest time that counts.
-            until: The first time that does not count any more.
-            step: Seconds of one span; spans begin at multiples of it since 1970-01-01, in UTC.
-
-        Returns:
-            The rows of each span that has some, by when it begins; None where the plugin cannot
-            tell.
-
-        Raises:
-            InfluxopsError: When it could not be read.
-        """
+        """Count the rows of each span that has some, by when it begins; None if it cannot."""
         if not self.implements("influxops_write_activity"):
             return None
         with self.error_boundary():
-            found = self.call(
-                "influxops_write_activity",
-                name=name,
-                since=since,
-                until=until,
-                step=step,
-                context=context,
-            )
-            return dict(found)
+            return dict(self.call("influxops_write_activity", name, since, until, step, context))
 
 
 class WrongServer(TargetAuthError):
-    """Another server answers than the one that is configured.
-
-    Args:
-        identity: Who answers.
-    """
+    """Another server answers than the one that is configured."""
 
     def __init__(self, message: str, identity: str | None) -> None:
         super().__init__(
@@ -278,11 +200,7 @@ class WrongServer(TargetAuthError):
 
 
 def _checked(inventory: object) -> Inventory:
-    """Refuse what is no inventory, before planning believes it.
-
-    Raises:
-        TypeError: When it is none; the guard makes the plugin's own failure of it.
-    """
+    """Raise a TypeError for what is no inventory, before planning believes it."""
     if not isinstance(inventory, Inventory):
         raise TypeError(f"it gave {type(inventory).__name__}, not an Inventory")
     for name, database in inventory.databases.items():

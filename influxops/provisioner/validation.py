@@ -34,7 +34,7 @@ class CallValidator:
 
     def __init__(self, engine: Engine) -> None:
         self._template = engine.rules.template
-        self.urls = {h.name: h.location.text if h.location else "" for h in engine.targets}
+        self.urls = {h.name: h.url for h in engine.targets}
         self._capabilities: dict[str, TargetCapabilities] = {
             h.name: h.capabilities for h in engine.targets
         }

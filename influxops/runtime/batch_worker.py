@@ -15,8 +15,6 @@ class BatchWorker(Generic[T]):
     """Handles items in batches, in a thread that is started when the first one comes.
 
     Args:
-        name: What the thread is called.
-        handle_batch: Called with the items of a batch.
         on_error: Called with a batch whose handling raised, and with what it raised.
         largest_batch: The most items of a batch; None for no limit.
         longest_wait: Seconds that the first item waits for others.

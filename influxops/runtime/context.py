@@ -26,7 +26,6 @@ class RunContext:
         timeout: Seconds that it may take, None for no limit.
         dry_run: Whether nothing may be written.
         verify: Whether every database is looked at closely, instead of by the inventory alone.
-        scope: What may be written.
         log: Where a plugin logs; it names no secrets.
         on_stage: Called with what starts next and how many items that has.
         on_progress: Called with the number of items of that stage that were just finished, from
@@ -71,7 +70,6 @@ class RunContext:
 
         Args:
             seconds: What the part may take.
-            hint: What to do where that is not enough.
         """
         part = self._part(seconds, self)
         part._more_time = Hint.advise(hint)
@@ -120,8 +118,8 @@ class RunContext:
         """Seconds since the run started."""
         return time.monotonic() - self._began
 
-    def time_left(self, most: float | None = None) -> float | None:
-        """Return the seconds that are left, at most `most`; None where there is no limit.
+    def time_left(self, cap: float | None = None) -> float | None:
+        """Return the seconds that are left, at most `cap`; None where there is no limit.
 
         Raises:
             DeadlineExceeded: When none are left.
@@ -129,9 +127,9 @@ class RunContext:
         """
         self.check()
         if self._deadline is None:
-            return most
+            return cap
         left = max(self._deadline - time.monotonic(), 0.0)
-        return left if most is None else min(left, most)
+        return left if cap is None else min(left, cap)
 
     def check(self) -> None:
         """Raise if the run is over.
@@ -186,12 +184,8 @@ class RunContext:
         finds the reason in the `CancelToken`.
 
         Args:
-            abort: Ends the wait.
             within: Seconds that this wait may take, whatever the run's time.
             grace: Seconds that it still gets once the run is cancelled.
-
-        Yields:
-            The `CancelToken`, which holds why the wait was ended.
         """
         ending = CancelToken()
         now = time.monotonic()

@@ -11,7 +11,7 @@ from influxops.runtime.context import RunContext
 
 T = TypeVar("T")
 
-#: Seconds after which somebody who waits is told for whom.
+#: Seconds after which the log names the tasks that are still running.
 _SAY_AFTER = 2.0
 
 
@@ -20,7 +20,7 @@ def in_parallel(
 ) -> list[T]:
     """Return what tasks give, in their order; each has a thread of its own.
 
-    Who waits for one of them for long is told for which.
+    A warning in the log names tasks that take long.
 
     Args:
         tasks: What to run, by what is waited for; the first exception is raised after all have

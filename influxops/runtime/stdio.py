@@ -1,4 +1,4 @@
-"""Writing to standard output and error, whatever is written and whoever reads."""
+"""Writing to standard output and error, whatever is written and whether it is read or not."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a person sits at the other end.
-
-    Args:
-        stream: Standard output or error; None where it was closed from the beginning.
-    """
+    """Return whether a person sits at the other end."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
@@ -35,7 +31,6 @@ def console(stream: TextIO | None, colour: Literal["auto", "always", "never"] = 
     """Return a rich console for a stream; it interprets no text: no markup, no emoji.
 
     Args:
-        stream: Standard output or error; None where it was closed from the beginning.
         colour: `auto` follows `has_colour`; the other two do not ask.
     """
     import io
@@ -62,10 +57,6 @@ def write_stream(stream: TextIO | None, text: str) -> None:
     What the stream's encoding lacks is written as `?`. A reader that has gone away (`| head`) is
     no failure, and neither is a standard error that takes nothing: there is nobody to tell.
 
-    Args:
-        stream: Standard output or error; None where it was closed from the beginning.
-        text: What to write.
-
     Raises:
         ReporterError: When standard output cannot be written, for instance on a full disk.
     """
@@ -84,12 +75,8 @@ def write_stream(stream: TextIO | None, text: str) -> None:
 def give_up(stream: TextIO, error: OSError) -> ReporterError | None:
     """Lead a stream that failed into nothing, so that what is still buffered fails no more.
 
-    Args:
-        stream: Standard output or error.
-        error: What it failed with.
-
     Returns:
-        What to tell; None where whoever read it has gone away.
+        What to tell; None where its reader has gone away.
     """
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, stream.fileno())

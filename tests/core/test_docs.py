@@ -16,7 +16,7 @@ from influxops.cli.app import cli
 from influxops.config.load import parse_config
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
-from influxops.errors import SourceError
+from influxops.errors import ExitCode, SourceError
 from influxops.plugin_host.hookspecs import API_VERSION, OPTIONAL, REQUIRED, hooks_of
 from influxops.plugin_host.resolve import resolve_section
 from influxops.runtime.context import RunContext
@@ -51,6 +51,16 @@ def test_the_version_of_the_hooks_is_documented() -> None:
 
 def test_no_hook_is_documented_that_does_not_exist() -> None:
     assert set(re.findall(r"`(influxops_\w+)\(", PLUGINS)) == set(HOOKS)
+
+
+def test_the_page_of_what_is_promised_names_all_exit_codes_and_modules_for_plugins() -> None:
+    text = (ROOT / "docs" / "stability.md").read_text()
+    (codes,) = re.findall(r"exit codes ([\d, and]+)", text)
+    assert {*map(int, re.findall(r"\d+", codes))} == {*ExitCode}
+    (modules,) = re.findall(r"of its modules (.*?) \|", text)
+    there = {path.stem for path in (ROOT / "influxops" / "plugin").glob("[a-z]*.py")}
+    assert set(re.findall(r"`(\w+)`", modules)) == there
+    assert "(docs/stability.md)" in README
 
 
 def test_every_command_of_the_core_is_in_the_readme() -> None:

@@ -14,7 +14,15 @@ from influxops.config.load import parse_config
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.errors import PluginError, PluginLoadError
-from influxops.plugin import RunContext, TargetCapabilities, Tenant, TenantLookup, hookimpl
+from influxops.plugin import (
+    PluginSettings,
+    RunContext,
+    TargetCapabilities,
+    Tenant,
+    TenantLookup,
+    hookimpl,
+    setting,
+)
 from influxops.plugin_host.hookspecs import API_VERSION, OPTIONAL, REQUIRED, hooks_of
 from influxops.plugin_host.validation import implements, validate_hooks
 from influxops.report.model import Report
@@ -28,6 +36,13 @@ class OwnTarget(MemoryTarget):
     """Declares what a test wants."""
 
     capabilities: Any = GOOD
+
+
+class PlainSettings(MemoryTarget):
+    """Has settings that the engine cannot read."""
+
+    class Settings(PluginSettings):
+        world: str = setting(description="Which world.")
 
 
 class Newer(MemorySource):
@@ -52,7 +67,7 @@ OWN = {
     **KINDS,
     **{
         n: kind(n, f"tests.core.test_plugin_api:{n}")
-        for n in ("OwnTarget", "Newer", "Current", "Unfinished", "Finished")
+        for n in ("OwnTarget", "PlainSettings", "Newer", "Current", "Unfinished", "Finished")
     },
 }
 
@@ -92,6 +107,15 @@ def test_a_target_that_declares_nonsense_is_named_when_it_is_loaded(
     message = caught.value.message
     assert message.startswith("target:own (kind OwnTarget of an unknown distribution)")
     assert says in message
+
+
+def test_a_target_whose_settings_lack_what_the_engine_reads_is_named(bench: Bench) -> None:
+    bench.targets = ()
+    with pytest.raises(PluginLoadError) as caught:
+        run(bench, targets={"own": {"kind": "PlainSettings", "world": bench.name}})
+    message = caught.value.message
+    assert message.startswith("target:own (kind PlainSettings of an unknown distribution)")
+    assert "does not derive from influxops.plugin.TargetSettings" in message
 
 
 @pytest.mark.parametrize("rule", ["validate_name", "validate_tenant"])

@@ -1,4 +1,4 @@
-"""`influxops adopt`: a database becomes a tenant's, whatever it is called and whoever made it."""
+"""`influxops adopt`: a database becomes a tenant's, whatever created it and whatever its name is."""
 
 from __future__ import annotations
 

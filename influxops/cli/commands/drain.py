@@ -17,7 +17,7 @@ from influxops.cli.options import complete_targets
 def command(ctx: click.Context, /, target: str, **options: Any) -> None:
     """Move all recorded tenants of a target to where they are placed among the others.
 
-    Each goes as by `influxops move`; one that cannot be moved is told, and the others go on.
+    Each goes as by `influxops move`; one that cannot be moved is reported, and the others go on.
     Run it again to go on, as often as it takes.
 
     \b

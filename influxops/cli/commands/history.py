@@ -70,12 +70,7 @@ def _document(entry: HistoryEntry) -> dict[str, Any]:
 
 
 def _line(entry: HistoryEntry, *, named: bool) -> str:
-    """Return one line of the history, safe to print.
-
-    Args:
-        entry: What happened.
-        named: Whether it is plain of which tenant it is.
-    """
+    """Return one line of the history, safe to print."""
     from influxops.domain.text import one_line, truncate
     from influxops.report.wording import format_entry
 

@@ -28,8 +28,8 @@ _OPTIONS = (
     click.option(
         "--writers-paused",
         is_flag=True,
-        help="Say that nobody writes to these tenants meanwhile: it is tested, and clients are not "
-        "waited for.",
+        help="Say that nobody writes to these tenants during the move: it is tested, and clients "
+        "are not waited for.",
     ),
     click.option(
         "--after",
@@ -98,18 +98,7 @@ def execute_move(
     without_tables: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Move tenants, and exit with the code of the run.
-
-    Args:
-        named: Their ids.
-        to: The target that they go to.
-        away: The target that all leave.
-        writers_paused: Whether nobody writes in the meantime.
-        after: Seconds for which the old copies are kept; None for what is configured.
-        without_tables: Tables that do not keep a tenant from being moved where they cannot be
-            copied.
-        **options: What `execute` takes.
-    """
+    """Move tenants, and exit with the code of the run."""
     from influxops.cli.options import common
     from influxops.cli.output.stdio import say
     from influxops.cli.session import execute

@@ -93,7 +93,7 @@ def _rows() -> list[dict[str, str]]:
     from influxops.plugin_host.validation import validate_hooks
 
     rows = []
-    # What is called `ledger.postgres` stands beside the other `postgres`.
+    # `ledger.postgres` is listed beside the other `postgres`.
     for kind in sorted(installed().values(), key=lambda each: (each.kind, each.name != each.kind)):
         serves, state = "", "ok"
         try:

@@ -16,7 +16,6 @@ class Records(JsonFormatter):
     """Writes what is logged, and what is said on standard error, as one JSON object.
 
     Args:
-        redact: Takes secrets out of a text.
         run: The run's id; left out where it is not known yet.
     """
 

@@ -30,7 +30,7 @@ class _Rate(ProgressColumn):
 class Bar:
     """A bar on standard error that a stage starts and its last item takes away.
 
-    What is written to standard error meanwhile stands above it.
+    What is written to standard error in the meantime appears above it.
     """
 
     def __init__(self) -> None:

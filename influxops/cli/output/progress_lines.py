@@ -13,11 +13,7 @@ _EVERY = 30.0
 
 
 class Lines:
-    """Tells on standard error how far a long stage is.
-
-    Args:
-        every: Seconds between two lines.
-    """
+    """Tells on standard error how far a long stage is."""
 
     def __init__(self, every: float = _EVERY) -> None:
         self._lock = threading.Lock()

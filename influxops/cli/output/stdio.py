@@ -30,11 +30,7 @@ _record: Callable[[int, str], str] | None = None
 
 
 def speak_records(record: Callable[[int, str], str] | None) -> None:
-    """Let all that is said on standard error be a record of the log.
-
-    Args:
-        record: Gives the record of a level and a text; None for plain lines.
-    """
+    """Let all that is said on standard error be a record of the log."""
     global _record
     _record = record
 
@@ -64,10 +60,6 @@ def _word(label: str) -> str:
 def put(text: str, *, err: bool = False) -> None:
     """Print text that is fit to be printed.
 
-    Args:
-        text: What to print; a line break is added.
-        err: Whether it goes to standard error.
-
     Raises:
         ReporterError: When standard output cannot be written.
     """
@@ -78,10 +70,8 @@ def say(text: str, *, label: str = "", before: str = "", err: bool = False) -> N
     """Print one line of text that may hold anything.
 
     Args:
-        text: What to say; what would break the line or steer the terminal is written out.
         label: A word of ours in front of it, in its colour where the terminal has colours.
         before: Our own text in front of the label.
-        err: Whether it goes to standard error.
     """
     if err:
         put(error_line(text, label=label, before=before), err=True)
@@ -90,10 +80,5 @@ def say(text: str, *, label: str = "", before: str = "", err: bool = False) -> N
 
 
 def say_json(document: Any, *, indent: int | None = 2) -> None:
-    """Print a JSON document to standard output, in ASCII: whole in any encoding, and harmless.
-
-    Args:
-        document: What JSON knows.
-        indent: Spaces a level; None for one line.
-    """
+    """Print a JSON document to standard output, in ASCII: whole in any encoding, and harmless."""
     put(json.dumps(document, indent=indent))

@@ -14,12 +14,7 @@ _GAP = 3
 
 
 def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table to standard output.
-
-    Args:
-        headers: One a column.
-        rows: Cells as text; what would move the cursor is taken out.
-    """
+    """Print a table to standard output."""
     lines = [[one_line(cell) for cell in row] for row in rows]
     if is_terminal(sys.stdout):
         _show_at_terminal(headers, lines)
@@ -47,15 +42,7 @@ def _show_at_terminal(headers: Sequence[str], lines: Iterable[Sequence[str]]) ->
 
 
 def fitting(layouts: Sequence[Sequence[str]], rows: Sequence[dict[str, str]]) -> Sequence[str]:
-    """Choose the columns to show: in a pipe the first layout, on a terminal the first that fits.
-
-    Args:
-        layouts: Headers, the most telling layout first.
-        rows: Cells by header.
-
-    Returns:
-        One of the layouts; the last one where none fits.
-    """
+    """Choose the columns to show: in a pipe the first layout, on a terminal the first that fits."""
     if not is_terminal(sys.stdout):
         return layouts[0]
     columns = console(sys.stdout).width
