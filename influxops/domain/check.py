@@ -11,6 +11,6 @@ class Check(Struct, frozen=True):
     """One thing that a run depends on, as `influxops doctor` found it."""
 
     name: str  # what was looked at, in a few words
-    ok: bool | None  # None where it could not be told, or is no fault
+    ok: bool | None  # None where that is unknown, or is no fault
     message: str  # what was found
     hint: Any = ""  # what to do about it: a Hint, or text

@@ -39,7 +39,7 @@ class Database(Struct, frozen=True):
 
     name: str  # its name on the server
     retention: Retention | Unknown = UNKNOWN  # seconds; None where data is kept for ever
-    complete: bool | Unknown = UNKNOWN  # whether the making of it was finished
+    complete: bool | Unknown = UNKNOWN  # whether creation completed
     in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it, to whatever table
     #: Whether it was ever marked as complete, where that is known apart from whether it is now:
     #: its marker may be lost from what is stored. A client's write creates one without a marker.
@@ -65,7 +65,7 @@ class Inventory(Struct, frozen=True):
     edition: str | None = None  # None where the server does not say
     version: str | None = None  # None where the server does not say
     identity: str | None = None  # opaque text that tells this server from every other
-    capacity: int | None = None  # how many databases it is thought to hold; None: no known limit
+    capacity: int | None = None  # its estimated number of databases; None: no known limit
     #: False where some databases, or what they are like, may be hidden from the token.
     complete: bool = True
     #: When the data of the newest deleted database of each name goes, as far as the server tells;

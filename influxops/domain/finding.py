@@ -40,7 +40,7 @@ class FindingKind(StrEnum):
     REFUSED = "refused"  # refused the credentials
     WRONG_SERVER = "wrong-server"  # another server answers there than configured
     PARTIAL_INVENTORY = "partial-inventory"  # something of it is hidden from the token
-    OVER_CAPACITY = "over-capacity"  # no place left, or perhaps none
+    OVER_CAPACITY = "over-capacity"  # the target is full, or may be
     CAPACITY = "capacity"  # the configured capacity is not what the server has
     ORPHAN = "orphan"  # a database belongs to no tenant
     RECREATED_AFTER_DROP = "recreated-after-drop"  # a database that was retired is there again

@@ -59,7 +59,7 @@ class TenantPlan(Struct, frozen=True):
     outcomes: tuple[Outcome, ...] = ()  # how the changes ended, settled by reading again
     finding: Finding | None = None  # explains a verdict that is not right
     notes: tuple[Finding, ...] = ()  # what else was noticed about it
-    #: Whether it is to be created beyond what its target is thought to hold.
+    #: Whether it is to be created beyond the estimated capacity of its target.
     may_exceed_capacity: bool = False
     #: The targets that could not be read and may hold its database.
     unseen_on: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a ledger remembers: one record a tenant, the servers it was promised on, and a history.
+"""What a ledger remembers: one record a tenant, their servers, and a history.
 
 The values only; a plugin of the role `ledger` keeps them (`influxops.plugin_host.hookspecs`), and
 `influxops.reconcile` decides what is in them.
@@ -80,14 +80,14 @@ _FULL = timedelta(minutes=1)
 
 
 class Server(Struct, frozen=True):
-    """A server that tenants were promised on."""
+    """A server that tenants were provisioned on."""
 
     target: str  # the name of the target that led to it when it was last read
     identity: str | None = None  # what it answers with; None where its kind has no identity
     since: datetime | None = None  # when it was first read
     read: datetime | None = None  # when it was last read in full
     edition: str | None = None  # None where it did not say
-    capacity: int | None = None  # how many databases it is thought to hold; None: no known limit
+    capacity: int | None = None  # its estimated number of databases; None: no known limit
     #: How many databases it held that the ledger did not count; None: it was never read in full.
     unrecorded: int | None = None
     full: str = ""  # why it took nothing more, as it said itself; empty where it did not

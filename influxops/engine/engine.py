@@ -99,7 +99,7 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Release all connections."""
         for handle in self._handles:
             handle.close()
 
@@ -314,9 +314,9 @@ class Engine:
         """Tell reporters, one after the other, the command line's own output first.
 
         Args:
-            report: What they are told.
+            report: What they report.
             context: The run.
-            reporters: Who is told.
+            reporters: Those that report it.
 
         Returns:
             The report, with what went wrong with telling.

@@ -38,7 +38,7 @@ class Engines:
         self.is_over = False
 
     def begin_anew(self) -> None:
-        """Have whoever comes next work as another run: a server may have been replaced."""
+        """Let the next caller work as another run: a server may have been replaced."""
         self._anew = time.monotonic()
 
     @contextlib.contextmanager
@@ -83,7 +83,7 @@ class Engines:
                 self._running.discard(context)
 
     def trim(self, idle: float | None = None) -> None:
-        """Let go of what has not been used for a while, and of its connections.
+        """Release what has not been used for a while, and its connections.
 
         Args:
             idle: Seconds that make a while; None for what they usually are.
@@ -96,7 +96,7 @@ class Engines:
             engine.close()
 
     def close(self) -> None:
-        """End all runs, and let go of what is idle."""
+        """End all runs, and release what is idle."""
         with self._lock:
             self.is_over = True
             running, idle = [*self._running], [*self._idle]

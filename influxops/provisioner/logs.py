@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 log = logging.getLogger("influxops")
-#: What the parts of a run log goes to the same place, for who debugs: an application is told of
+#: What the parts of a run log goes to the same place, for debugging: an application hears of
 #: each change of state once, and not of each try.
 quiet = logging.getLogger("influxops.provisioner")
 

@@ -121,7 +121,7 @@ class Works:
         return next((f"{name}: {trouble[name]}" for name in self._needed if name in trouble), "")
 
     def submit(self, request: TenantRequest) -> Future[TenantPlan]:
-        """Return what becomes of a tenant; it is started unless it is under way."""
+        """Return the Future of a tenant; it is started unless it is under way."""
         with self._lock:
             flight = self._flights.get(request.tenant)
             if flight is not None:

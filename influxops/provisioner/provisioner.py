@@ -347,7 +347,7 @@ class Provisioner:
             timeout: Seconds; None for no limit.
 
         Returns:
-            Whether none of them waits any more; `ensure` tells what became of one.
+            Whether none of them waits any more; `ensure` returns the result of one.
         """
         return self._started().background.wait(tenant_ids, timeout)
 
@@ -431,7 +431,7 @@ class Provisioner:
     # How -------------------------------------------------------------------------------------
 
     def _submitted(self, request: TenantRequest) -> EnsureResult | Future[TenantPlan]:
-        """Return what is known of a tenant already, or what becomes of it."""
+        """Return what is known of a tenant already, or the result of creating it."""
         tenant = request.tenant
         if request.target is None and request.retention is None and isinstance(tenant, str):
             known = self._cache.get(tenant)

@@ -1,4 +1,4 @@
-"""What planning goes by beside what was read: the configuration, as far as it matters there."""
+"""What planning uses beside what was read: the configuration, as far as it matters there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run comes to: its findings settled by what happened, its exit code, its report."""
+"""Build the final report of a run: its findings as they ended, severities, exit code."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _counted(observed: Observed) -> LedgerState | None:
 
 
 def _final(plan: TenantPlan, state: RunState, context: RunContext) -> TenantPlan:
-    """Return a tenant as it stands at the end; one that was not come to was not tried."""
+    """Return a tenant as it is at the end; one that was not reached was not tried."""
     settled = state.settled.get(plan.tenant)
     if settled is not None:
         return settled

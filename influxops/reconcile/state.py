@@ -116,7 +116,7 @@ class RunState(Struct, frozen=True):
     observed: Observed = field(default_factory=Observed)
     plan: Plan = field(default_factory=lambda: Plan({}))
     settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # whose changes were tried
-    recorded: frozenset[str] = frozenset()  # those of them that the ledger was told of
+    recorded: frozenset[str] = frozenset()  # those of them that are in the ledger
     events: tuple[HistoryEntry, ...] = ()  # what was written into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
     error: InfluxopsError | None = None  # what ended the run before it was through

@@ -25,8 +25,8 @@ from influxops.runtime.parallel import in_parallel
 def next_batch(state: RunState) -> list[TenantPlan]:
     """Return the tenants whose changes are to be tried next.
 
-    Who may find no place comes after all others: of two that are made at once, the server would
-    choose whom it gives the last place, and the plan would have promised it to another.
+    Tenants that may exceed a capacity come after all others: of two that are created at once, the
+    server would choose which gets the last slot, and the plan may have given it to the other.
     """
     waiting = still_open(state)
     return [plan for plan in waiting if not plan.may_exceed_capacity] or waiting

@@ -1,4 +1,4 @@
-"""Reserving in the ledger: whoever is to get, lose or change a place is taken in hand first."""
+"""Claim tenants in the ledger before changing anything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RESERVED = (Action.CREATE, Action.DROP, Action.ADOPT, Action.RETIRE, Action.UNR
 def reserve(
     batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: RunContext
 ) -> tuple[RunState, list[TenantPlan]]:
-    """Take into this run's hands whoever is to get, lose or change a place, before it is written.
+    """Claim tenants whose databases are to be created, changed or dropped, before any change.
 
     Args:
         batch: The tenants whose changes are to be tried.
@@ -85,7 +85,7 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
             return record  # an old copy goes, and the tenant stays where it is
         state = State.RETIRING
     elif record.is_provisioned:
-        state = record.state  # until it is there again, it stays what was promised and is not
+        state = record.state  # until it is there again, it stays provisioned and is not
     else:
         state = State.ALLOCATED
     return replace(
@@ -100,7 +100,7 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
 def _not_reserved(
     error: InfluxopsError, tenants: set[str], batch: Sequence[TenantPlan], state: RunState
 ) -> tuple[RunState, list[TenantPlan]]:
-    """Leave alone whoever needs a place, where the ledger took no reservation."""
+    """Skip tenants that need a target, where the ledger granted no claim."""
     settled = dict(state.settled)
     rest = []
     for plan in batch:

@@ -327,7 +327,7 @@ class OldCopies:
 def note_late_writes(plan: TenantPlan) -> TenantPlan:
     """Return a tenant with the note that its old copy is still written to, where that is known.
 
-    The guard `late-writes` goes by that note.
+    The guard `late-writes` uses that note.
     """
     assert plan.record is not None
     late = Late.of(plan.record)

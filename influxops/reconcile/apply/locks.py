@@ -86,7 +86,7 @@ class Lock:
                 self.missing = error.message
 
     def keeps_out(self, request: RunRequest) -> bool:
-        """Return whether no other run can have made a tenant elsewhere meanwhile.
+        """Return whether no other run can have created a tenant elsewhere in the meantime.
 
         With several sources, another run may hold the lock of another one; with one target,
         there is no elsewhere to be seen.
@@ -94,7 +94,7 @@ class Lock:
         return len(request.targets) < 2 or (self.is_held and len(request.sources) == 1)
 
     def findings(self, request: RunRequest, state: RunState) -> Iterator[Finding]:
-        """Yield what is to be told of it, if anything was changed without it."""
+        """Yield what to report of it, if anything was changed without it."""
         why = f"the lock was lost ({self.lost})" if self.lost else ""
         if self.missing and (state.settled or state.plan.is_pending):
             why = f"no lock could be had ({self.missing})"

@@ -100,7 +100,7 @@ def verify(
 def _decided(change: Change, others: Sequence[Outcome]) -> Outcome:
     """Return how a change ends that the ledger alone makes: it is written down next.
 
-    Nobody's database is recorded as another's before it is marked as such.
+    A database is recorded for a tenant only once it is marked as that tenant's.
     """
     if change.action is Action.ADOPT and any(o.status is not ChangeResult.DONE for o in others):
         return Outcome(change, ChangeResult.SKIPPED, "not recorded: it could not be marked")

@@ -1,4 +1,4 @@
-"""Writing to the ledger what came of a run; a place was reserved before (`reserve.py`)."""
+"""Commit the results of a run to the ledger; its tenants were claimed before (`claims.py`)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def record(
     at_end: bool = False,
     with_seen: bool = False,
 ) -> RunState:
-    """Write what came of a run to the ledger, as far as it is not there yet.
+    """Write the results of a run to the ledger, as far as they are not there yet.
 
     Args:
         state: What is known.
@@ -428,7 +428,7 @@ class _Writer:
 
 
 def _going_on(record: Record, state: State) -> State:
-    """Return the state of a tenant that has its database again, where it was, as its move stands.
+    """Return the state of a tenant that has its database again, by what is recorded of its move.
 
     Args:
         record: Its record.

@@ -174,16 +174,16 @@ class MoveSteps(MovesInProgress):
         entry = self.request.entry(Event.MOVED, move.plan, target, source, target, message=message)
         try:
             found = self.ledger.commit(LedgerUpdate((after,), entries=(entry,)), self.context)
-            stands = found[move.plan.tenant]
+            current = found[move.plan.tenant]
         except LedgerError as error:
             raise MoveFailed(
                 f"whether its place was changed to {record.secondary_target} is not known: "
                 f"{error.message}",
                 Hint.command(f"where --recorded {shlex.quote(move.plan.tenant)}", "{} says so"),
             ) from None
-        if not is_written(after, stands):
-            raise ClaimLost(stands)
-        move.copied, move.record, move.progress = move.progress, stands, stands.progress
+        if not is_written(after, current):
+            raise ClaimLost(current)
+        move.copied, move.record, move.progress = move.progress, current, current.progress
         self._keep(move)
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)

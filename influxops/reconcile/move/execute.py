@@ -221,7 +221,7 @@ class _MoveExecutor(MoveSteps):
         return moves
 
     def _not_taken(self, plans: Sequence[TenantPlan], error: InfluxopsError) -> list[MoveProgress]:
-        """Leave tenants alone, because the ledger cannot be told that they are moving."""
+        """Skip tenants, because the ledger cannot record that they are moving."""
         for plan in plans:
             self.open.pop(plan.tenant, None)
             message = f"not tried: the ledger: {error.message}"

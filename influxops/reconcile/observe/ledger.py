@@ -84,7 +84,7 @@ def _renames(servers: Iterable[Server], inventories: Mapping[str, Inventory]) ->
     """Return the new names of the targets that lead to their servers under another one.
 
     A name that is still remembered for another server, which answers nowhere now, is no new name:
-    that server was replaced, and what was promised on it must not be mixed with the other's.
+    that server was replaced, and what was provisioned on it must not be mixed with the other's.
     """
     servers = [*servers]
     names: defaultdict[str, list[str]] = defaultdict(list)
@@ -137,7 +137,7 @@ class ReadLedger(Struct, frozen=True):
 
 
 def read_ledger(handle: LedgerHandle, context: RunContext) -> ReadLedger:
-    """Read the ledger; one that cannot be read is told, and nobody's end."""
+    """Read the ledger; one that cannot be read is reported and does not abort the run."""
     state = handle.state()
     try:
         memory = handle.load_records(None, context)

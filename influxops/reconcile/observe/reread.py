@@ -1,4 +1,4 @@
-"""Looking again: after changes, more closely, at what others did meanwhile."""
+"""Re-read targets after changes, for verification, and for concurrent runs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def reread(
             observed, targets, request.rules, context.with_grace_period(GRACE), names
         )
     except Interrupted:
-        pass  # the run ended meanwhile: what was done is worth a moment more
+        pass  # the run ended in the meantime: what was done is worth a moment more
     try:
         return observe_again(
             observed, targets, request.rules, context.with_grace_period(GRACE), names
@@ -134,7 +134,7 @@ def _is_in_doubt(record: Record | None) -> bool:
 def look_at_busy(
     plan: PlanFunction, state: RunState, request: RunRequest, context: RunContext
 ) -> RunState:
-    """Look once more at the tenants that other runs had in their hands."""
+    """Read again the tenants that other runs had claimed."""
     busy = {
         id_
         for id_, each in state.plan.tenants.items()
@@ -159,7 +159,7 @@ def look_at_busy(
 
 
 def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
-    """Return what is known once the tenants that others had in their hands were looked at again.
+    """Return what is known once the tenants that others had claimed were read again.
 
     Args:
         state: What was known.
@@ -175,7 +175,7 @@ def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
 def find_duplicate_databases(
     plan: PlanFunction, request: RunRequest, context: RunContext, state: RunState
 ) -> RunState:
-    """Read every target once more, and tell of tenants that another run made elsewhere as well."""
+    """Read every target again, and report tenants that another run created elsewhere as well."""
     grace = context.with_grace_period(GRACE)
     known = [handle for handle in request.targets if handle.name in state.observed.inventories]
     observed = observe_again(state.observed, known, request.rules, grace)

@@ -84,7 +84,7 @@ def stale_ledger(
     if not tenants:
         return []
     try:
-        # Others go on meanwhile: what they did since is no news to the ledger.
+        # Other runs go on: what they did since is no news to the ledger.
         memory = request.ledger.load_records(tenants, context)
     except Interrupted:
         raise
@@ -165,7 +165,7 @@ def _suspects(
             }
     for target, inventory in observed.inventories.items():
         if target in ledger_view.replaced:
-            continue  # that is reported, and nothing on it is what was promised
+            continue  # that is reported, and nothing on it is what was provisioned
         for name, database in inventory.databases.items():
             if database.complete is not True or (target, name) in explained:
                 continue

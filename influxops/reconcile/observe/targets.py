@@ -33,7 +33,7 @@ def observe_again(
     context: RunContext,
     verify: Mapping[str, Collection[str]] | None = None,
 ) -> Observed:
-    """Read some targets once more, after changes, or more closely.
+    """Read some targets again, after changes, or for verification.
 
     Args:
         observed: What was read before.
@@ -43,7 +43,7 @@ def observe_again(
         verify: The databases whose completeness is to be read from what is stored, by target.
 
     Returns:
-        What is known now. A target that cannot be read any more is told as such and gets nothing
+        What is known now. A target that cannot be read any more is reported so and gets nothing
         more; what it held when it was read is kept.
     """
     reading = context.with_timeout(rules.reading, slow_hint(rules))

@@ -34,7 +34,7 @@ class Location(Struct):
 
     @property
     def is_over_estimate(self) -> bool:
-        """Whether it is given more than it is thought to hold."""
+        """Whether it is given more than its estimated capacity."""
         return self.capacity is not None and self.used > self.capacity
 
     def explain_exhausted(self) -> str:
@@ -64,7 +64,7 @@ def locate(
     estimated = policy.capacity is None
     capacity = inventory.capacity if policy.capacity is None else policy.capacity
     if capacity == "unlimited" or (estimated and capacity is not None and used > capacity):
-        capacity = None  # A server that holds more than it is thought to disproves the estimate.
+        capacity = None  # A server that holds more than estimated disproves the estimate.
     assert capacity is None or isinstance(capacity, int)
     return Location(
         target, used, capacity, estimated and capacity is not None, policy.draining, closed
@@ -113,7 +113,7 @@ class Placement:
 
         Args:
             pin: The only target that comes into question, where there is one.
-            before: The target that was promised already: it is preferred while it has room.
+            before: The target that is recorded already: it is preferred while it has room.
 
         Returns:
             The target, one more database counted; None where none takes it.

@@ -45,7 +45,7 @@ _READY = (EnsureStatus.EXISTING, EnsureStatus.CREATED)
 
 @dataclass
 class Placed:
-    """What became of tenants that had no slot."""
+    """Results of tenants that had no slot."""
 
     targets: set[str] = field(default_factory=set)  # where slots are reserved now
     waiting: int = 0  # tenants that could not be decided
@@ -55,7 +55,7 @@ class Placed:
 
 @dataclass
 class Made:
-    """What became of tenants with a slot on one target."""
+    """Results of tenants with a slot on one target."""
 
     ready: list[str] = field(default_factory=list)  # tenants whose database exists
     targets: set[str] = field(default_factory=set)  # other targets where they have a slot now
@@ -87,7 +87,7 @@ class Making:
         self._told: dict[str, str] = {}
 
     def close(self) -> None:
-        """End what is under way, and let go of all connections."""
+        """End what is under way, and release all connections."""
         self._finisher.flush(_FLUSH)
         self._stopping.set()
         self._finisher.stop()
