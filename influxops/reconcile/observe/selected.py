@@ -27,7 +27,7 @@ from influxops.reconcile.observe.ledger import ReadLedger, ledger_view, with_mem
 from influxops.reconcile.observe.server_facts import described, with_facts
 from influxops.reconcile.observe.sources import apart, merged
 from influxops.reconcile.observe.stale_ledger import looks_beside
-from influxops.reconcile.observe.targets import describe, slow_hint, unreachable
+from influxops.reconcile.observe.targets import describe, label, slow_hint, unreachable
 from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import LedgerView, Observed
@@ -93,7 +93,9 @@ def observe_selected(
         reports: Whether what is known of a target is reported, although there is only one to place
             a tenant on.
     """
-    reading = _Reading(context)
+    sections = (*request.sources, *request.targets, request.ledger)
+    labels = {each.full_name: label(each) for each in sections if each is not None}
+    reading = _Reading(context, labels if reports else {})
     given = reading.ask(_reads(asked, request, known, context, reports))
     if reading.failed:
         return Selected(None, reading.failed, frozenset(reading.good))
@@ -139,19 +141,26 @@ def no_check() -> None:
 
 
 class _Reading:
-    """Asks, and keeps what went wrong."""
+    """Asks, and keeps what went wrong.
 
-    def __init__(self, context: RunContext) -> None:
-        self.context = context
+    Args:
+        labels: How sections that take long are named in the log, by full name; none are without.
+    """
+
+    def __init__(self, context: RunContext, labels: Mapping[str, str]) -> None:
+        self.context, self._labels = context, labels
         self.failed: dict[str, InfluxopsError] = {}
         self.good: set[str] = set()
 
     def ask(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
         """Return what calls give, by full name; those that fail are left out."""
         found = in_parallel(
-            {name: partial(self._one, name, call) for name, call in calls.items()},
+            {
+                self._labels.get(name, name): partial(self._one, name, call)
+                for name, call in calls.items()
+            },
             self.context,
-            say=False,
+            say=bool(self._labels),
         )
         return {name: given for name, (good, given) in zip(calls, found, strict=True) if good}
 

@@ -114,6 +114,10 @@ def _refuse(plan: TenantPlan, kind: FindingKind, why: str) -> TenantPlan:
     return replace(plan, status=TenantStatus.FAILED, finding=finding, changes=(), after=None)
 
 
+#: What a ledger that is behind explains better.
+_EXPLAINED = (FindingKind.IN_TWO_TARGETS, FindingKind.MISPLACED)
+
+
 class _Decider:
     """Decides what planning means where not everything was read, and somebody waits."""
 
@@ -130,7 +134,8 @@ class _Decider:
         if plan.finding is not None and plan.finding.kind is FindingKind.CLAIMED:
             return plan
         is_held = plan.status is TenantStatus.BLOCKED or plan.is_replacement
-        if not is_held and (stale := self.stale.get(plan.tenant)):
+        kind = plan.finding.kind if plan.finding is not None else None
+        if (not is_held or kind in _EXPLAINED) and (stale := self.stale.get(plan.tenant)):
             why = f"{stale.message}; a full run tells more"
             return _refuse(replace(plan, target=None), FindingKind.STALE_LEDGER, why)
         if plan.status is TenantStatus.UNKNOWN:

@@ -452,7 +452,7 @@ def _waits(server: Double, make_client: MakeClient, told: Told) -> list[float]:
     waits: list[float] = []
 
     class Patient(RunContext):
-        def pause(self, seconds: float) -> None:
+        def sleep(self, seconds: float) -> None:
             waits.append(seconds)
 
     server.fault = lambda asked, number: told
