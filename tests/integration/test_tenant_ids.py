@@ -37,7 +37,7 @@ def test_each_id_that_makes_no_name_is_one_error_and_the_others_are_served(
         assert rule in error
     assert all(line.isprintable() for line in done.lines)  # no id steers the terminal
     (summary,) = (line for line in done.lines if " tenants: " in line)
-    assert f"2 created, {len(BAD)} held" in summary
+    assert f"2 created, {len(BAD)} blocked" in summary
 
 
 @pytest.mark.parametrize("id_", ["", "  ", None], ids=["empty", "blank", "NULL"])
