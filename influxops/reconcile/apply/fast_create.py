@@ -81,11 +81,12 @@ def create_databases(
             observed = replace(state.observed, closed={**state.observed.closed, **closed})
             state = RunState(observed, Plan(tenants), settled)
             record(state, request, context.with_grace_period(GRACE), at_end=True, with_seen=True)
+            # Here, for a session that broke raises at its end: what was created is to be completed.
+            for plan in done:
+                tell(plan)
+            return failure
     except InfluxopsError as error:
         return TargetFailure(ledger.full_name, error)
-    for plan in done:
-        tell(plan)
-    return failure
 
 
 def _with_records(observed: Observed, plans: Sequence[TenantPlan]) -> Observed:
