@@ -74,7 +74,7 @@ class RecordOperation(Operation):
         """Plan it.
 
         Raises:
-            ConfigError: When the ledger, or no source, knows one of the tenants.
+            ConfigError: When neither the ledger nor a source knows one of the tenants.
         """
         plans = {}
         for plan in self.candidates(planning) if planning.ledger_view.is_readable else ():

@@ -30,7 +30,7 @@ class Rules(Struct, frozen=True):
     targets: Mapping[str, TargetPolicy] = field(default_factory=dict)  # all, in their order
     policy: Policy = "fill"
     pins: Mapping[str, str] = field(default_factory=dict)  # the target of a tenant, by its id
-    acknowledged: frozenset[str] = frozenset()  # ids of tenants whose being held is known
+    acknowledged: frozenset[str] = frozenset()  # `ignore` of [tenants]
     reading: float = 10.0  # seconds that reading the targets may take
     #: Tenants whose lost database is to be made again, by their ids.
     recreate: frozenset[str] = frozenset()

@@ -17,7 +17,7 @@ from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import RunContext
 
-#: For so long a tenant that no source has may still come: it was wanted before it was registered.
+#: A tenant that no source has yet may be registered within this time: it was enqueued before.
 _UNREGISTERED = timedelta(minutes=10)
 #: States in which a tenant waits for its database.
 _WAITING = (State.PENDING, State.ALLOCATED)

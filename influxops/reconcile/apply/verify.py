@@ -77,8 +77,8 @@ def verify(
         plans: The tenants whose changes were tried.
         outcomes: One a change.
         observed: What was read afterwards.
-        closed: The targets that took nothing more before, with why; a target that says FULL again
-            keeps nothing going.
+        closed: The targets that took nothing more before, with why; one that says
+            NO_CAPACITY again keeps nothing going.
         ended: How changes ended that were tried before the others, by the tenant's id.
     """
     by_tenant: dict[str, list[Outcome]] = {plan.tenant: [] for plan in plans}

@@ -1,7 +1,7 @@
 """Moving tenants: make room, copy, cut over, copy the rest; each step is recorded before the next.
 
-    ready ─▶ moving: other = where it goes ─▶ copy ─▶ cut-over: target = where it went,
-             other = where it was ─▶ passes for the rest ─▶ ready, the old copy retiring
+    ready ─▶ moving: secondary_target = where it goes ─▶ copy ─▶ cut-over: target = where it went,
+             secondary_target = where it was ─▶ passes for the rest ─▶ ready, the old copy retiring
 
 The cut-over is one write to the ledger. If the process is killed between steps, the record says
 which step comes next; what a tenant's clients read, `target`, holds all of its rows at any time.

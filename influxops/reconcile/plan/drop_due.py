@@ -2,7 +2,7 @@
 
 The run plans twice: first to claim the tenants, then from what is read again while they are
 claimed. Whatever is not known then is postponed. The databases of retired tenants are dropped like
-that; what moved tenants left behind takes more (dropping.py).
+that; what moved tenants left behind takes more (`apply/drop_due.py`).
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class SelectedPlan(Struct, frozen=True):
 
     The database of a tenant that is OK exists; its changes complete it, or keep it although it was
     retiring. One that is PENDING is to be created. UNKNOWN cannot be decided now. Any other gets
-    nothing before something else changes, but one whose finding is BUSY, which another run claimed.
+    nothing before something else changes, but one whose finding is CLAIMED.
     """
 
     tenants: Mapping[str, TenantPlan]  # one for each id that was asked for
