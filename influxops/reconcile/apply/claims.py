@@ -85,7 +85,7 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
             return record  # an old copy goes, and the tenant stays where it is
         state = State.RETIRING
     elif record.is_provisioned:
-        state = record.state  # until it exists again, its state stays as it is, and is not
+        state = record.state  # it keeps its state until its database exists again
     else:
         state = State.ALLOCATED
     return replace(
