@@ -66,19 +66,16 @@ options:
       - V(shorter-retention) shortens a retention period, which hides older data at once.
       - V(empty-source) accepts a registry without tenants while tenant databases exist.
       - V(drop) drops databases, with O(state=absent), or with V(recreate-lost) the database that a
-      client
-        has created in place of a lost one.
+        client has created in place of a lost one.
       - The others are about what a ledger remembers. V(recent-telemetry) retires a tenant although
         telemetry was written within the last day. V(still-registered) retires one that a source
         still has, which a task does in any case, with a warning. V(recreate-lost) creates a
-        database again
-        that was ready and is gone, and needs V(drop), too, where a client has created another one
+        database again that was ready and is gone, and needs V(drop), too, where a client has created another one
         in its place. V(replaced-server) accepts another server than the recorded one.
         V(mass-change) accepts that many recorded tenants are created again, retired, or gone from
         the registry. V(new-source) accepts the tenants of a registry that is not recorded.
         V(unrecorded-changes) creates and drops while the ledger cannot be used. V(late-writes) is
-        for
-        C(influxops retire --due) alone, which drops the old copies of moved tenants.
+        for C(influxops retire --due) alone, which drops the old copies of moved tenants.
     type: list
     elements: str
     choices:
@@ -246,9 +243,9 @@ databases:
           V(null) for others, and where that is unknown.
       type: str
       sample: null
-    state:
+    status:
       description:
-        - The tenant's state, V(ok), V(changed), V(pending) (check mode), V(blocked), V(guarded),
+        - The tenant's status, V(ok), V(changed), V(pending) (check mode), V(blocked), V(guarded),
           V(failed) or V(unknown).
       type: str
       sample: changed
@@ -397,12 +394,12 @@ findings:
           sample: eu1
       sample: {}
 summary:
-  description: Tenants by state, changes planned and made by action, findings by severity.
+  description: Tenants by status, changes planned and made by action, findings by severity.
   returned: always, unless the parameters or the configuration are wrong
   type: dict
   contains:
     tenants:
-      description: Tenants by RV(databases[].status); a state that none is in is left out.
+      description: Tenants by RV(databases[].status); a status that none has is left out.
       type: dict
       contains:
         ok: &number
@@ -411,8 +408,8 @@ summary:
           sample: 1
         changed: *number
         pending: *number
-        held: *number
-        refused: *number
+        blocked: *number
+        guarded: *number
         failed: *number
         unknown: *number
     planned:
