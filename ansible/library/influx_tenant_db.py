@@ -71,7 +71,8 @@ options:
         telemetry was written within the last day. V(still-registered) retires one that a source
         still has, which a task does in any case, with a warning. V(recreate-lost) creates a
         database again that was ready and is gone, and needs V(drop), too, where a client has
-        created another one in its place. V(replaced-server) accepts another server than the recorded one.
+        created another one in its place. V(replaced-server) accepts another server than the
+        recorded one.
         V(mass-change) accepts that many recorded tenants are created again, retired, or gone from
         the registry. V(new-source) accepts the tenants of a registry that is not recorded.
         V(unrecorded-changes) creates and drops while the ledger cannot be used. V(late-writes) is
