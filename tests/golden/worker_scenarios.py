@@ -98,11 +98,18 @@ def _troubled(scene: Scene, title: str) -> None:
         until(lambda: rows(scene.db, query))
         scene.say(f"=== a worker, and {title}")
         for (error,) in rows(scene.db, query):
-            scene.part("error", error)
+            scene.part("error", _of_any_attempt(error))
         done = scene.cli("queue", "status")
-        scene.part(f"queue status: exit {done.code}", _without_times(done.out + done.err))
+        scene.part(
+            f"queue status: exit {done.code}", _without_times(_of_any_attempt(done.out + done.err))
+        )
         done = scene.cli("status")
         scene.part(f"status: exit {done.code}", done.out)
+
+
+def _of_any_attempt(text: str) -> str:
+    """Return a text with the server's reason alone: which attempt is shown depends on time."""
+    return re.sub(r"no place left: \w+ is full \((.*?)\)", r"\1", text)
 
 
 def _without_times(text: str) -> str:
