@@ -64,7 +64,7 @@ class Finisher:
                 self._worker.submit(job, _AGAIN)
 
     def _break(self, batch: list[_Job], error: Exception) -> None:
-        log.error("databases could not be completed, a full run sees to it", exc_info=error)
+        log.error("databases could not be completed, a full run completes them", exc_info=error)
 
     def _complete(self, target: str, jobs: dict[str, _Job]) -> list[_Job]:
         """Complete databases of one target; return those that are to be tried again."""
@@ -87,7 +87,7 @@ class Finisher:
         if given_up:
             databases = pluralize(given_up, "database")
             log.warning(
-                "%s: not complete yet, a full run sees to it: %s: %s", target, databases, why
+                "%s: not complete yet, a full run completes them: %s: %s", target, databases, why
             )
         number = len(jobs) - len(left)
         log.debug("%s: %d completed in %.2f s", target, number, time.monotonic() - began)

@@ -1,1 +1,1 @@
-"""How code runs: deadlines, cancellation, threads, standard streams and schema migrations."""
+"""How code runs: deadlines, cancellation, threads and standard streams."""

@@ -1,6 +1,6 @@
 """The InfluxDB 3 target: each tenant's database on one server.
 
-`client.py` speaks HTTP and can be used by itself; `target.py` implements the hooks with it.
+`http/client.py` speaks HTTP and can be used by itself; `plugin.py` implements the hooks with it.
 """
 
 from __future__ import annotations
