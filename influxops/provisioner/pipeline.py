@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -172,7 +173,8 @@ class Works:
         began = time.monotonic()
         requests = {flight.request.tenant: flight.request for flight in batch}
         used, at = self._used
-        hints = self.circuits.hints(used if began - at <= _COUNTS else None)
+        used = used if began - at <= _COUNTS else None
+        hints = self.circuits.hints(used, self._in_flight())
         with self.engines.borrow() as (engine, run):
             context = run.with_timeout(self._patience)
             planned = plan_selected(requests, engine.request, context, hints)
@@ -258,6 +260,13 @@ class Works:
             self.note(plan.tenant)
         self._on_settled(plan, flight.began)
         flight.future.set_result(plan)
+
+    def _in_flight(self) -> dict[str, int]:
+        """Return how many tenants are being created on each target: the ledger may lack them."""
+        with self._lock:
+            plans = [flight.plan for flight in self._flights.values() if flight.plan is not None]
+        pending = (plan.target or "" for plan in plans if plan.status is TenantStatus.PENDING)
+        return Counter(pending)
 
     def _count(self, target: str) -> None:
         used, _ = self._used

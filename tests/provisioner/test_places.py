@@ -6,11 +6,16 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
+from typing import Any
 
 import psycopg
 import pytest
 
 from influxops import EnsureResult, InvalidRequest, Provisioner
+from influxops.domain.plan import TenantPlan
+from influxops.engine.tenants import TargetFailure, create_databases
+from influxops.provisioner import pipeline
 from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import Cli
 from tests.pg import TestDatabase
@@ -213,6 +218,36 @@ def test_threads_that_want_tenants_at_once_over_two_targets_meet_no_busy_lock(
         "one": 8,
         "two": 8,
     }
+
+
+def test_a_tenant_that_is_being_created_counts_where_the_ledger_is_counted_again(
+    provide: Provide,
+    db: TestDatabase,
+    stand_in: GiveStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline, "_COUNTS", -1.0)  # each batch counts
+    begun, may_create = Queue[str](), threading.Event()
+
+    def held(plans: list[TenantPlan], *given: Any) -> TargetFailure | None:
+        begun.put(str(plans[0].target))
+        may_create.wait(20)
+        return create_databases(plans, *given)
+
+    monkeypatch.setattr(pipeline, "create_databases", held)
+    db.registry("t1", "t2")
+    servers = {"one": stand_in(), "two": stand_in()}
+    made = provide(targets=dict(servers), extra=SPREAD, ledger=True, timeout=30.0)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(made.ensure, "t1")
+        where = [begun.get(timeout=20)]
+        second = pool.submit(made.ensure, "t2")
+        try:
+            where.append(begun.get(timeout=20))
+        finally:
+            may_create.set()
+        assert (first.result().status, second.result().status) == ("created", "created")
+    assert sorted(where) == ["one", "two"]
 
 
 # In the application's own transaction -------------------------------------------------------------

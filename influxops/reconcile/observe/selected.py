@@ -54,6 +54,8 @@ class TargetHints(Struct, frozen=True):
     full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
     #: How many databases the ledger counts on each; None: it is to be asked.
     used: Mapping[str, int] | None = None
+    #: How many tenants the process has placed on each that the ledger may not count yet.
+    in_flight: Mapping[str, int] = field(default_factory=dict)
 
 
 class Selected(Struct, frozen=True):
@@ -101,7 +103,7 @@ def observe_selected(
         return Selected(None, reading.failed, frozenset(reading.good))
     ledger = request.ledger
     memory = given[ledger.full_name] if ledger is not None else LedgerSnapshot()
-    counted = known.used if known.used is not None else given.get(_COUNTS)
+    counted = known.used if known.used is not None else _counted(given.get(_COUNTS), known)
     read = [(handle.name, given[handle.full_name]) for handle in request.sources]
     own, others = apart(read, request.sources)
     tenants = [_overridden(each, asked[each.id]) for each in merged(own, others, complete=True)]
@@ -134,6 +136,12 @@ def observe_selected(
 
 #: What the count of the ledger's databases is called beside the sections that are read.
 _COUNTS = "counts"
+
+
+def _counted(counts: Mapping[str, int] | None, known: TargetHints) -> Mapping[str, int] | None:
+    if counts is None:
+        return None
+    return {**counts, **{name: counts.get(name, 0) + n for name, n in known.in_flight.items()}}
 
 
 def no_check() -> None:
