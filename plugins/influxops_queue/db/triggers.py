@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from msgspec import Struct
@@ -54,7 +54,7 @@ SELECT current_user AS user, has_schema_privilege({schema}, 'USAGE') AS may_see,
 # whole ledger for each single row that comes after it.
 _FUNCTION = sql.SQL("""
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $influxops$
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS {quote}
 BEGIN
     BEGIN
         INSERT INTO {hints} (namespace, tenant)
@@ -74,7 +74,7 @@ BEGIN
     END;
     RETURN NULL;
 END
-$influxops$;
+{quote};
 REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
 """)
 
@@ -197,6 +197,14 @@ def _registry(
     return Registry(source, row["oid"], row["schema"], row["name"], settings.column)
 
 
+def _dollar_quote(text: str) -> LiteralString:
+    """Return a dollar quote that a text does not have, so that it cannot end there."""
+    quote: LiteralString = "$influxops$"
+    while quote in text:
+        quote = quote[:-1] + "_$"
+    return quote
+
+
 def install(
     connection: psycopg.Connection[Any], registry: Registry, ledger: PostgresLedgerSettings
 ) -> Iterator[str]:
@@ -221,7 +229,9 @@ def install(
             registry,
             connection,
         )
-        cursor.execute(_FUNCTION.format(**values).as_bytes(connection))
+        inside = f"{schema}{ledger.schema}{ledger.namespace}{registry.column}"
+        quote = sql.SQL(_dollar_quote(inside))
+        cursor.execute(_FUNCTION.format(quote=quote, **values).as_bytes(connection))
         query = _THERE.format(function=function.as_string(connection), oid=registry.oid)
         there = {row["name"]: row for row in cursor.execute(query)}
         for event in ("INSERT", "UPDATE"):

@@ -131,6 +131,13 @@ def test_ids_of_any_type_are_written_as_the_source_reads_them(
     assert hints(db) == [id_]
 
 
+def test_a_column_may_have_what_quotes_the_functions_body(queued: Queued, db: TestDatabase) -> None:
+    db.execute('CREATE TABLE device_registry ("of $influxops$" text)')
+    queued("--trigger", source='column = "of $influxops$"')
+    db.execute("INSERT INTO device_registry VALUES ('acme')")
+    assert hints(db) == ["acme"]
+
+
 def test_a_partitioned_table_notes_what_is_written_by_its_name(
     queued: Queued, db: TestDatabase
 ) -> None:
