@@ -51,11 +51,7 @@ class _InThread(Protocol):
 
 
 class Jobs:
-    """What one worker does for jobs, and how it puts them into the queue.
-
-    Args:
-        stopping: Set when what is under way is to end.
-    """
+    """What one worker does for jobs, until it is `stopping`, and how they get into the queue."""
 
     def __init__(
         self,
@@ -73,12 +69,7 @@ class Jobs:
         self._connection, self._in_thread = connection, in_thread
 
     async def defer(self, connection: Connection, task: str, target: str = "", **how: Any) -> None:
-        """Put a job into the queue, as `Queries.defer` does, unless it is there.
-
-        Args:
-            connection: A connection in no transaction.
-            **how: What else `Queries.defer` takes.
-        """
+        """Put a job into the queue, as `Queries.defer` does, in a transaction of its own."""
         # Another worker may just be deferring the same.
         with contextlib.suppress(psycopg.errors.UniqueViolation):
             async with confirming(connection):

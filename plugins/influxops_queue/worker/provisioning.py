@@ -64,15 +64,11 @@ class Made:
 
 
 class Making:
-    """What one worker has at hand: engines, circuits, and what completes databases.
+    """What one worker has at hand: engines, circuits, and what completes databases."""
 
-    Args:
-        on_back: Called with the name of a target that answers again.
-    """
-
-    def __init__(self, config: Config, on_back: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, on_target_recovered: Callable[[str], None]) -> None:
         self.engines = Engines(config, None)
-        self._on_target_recovered = on_back
+        self._on_target_recovered = on_target_recovered
         self._stopping = threading.Event()
         with Engine(config) as engine:
             self.targets = [handle.name for handle in engine.targets]

@@ -27,17 +27,9 @@ def run(
     listen: tuple[str, int] | None,
     tell: Callable[[str], None],
 ) -> None:
-    """Work until the run is over.
+    """Work until the run is over, with a full run every so many seconds.
 
-    Args:
-        context: The run: its end is the worker's.
-        full_every: Seconds between two full runs, None for none.
-        listen: Host and port of the health endpoint, None for none.
-        tell: Shows a line on the terminal.
-
-    Raises:
-        ConfigError: When it cannot listen there, or a pooler in between lends connections by the
-            transaction.
+    `listen` is the host and port of the health endpoint; what is told is a line each.
     """
     health = Health()
     server = None

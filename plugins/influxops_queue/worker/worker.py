@@ -86,22 +86,12 @@ class Worker:
         self._loop.call_soon_threadsafe(self._stop.set)
 
     async def check(self) -> None:
-        """Refuse a pooler in between that lends connections by the transaction.
-
-        Raises:
-            ConfigError: When there is one.
-            psycopg.Error: When PostgreSQL cannot be reached.
-        """
+        """Refuse a pooler in between that lends connections by the transaction."""
         keywords = async_keywords(self._settings)
         await connections.check_pooling(keywords, self._settings.location().text)
 
     async def run(self) -> None:
-        """Work until it is stopped.
-
-        Raises:
-            ConfigError: When a pooler has come in between that lends connections by the
-                transaction.
-        """
+        """Work until it is stopped, or a pooler has come in between."""
         tries = 0
         ending = asyncio.create_task(self._end_in_time())
         try:
@@ -201,11 +191,7 @@ class Worker:
             await app.close_async()
 
     async def _open(self, app: procrastinate.App) -> None:
-        """Open an app's connections.
-
-        Raises:
-            psycopg.Error: When there are none in time.
-        """
+        """Open an app's connections, in time."""
         try:
             async with asyncio.timeout(LIMIT):
                 await app.open_async()
@@ -273,14 +259,9 @@ class Worker:
                 after = await self._take(*after)
 
     async def _take(self, hint: str, tenant: str) -> tuple[str, str] | None:
-        """Take some hints and tenants without a place.
+        """Take some hints and tenants without a place, after those that were taken last.
 
-        Args:
-            hint: The last hint that was taken.
-            tenant: The last tenant that was.
-
-        Returns:
-            Both where to go on; None at the end.
+        Returns the last ones that were taken now; None at the end.
         """
         queries = self._queries
         async with self._connection() as connection:
