@@ -77,12 +77,7 @@ def commit(connection: psycopg.Connection[Any], identity: Sequence[str | None]) 
 def confirmed(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """Run the block in a transaction, and leave it only once that is known to be committed.
 
-    The connection is in autocommit mode, and in no transaction.
-
-    Raises:
-        NotCommitted: When it was not committed.
-        CommitUnknown: When the connection broke before PostgreSQL had answered.
-        psycopg.Error: When PostgreSQL refused something, and has rolled it back.
+    The connection is in autocommit mode, and in no transaction. It fails as `commit` does.
     """
     try:
         connection.execute("BEGIN")

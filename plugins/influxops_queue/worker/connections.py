@@ -38,7 +38,7 @@ _WHERE = "SELECT pg_backend_pid(), current_setting('port'), host(inet_server_add
 
 
 class Connections:
-    """The connections of one session: where one breaks or gets no answer in time, all of them end."""
+    """The connections of one session: where one breaks or falls silent, all of them end."""
 
     def __init__(self, limit: float) -> None:
         self.why = ""  # why the first of them ended; empty while all are well
