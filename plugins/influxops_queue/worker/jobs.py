@@ -110,13 +110,12 @@ class Jobs:
             async with self._connection() as connection:
                 await self._put_off(connection, task, target, tries)
 
-    async def _put_off(
-        self, connection: Connection, task: str, target: str, tries: int, delay: float = 0.0
-    ) -> None:
+    async def _put_off(self, connection: Connection, task: str, target: str, tries: int) -> None:
         with contextlib.suppress(psycopg.errors.UniqueViolation):
             async with confirming(connection):
+                delay = backoff(tries)
                 await self._queries.reschedule(
-                    connection, task, target, delay=max(delay, backoff(tries)), tries=tries + 1
+                    connection, task, target, delay=delay, tries=tries + 1
                 )
 
     async def _make(self, target: str, tries: int) -> None:
@@ -178,20 +177,17 @@ class Jobs:
     async def _full(self) -> None:
         """Make a full run, and drop what is due."""
         assert self._options.full_every is not None
-        delay = self._options.full_every
+        delay, ended = self._options.full_every, None
         try:
             ended = await self._in_thread(
                 full_run, self._making.engines, self._options.full_timeout
             )
-            self._health.observe_run(ended)
         except InfluxopsError as error:
             log.warning("no full run: %s", error.message)
-            delay = min(delay, _FULL_AGAIN)
-            self._health.observe_run(None)
         except Exception:
             log.exception("a full run broke")
-            delay = min(delay, _FULL_AGAIN)
-            self._health.observe_run(None)
+        self._health.observe_run(ended)
+        delay = min(delay, _FULL_AGAIN) if ended is None else delay
         async with self._connection() as connection:
             delay = 0.0 if self._stop.is_set() else delay
             await self.defer(connection, "reconcile", delay=delay, queue=self._queries.full_queue)
