@@ -45,22 +45,13 @@ _READY = (EnsureStatus.EXISTING, EnsureStatus.CREATED)
 
 @dataclass
 class Placed:
-    """Results of tenants that had no slot."""
+    """Results of tenants that were to get a slot, or a database in theirs."""
 
     targets: set[str] = field(default_factory=set)  # where slots are reserved now
-    waiting: int = 0  # tenants that could not be decided
+    waiting: int = 0  # tenants that are neither decided nor ready
     full_run: bool = False  # whether one of them waits for a full run
-    trouble: str = ""  # why nothing could be found out; empty where it could
-
-
-@dataclass
-class Made:
-    """Results of tenants with a slot on one target."""
-
+    trouble: str = ""  # why nothing could be done; empty where it could
     ready: list[str] = field(default_factory=list)  # tenants whose database exists
-    targets: set[str] = field(default_factory=set)  # other targets where they have a slot now
-    waiting: int = 0  # tenants that keep their slot, or have none any more, and wait
-    trouble: str = ""  # what is wrong with the target or the ledger; empty where all is well
 
 
 class Making:
@@ -125,9 +116,9 @@ class Making:
         placed.full_run = planned.needs_full_run
         return placed
 
-    def make(self, target: str, ids: Sequence[str]) -> Made:
+    def make(self, target: str, ids: Sequence[str]) -> Placed:
         """Create the databases of tenants that have a slot on a target."""
-        made = Made(trouble=self.away(target))
+        made = Placed(trouble=self.away(target))
         if made.trouble:
             return made
         here, planned = self._just_allocated(target, ids)
@@ -179,7 +170,7 @@ class Making:
         return [plan for plan, _ in here], here[0][1] if here else None
 
     def _settle_others(
-        self, engine: Engine, target: str, planned: SelectedPlan, made: Made, run: RunContext
+        self, engine: Engine, target: str, planned: SelectedPlan, made: Placed, run: RunContext
     ) -> list[TenantPlan]:
         """Record tenants that are not to be created on a target; return those that are."""
         failed = planned.failed.get(f"target:{target}")
@@ -206,7 +197,7 @@ class Making:
         target: str,
         plans: Sequence[TenantPlan],
         planned: SelectedPlan,
-        made: Made,
+        made: Placed,
         context: RunContext,
     ) -> list[str]:
         """Create databases; return the tenants that the target had no room for."""
