@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +31,11 @@ class Status(StrEnum):
     SUSPENDED = "suspended"
 
 
+def example(**values: Any) -> ConfigDict:
+    """Return the configuration of a model that is documented with an example."""
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -38,9 +43,7 @@ class _Request(BaseModel):
 class NewTenant(_Request):
     """A tenant to be created."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"tenant_id": "acme", "name": "Acme"}]}
-    )
+    model_config = example(tenant_id="acme", name="Acme")
 
     tenant_id: TenantId
     name: Name = ""
@@ -60,9 +63,7 @@ class TenantChange(_Request):
 class NewDevice(_Request):
     """A device to be registered."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"tenant_id": "acme", "device_id": "pump-7"}]}
-    )
+    model_config = example(tenant_id="acme", device_id="pump-7")
 
     tenant_id: TenantId
     device_id: Annotated[
@@ -81,11 +82,7 @@ class NewDevice(_Request):
 class Created(BaseModel):
     """A tenant that was created."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"tenant_id": "acme", "status": "created", "influxdb_provisioned": True}]
-        }
-    )
+    model_config = example(tenant_id="acme", status="created", influxdb_provisioned=True)
 
     tenant_id: str
     status: str = Field(description="`created`.")
@@ -194,18 +191,12 @@ class Provisioned(BaseModel):
 class Registered(BaseModel):
     """A device that was registered."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "tenant_id": "acme",
-                    "device_id": "pump-7",
-                    "activation_code": "K7QF-2MXD-9TRA-C4WH",
-                    "activation_expires_at": "2026-03-02T10:00:00Z",
-                    "influxdb_provisioned": True,
-                }
-            ]
-        }
+    model_config = example(
+        tenant_id="acme",
+        device_id="pump-7",
+        activation_code="K7QF-2MXD-9TRA-C4WH",
+        activation_expires_at="2026-03-02T10:00:00Z",
+        influxdb_provisioned=True,
     )
 
     tenant_id: str
