@@ -53,6 +53,12 @@ def read_inventory(rows: Iterable[dict[str, object]]) -> dict[str, Database]:
     }
 
 
+def count_tables(rows: Iterable[dict[str, object]]) -> int:
+    """Return how many tables the inventory query's databases have together."""
+    counts = (row.get("tables") for row in rows if not row.get("deleted"))
+    return sum(count for count in counts if isinstance(count, int))
+
+
 class Deleted(Struct, frozen=True):
     """The newest deleted database of a name."""
 

@@ -61,6 +61,7 @@ class Contents(Struct, frozen=True):
 
     exists: bool | None = None  # None where it is unknown
     database: Database = Database("")  # as the inventory has it
+    retention_fault: str = ""  # why data is not kept as its retention period says
     stats: DatabaseStats = DatabaseStats("")
     activity: Sequence[tuple[datetime, int]] | None = None  # rows of every span; None: not read
     trouble: str = ""  # why something is not known
@@ -152,6 +153,7 @@ def _contents(
     found = handle.get_databases([database], context).databases.get(database)
     if found is None:
         return Contents(exists=False)
+    fault = handle.capabilities.retention_fault(found.retention)
     stats = engine.describe({target: [database]}, context).get((target, database))
     stats = stats or DatabaseStats(database, message="its target cannot count")
     activity, trouble = None, stats.message
@@ -164,4 +166,4 @@ def _contents(
         if counted is not None:
             every = (since + timedelta(seconds=at) for at in range(0, span.seconds, span.step))
             activity = [(begin, counted.get(begin, 0)) for begin in every]
-    return Contents(True, found, stats, activity, trouble)
+    return Contents(True, found, fault, stats, activity, trouble)
