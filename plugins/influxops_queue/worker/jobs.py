@@ -17,7 +17,6 @@ from typing import Any, Protocol, TypeVar
 
 import procrastinate
 import psycopg
-from msgspec import Struct
 
 from influxops.errors import InfluxopsError
 from influxops_postgres.connection.commit import confirming
@@ -39,13 +38,6 @@ _SHARE = 0.1
 _FULL_AGAIN = 60.0
 
 
-class Options(Struct, frozen=True):
-    """How a worker works."""
-
-    full_every: float | None  # seconds between two full runs; None where it makes none
-    full_timeout: float  # seconds that a full run may take
-
-
 class _InThread(Protocol):
     async def __call__(self, work: Callable[..., T], *arguments: Any) -> T: ...
 
@@ -57,14 +49,14 @@ class Jobs:
         self,
         queries: Queries,
         making: Making,
-        options: Options,
+        full_every: float | None,
         health: Health,
         stopping: asyncio.Event,
         *,
         connection: Callable[[], contextlib.AbstractAsyncContextManager[Connection]],
         in_thread: _InThread,
     ) -> None:
-        self._queries, self._making, self._options = queries, making, options
+        self._queries, self._making, self._full_every = queries, making, full_every
         self._health, self._stop = health, stopping
         self._connection, self._in_thread = connection, in_thread
 
@@ -176,12 +168,10 @@ class Jobs:
 
     async def _full(self) -> None:
         """Make a full run, and drop what is due."""
-        assert self._options.full_every is not None
-        delay, ended = self._options.full_every, None
+        assert self._full_every is not None
+        delay, ended = self._full_every, None
         try:
-            ended = await self._in_thread(
-                full_run, self._making.engines, self._options.full_timeout
-            )
+            ended = await self._in_thread(full_run, self._making.engines, self._making.timeout)
         except InfluxopsError as error:
             log.warning("no full run: %s", error.message)
         except Exception:

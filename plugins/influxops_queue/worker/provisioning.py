@@ -59,6 +59,7 @@ class Making:
 
     def __init__(self, config: Config, on_target_recovered: Callable[[str], None]) -> None:
         self.engines = Engines(config, None)
+        self.timeout = config.timeout  # seconds that a run over all tenants may take
         self._on_target_recovered = on_target_recovered
         self._stopping = threading.Event()
         with Engine(config) as engine:

@@ -14,7 +14,6 @@ from influxops.errors import ConfigError
 from influxops.runtime.context import RunContext
 from influxops_postgres import PostgresLedgerSettings
 from influxops_queue.worker.health import Health, serve
-from influxops_queue.worker.jobs import Options
 from influxops_queue.worker.worker import Worker
 
 
@@ -41,10 +40,9 @@ def run(
                 f"nobody can listen on {listen[0]}:{listen[1]}: {error.strerror or error}",
                 hint="give --listen another address",
             ) from None
-    options = Options(full_every, config.timeout)
 
     async def work() -> None:
-        worker = Worker(config, settings, options, health)
+        worker = Worker(config, settings, full_every, health)
         with context.on_end(worker.stop):
             with contextlib.suppress(psycopg.Error):  # it says so itself, and waits
                 await worker.check()
