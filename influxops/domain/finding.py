@@ -97,6 +97,18 @@ class FindingKind(StrEnum):
     NOTE = "note"  # anything else that a plugin has to say
 
 
+#: What could not be read, or is uncertain.
+READ_FAILURES = (
+    FindingKind.STALE_LEDGER,
+    FindingKind.FAILED_SOURCE,
+    FindingKind.UNREACHABLE,
+    FindingKind.REFUSED,
+    FindingKind.WRONG_SERVER,
+    FindingKind.INTERRUPTED,
+    FindingKind.DEADLINE,
+)
+
+
 class Finding(Struct, frozen=True):
     """Something that a person should know, and perhaps decide.
 

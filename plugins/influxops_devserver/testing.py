@@ -14,6 +14,9 @@ from typing import IO, TypedDict, Unpack
 
 from influxops_devserver.cli import READY
 
+#: Seconds after which a stand-in that does not answer is killed.
+_STARTUP = 60.0
+
 
 class StandInFailed(RuntimeError):
     """A stand-in that did not start; the message is what it printed."""
@@ -56,7 +59,6 @@ class StandInOptions(TypedDict, total=False):
 
     #: None keeps nothing.
     data_dir: Path | None
-    host: str
     #: 0 takes a free one, which is the default.
     port: int
     #: None is no limit, of tables as well.
@@ -73,8 +75,6 @@ class StandInOptions(TypedDict, total=False):
     #: Each query of a table of that name is answered with 500; ``system.parquet_files`` is one.
     unreadable_table: str
     with_auth: bool
-    #: Seconds after which a stand-in that does not answer is killed.
-    startup_timeout: float
 
 
 @contextlib.contextmanager
@@ -103,14 +103,13 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
         StandInFailed: It ended, or did not answer in time.
     """
     arguments = [sys.executable, "-m", "influxops_devserver.cli", "--port", "0"]
-    startup_timeout = options.get("startup_timeout", 60.0)
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
         if name == "with_auth":
             arguments += [option] if value else []
         elif name.startswith("max_") and value is None:
             arguments += [option, "unlimited"]
-        elif name != "startup_timeout" and value is not None:
+        elif value is not None:
             arguments += [option, str(value)]
     if not outlives:
         arguments.append("--until-stdin-ends")
@@ -123,7 +122,7 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
             text=True,
         )
         # One that hangs is killed, which ends its output and with that the wait for it.
-        watchdog = threading.Timer(startup_timeout, process.kill)
+        watchdog = threading.Timer(_STARTUP, process.kill)
         watchdog.start()
         try:
             url = _ready_url(process.stdout)
@@ -133,7 +132,7 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
             _close(process)
             code = process.wait()
             stderr.seek(0)
-            message = stderr.read().strip() or f"no answer within {startup_timeout:g} s"
+            message = stderr.read().strip() or f"no answer within {_STARTUP:g} s"
             raise StandInFailed(f"the stand-in ended with {code}: {message}")
     return StandIn(url, process)
 

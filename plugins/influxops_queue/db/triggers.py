@@ -112,13 +112,7 @@ def registries(
 ) -> list[Registry]:
     """Look at the registries of all sources, and refuse what can have no triggers.
 
-    Args:
-        ledger: The settings of the ledger, whose database they must be in.
-
-    Raises:
-        ConfigError: When a registry can have no triggers, or there is none; the message says why.
-        SourceError: When one cannot be reached.
-        LedgerError: When the ledger cannot.
+    They must be in the ledger's database.
     """
     found = []
     with connected(ledger, context) as ours:

@@ -6,6 +6,7 @@ import shlex
 
 from msgspec import Struct
 
+from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Severity
 from influxops.domain.record import State
 from influxops.domain.text import format_time, pluralize
@@ -71,9 +72,9 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
             "`influxops plan` says what to do",
         )
     is_provisioned = row.state is not None and State(row.state).is_provisioned
-    is_recreated = is_provisioned and contents is not None and contents.marked is False
+    is_recreated = is_provisioned and contents is not None and contents.database.is_marked is False
     if contents is not None and is_recreated:
-        found.append(_recreated(row, contents))
+        found.append(_recreated(row, contents.stats))
     elif row.state == State.LOST:
         add(
             Severity.ERROR,
@@ -101,7 +102,7 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
         )
         advice = "the rest of this page comes from the ledger, and is known"
         add(Severity.WARNING, f"{known}: {contents.trouble}", advice)
-    if contents is not None and contents.complete is False and not is_recreated:
+    if contents is not None and contents.stats.complete is False and not is_recreated:
         add(Severity.WARNING, "the database lacks its marker", "press Ensure, or wait")
     if row.state is None:
         message = "the ledger has no record of it: no run has seen it yet"
@@ -122,10 +123,10 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
     return sorted(found, key=lambda notice: order.index(notice.severity))
 
 
-def _recreated(row: TenantRow, contents: Contents) -> Notice:
+def _recreated(row: TenantRow, stats: DatabaseStats) -> Notice:
     rows = "an unknown number of rows"
-    if contents.rows is not None:
-        rows = ("at most " if contents.at_most else "") + pluralize(contents.rows, "row")
+    if stats.rows is not None:
+        rows = ("at most " if stats.at_most else "") + pluralize(stats.rows, "row")
     return Notice(
         Severity.ERROR,
         f"its database {row.database} is gone from {row.target}; a client has created another one "

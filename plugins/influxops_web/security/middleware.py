@@ -46,13 +46,7 @@ _HEADERS = {
 
 
 class AccessMiddleware:
-    """Lets requests of operators through, and writes the audit log.
-
-    Args:
-        app: Answers the requests that are let through.
-        service: Knows the operators.
-        metrics: Counts the requests.
-    """
+    """Lets requests of operators through, and writes the audit log."""
 
     def __init__(self, app: ASGIApp, service: Service, metrics: Metrics) -> None:
         self._app, self._service, self._metrics = app, service, metrics
