@@ -39,7 +39,7 @@ class LedgerView(Struct, frozen=True):
         return self.is_configured and not self.error
 
     def record(self, tenant: str) -> Record | None:
-        """Return the record of a tenant that has, or had, a place; None where there is none."""
+        """Return the record of a tenant that has, or had, a target; None where there is none."""
         record = self.records.get(tenant)
         if record is None or record.state in (State.PENDING, State.RETIRED):
             return None
@@ -115,8 +115,8 @@ class RunState(Struct, frozen=True):
 
     observed: Observed = field(default_factory=Observed)
     plan: Plan = field(default_factory=lambda: Plan({}))
-    settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # whose changes were tried
-    recorded: frozenset[str] = frozenset()  # those of them that are in the ledger
+    settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # after their changes
+    recorded: frozenset[str] = frozenset()  # those of them whose result is in the ledger
     events: tuple[HistoryEntry, ...] = ()  # what was written into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
     error: InfluxopsError | None = None  # what ended the run before it was through

@@ -74,7 +74,7 @@ def _reserving(plan: TenantPlan) -> Change | None:
 
 
 def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed) -> Record:
-    """Return the record that takes a place for a tenant."""
+    """Return the record that reserves a slot for a tenant."""
     before = observed.ledger_view.records.get(plan.tenant)
     inventory = observed.inventories.get(target)
     record = before or Record(plan.tenant, State.PENDING)

@@ -59,7 +59,7 @@ def busy(plan: TenantPlan, record: Record) -> TenantPlan:
     """Return a tenant, blocked because another run has claimed or changed it."""
     plan = plan.unchanged()
     if not record.claimed_by:
-        changed = f"another run has changed it meanwhile: it is {record.state}"
+        changed = f"another run has changed it in the meantime: it is {record.state}"
         return plan.blocked(FindingKind.CLAIMED, changed, "run it again")
     doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
     on = f" on {record.target}" if record.target else ""

@@ -60,8 +60,8 @@ class PlanWarnings:
             yield Finding(
                 FindingKind.OVER_CAPACITY,
                 Severity.ERROR if unknown else Severity.INFO,
-                f"{created[target]:,} to create, {pluralize(left, 'place')} left (an estimate: "
-                f"it is thought to hold {capacity}); {len(these):,} may find no place",
+                f"{created[target]:,} to create, ~{pluralize(left, 'slot')} free (estimated "
+                f"capacity {capacity}): {len(these):,} may not fit",
                 self._capacity_setting(target, "add a target, or set {} if the server holds more"),
                 target=target,
                 facts={"to_create": created[target], "left": left, "beyond": len(these)},
@@ -96,8 +96,8 @@ class PlanWarnings:
             yield Finding(
                 FindingKind.COMPLETENESS_UNKNOWN,
                 Severity.INFO,
-                f"whether {pluralize(number, 'database')} had a {marker} cannot be told: a "
-                "retention period may have taken it",
+                f"whether {pluralize(number, 'database')} had a {marker} is unknown: a "
+                "retention period may have deleted it",
                 target=target,
             )
 
@@ -190,7 +190,7 @@ def _back_again(record: Record, target: str, found: Database) -> Finding:
     """Return the finding that the database of a retired tenant exists again."""
     when = f" {format_time(record.state_since)}" if record.state_since else ""
     # What a write creates by itself has no marker.
-    by = "a late write made it" if found.complete is False else "somebody made it"
+    by = "a late write created it" if found.complete is False else "another program created it"
     return Finding(
         FindingKind.RECREATED_AFTER_DROP,
         Severity.WARNING,

@@ -149,7 +149,7 @@ def _registry(
     if settings.query is not None:
         raise _refused(
             source,
-            "it has a query of its own, and nobody knows which tables that reads",
+            "it has a custom query, and which tables that reads is unknown",
             "name its table and column instead, or leave --trigger out",
         )
     table = sql.Identifier(*settings.table_parts)
@@ -229,8 +229,8 @@ def install(
             row = there.get(trigger)
             if row and row["is_disabled"]:
                 raise LedgerError(
-                    f"{registry.source}: the trigger {trigger} on {registry} is there, and "
-                    "somebody has disabled it",
+                    f"{registry.source}: the trigger {trigger} on {registry} exists, and "
+                    "is disabled",
                     hint=f'ALTER TABLE {registry} ENABLE TRIGGER "{trigger}", as its owner',
                 )
             if row and row["fits"]:

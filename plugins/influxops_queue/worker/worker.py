@@ -273,7 +273,7 @@ class Worker:
                 after = await self._take(*after)
 
     async def _take(self, hint: str, tenant: str) -> tuple[str, str] | None:
-        """Take some hints and tenants without a place.
+        """Take some hints and tenants without a target.
 
         Args:
             hint: The last hint that was taken.

@@ -98,8 +98,8 @@ class InfluxInfo(BaseModel):
     """What the ledger has of a tenant's database."""
 
     state: str | None = Field(description="`wanted`, `ready`, …; null: nothing is recorded.")
-    database: str | None = Field(description="Its name; null without a place.")
-    target: str | None = Field(description="The server that it is on; null without a place.")
+    database: str | None = Field(description="Its name; null while it has no target.")
+    target: str | None = Field(description="The server that it is on; null while it has none.")
     since: datetime | None = Field(description="When it came to this state.")
     error: str | None = Field(description="Why the last try failed; null after a good one.")
 
@@ -145,7 +145,7 @@ class Table(BaseModel):
 class Telemetry(BaseModel):
     """A tenant's database as InfluxDB has it; null is what is not known."""
 
-    exists: bool | None = Field(description="Null where nobody can tell now.")
+    exists: bool | None = Field(description="Null where that is unknown now.")
     telemetry_count: int | None = Field(description="How many rows the table `telemetry` has.")
     rows: int | None = Field(default=None, description="How many rows all tables have.")
     tables: list[Table] | None = Field(default=None, description="Each table that it has.")
