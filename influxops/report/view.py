@@ -125,7 +125,7 @@ class ReportView:
         words, changes = (to_do, tenant.changes) if is_planned else (done, tenant.made)
         parts = [self._words(words, change) + _kept_until(change) for change in _reported(changes)]
         if is_planned:
-            parts += ["may exceed capacity"] if tenant.may_exceed_capacity else []
+            parts += ["may exceed the capacity"] if tenant.may_exceed_capacity else []
         elif tenant.status is not TenantStatus.CHANGED:
             parts.append(self._status(tenant))
         return ", ".join(parts) or tenant.status.value
