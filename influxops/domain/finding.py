@@ -97,7 +97,7 @@ class FindingKind(StrEnum):
 class Finding(Struct, frozen=True):
     """Something that a person should know, and perhaps decide.
 
-    `message` says what, without naming whom it is about: `subject` does, and each face puts it
+    `message` says what, without naming what it is about: `subject` does, and each face puts it
     in front where it does not stand there already.
     """
 
@@ -118,7 +118,7 @@ class Finding(Struct, frozen=True):
 
     @property
     def subject(self) -> str:
-        """Whom it is about, safe to print: `tenant 'acme'`, `target eu1`; empty for the run."""
+        """What it is about, safe to print: `tenant 'acme'`, `target eu1`; empty for the run."""
         if self.tenant is not None:
             return f"tenant {quote(self.tenant)}"
         for role in ("target", "source", "reporter"):

@@ -36,7 +36,7 @@ class Circuit:
         name: The full name of its section.
         probe: Asks it something small; raises an InfluxopsError while it is in trouble.
         on_change: Called when it was opened or closed.
-        stopping: Set when nobody will ask any more.
+        stopping: Set when the Provisioner is closed.
     """
 
     def __init__(

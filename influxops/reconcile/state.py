@@ -46,7 +46,7 @@ class LedgerView(Struct, frozen=True):
         return record
 
     def confirmed(self, record: Record) -> datetime | None:
-        """Return when a tenant's database was last seen: by itself, or with all of its target."""
+        """Return when a tenant's database was last seen: alone, or with all of its target."""
         server = self.servers.get(record.target or "")
         read = server.read if server and record.state is State.READY else None
         return max(filter(None, (record.last_seen_at, read)), default=None)

@@ -17,7 +17,7 @@ from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import RunContext
 
-#: What nobody else may do to a tenant at the same time.
+#: What no other run may do to a tenant at the same time.
 _RESERVED = (Action.CREATE, Action.DROP, Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
 
 

@@ -221,7 +221,7 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
         )
         plan = plan.note(note)
     if plan.refused:
-        return plan  # what a guard refuses is what somebody has to decide first
+        return plan  # what a guard refuses needs a decision first
     for status, (verdict, kind) in _FINDINGS.items():
         bad = next((outcome for outcome in outcomes if outcome.status is status), None)
         if bad is not None:

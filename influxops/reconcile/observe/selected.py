@@ -37,7 +37,7 @@ from influxops.runtime.parallel import in_parallel
 
 
 class TenantRequest(Struct, frozen=True):
-    """A tenant that somebody asks for."""
+    """A tenant that a caller asks for."""
 
     tenant: str  # its id
     retention: str | None = None  # the retention period that it is made with, instead of its own

@@ -189,7 +189,7 @@ def explained_databases(
 def _back_again(record: Record, target: str, found: Database) -> Finding:
     """Return the finding that the database of a retired tenant exists again."""
     when = f" {format_time(record.state_since)}" if record.state_since else ""
-    # What a write creates by itself has no marker.
+    # A database that a write creates has no marker.
     by = "a late write created it" if found.complete is False else "another program created it"
     return Finding(
         FindingKind.RECREATED_AFTER_DROP,

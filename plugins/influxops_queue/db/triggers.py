@@ -1,4 +1,4 @@
-"""Triggers on a registry: whatever program changes it, whom it names is noted with the change.
+"""Triggers on a registry: they note the tenants that a change names, whatever program makes it.
 
 A trigger of the statement sees all the rows that it wrote at once, and appends those tenants that
 the ledger lacks to a table without a unique key. So no application waits for another one's commit,
