@@ -166,7 +166,7 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
         return replace(
             outcome,
             status=ChangeResult.FAILED,
-            message="it was dropped, and is there again: what still writes to it made it",
+            message="it was dropped, and exists again: a client that still writes created it",
             remedy="stop what writes to it, then run it again",
         )
     if status is ChangeResult.DONE:

@@ -140,7 +140,7 @@ class PlanWarnings:
             if was_recreated(name, target, self.observed):
                 kind, severity = FindingKind.RECREATED_AFTER_DROP, Severity.WARNING
                 message = f"the database {name} on {target} was deleted, and is there again: a "
-                message += "late write made it"
+                message += "late write created it"
                 remedy = Hint.advise("stop what writes to it, then drop it")
             elif owner is not None:  # a tenant that is recorded, and in no source
                 retire = f"retire {shlex.quote(owner)}"

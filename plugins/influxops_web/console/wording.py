@@ -39,8 +39,8 @@ PLACED = frozenset(State) - {State.PENDING, State.RETIRED}
 #: The result of `ensure`, by the word in the page's address.
 ENSURED = {
     "existing": "The database is there.",
-    "created": "The database was made just now.",
-    "queued": "The database is not there yet. It is tried again by itself.",
+    "created": "The database was created just now.",
+    "queued": "The database is not there yet. Creating it is retried automatically.",
     "failed": "The database is not there, and will not be before something else changes.",
 }
 
