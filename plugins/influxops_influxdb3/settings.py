@@ -56,6 +56,7 @@ class InfluxDB3Settings(TargetSettings):
     """What a section `[targets.NAME]` with `kind = "influxdb3"` may say."""
 
     location_variable: ClassVar[str] = "INFLUXDB_URL"
+    place: ClassVar[tuple[str, ...]] = ("url",)
 
     url: str = setting(
         "http://localhost:8181",

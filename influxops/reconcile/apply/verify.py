@@ -166,7 +166,7 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
         return replace(
             outcome,
             status=ChangeResult.FAILED,
-            message="it was dropped, and exists again: a client that still writes created it",
+            message="it was dropped, and exists again: something probably still writes to it",
             remedy="stop what writes to it, then run it again",
         )
     if status is ChangeResult.DONE:
