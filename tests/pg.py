@@ -73,7 +73,7 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 
 @contextlib.contextmanager
 def new_database(server: EmbeddedPostgres) -> Iterator[TestDatabase]:
-    """Make an empty database, and drop it afterwards, whoever is still connected."""
+    """Make an empty database, and drop it afterwards, even if clients are connected."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server.superuser_conninfo(), autocommit=True) as connection:
         connection.execute(

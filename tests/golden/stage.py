@@ -88,7 +88,7 @@ class Stage:
                         "INSERT INTO device_registry (tenant_id) SELECT unnest(%s::text[])",
                         [[*tenants]],
                     )
-            environment = {**db.environment, "SLACK_WEBHOOK": webhook.url, "DSN": db.conninfo}
+            environment = {"SLACK_WEBHOOK": webhook.url, "DSN": db.conninfo}
             scene = Scene(
                 ForkedCli(folder, environment, self.commands),
                 db,
@@ -129,7 +129,7 @@ class Stage:
             db.execute(*schema)
         else:
             db.registry()
-        cli = ForkedCli(folder, {**db.environment, "DSN": db.conninfo}, self.commands)
+        cli = ForkedCli(folder, {"DSN": db.conninfo}, self.commands)
         cli.config(top + HEAD.format(ledger='dsn = {env = "DSN"}') + target("eu1", NOBODY))
         for command in installed:
             done = cli(*command.split())

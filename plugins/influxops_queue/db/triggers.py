@@ -1,4 +1,4 @@
-"""Triggers on a registry: whatever program changes it, whom it names is noted with the change.
+"""Triggers on a registry: they note the tenants that a change names, whatever program makes it.
 
 A trigger of the statement sees all the rows that it wrote at once, and appends those tenants that
 the ledger lacks to a table without a unique key. So no application waits for another one's commit,
@@ -143,7 +143,7 @@ def _registry(
     if settings.query is not None:
         raise _refused(
             source,
-            "it has a query of its own, and nobody knows which tables that reads",
+            "it has a custom query, and which tables that reads is unknown",
             "name its table and column instead, or leave --trigger out",
         )
     table = sql.Identifier(*settings.table_parts)
@@ -233,8 +233,8 @@ def install(
             row = there.get(trigger)
             if row and row["is_disabled"]:
                 raise LedgerError(
-                    f"{registry.source}: the trigger {trigger} on {registry} is there, and "
-                    "somebody has disabled it",
+                    f"{registry.source}: the trigger {trigger} on {registry} exists, and "
+                    "is disabled",
                     hint=f'ALTER TABLE {registry} ENABLE TRIGGER "{trigger}", as its owner',
                 )
             if row and row["fits"]:

@@ -37,7 +37,7 @@ def run(
             server = serve(health, *listen)
         except OSError as error:
             raise ConfigError(
-                f"nobody can listen on {listen[0]}:{listen[1]}: {error.strerror or error}",
+                f"cannot listen on {listen[0]}:{listen[1]}: {error.strerror or error}",
                 hint="give --listen another address",
             ) from None
 

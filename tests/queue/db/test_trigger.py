@@ -371,7 +371,7 @@ def test_a_foreign_table_is_refused(queued: Queued, db: TestDatabase) -> None:
 
 def test_a_query_is_refused(queued: Queued, registry: TestDatabase) -> None:
     said = refused(queued, "query = \"SELECT 'a' AS tenant_id\"")
-    assert "it has a query of its own" in said
+    assert "it has a custom query" in said
 
 
 def test_a_registry_in_another_database_is_refused(queued: Queued, registry: TestDatabase) -> None:
@@ -467,7 +467,7 @@ def test_a_busy_registry_is_not_waited_for_long(
         done = cli("queue", "install", "--trigger")
     assert done.code == 1
     assert "lock timeout" in done.err
-    assert "somebody keeps it busy: try again" in done.err
+    assert "another session holds a lock on it: try again" in done.err
     assert cli("queue", "install", "--trigger").code == 0
 
 
@@ -486,7 +486,7 @@ def test_a_disabled_trigger_is_told(queued: Queued, registry: TestDatabase) -> N
     registry.execute("ALTER TABLE device_registry DISABLE TRIGGER USER")
     done = cli("queue", "install", "--trigger")
     assert done.code == 1
-    assert "somebody has disabled it" in done.err
+    assert "is disabled" in done.err
     assert "ENABLE TRIGGER" in done.err
 
 
