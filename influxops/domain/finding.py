@@ -41,6 +41,7 @@ class FindingKind(StrEnum):
     WRONG_SERVER = "wrong-server"  # another server answers there than configured
     PARTIAL_INVENTORY = "partial-inventory"  # something of it is hidden from the token
     OVER_CAPACITY = "over-capacity"  # the target is full, or may be
+    TABLE_CAPACITY = "table-capacity"  # the target holds nearly as many tables as it can, or all
     CAPACITY = "capacity"  # the configured capacity is not what the server has
     ORPHAN = "orphan"  # a database belongs to no tenant
     RECREATED_AFTER_DROP = "recreated-after-drop"  # a database that was retired is there again

@@ -36,6 +36,8 @@ FILE_LIMIT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+_TABLES = re.compile(r"\(limit: (\d+)\)")
+
 
 class Operation(StrEnum):
     """What was tried; the value reads on as "… failed"."""
@@ -142,6 +144,12 @@ class DatabaseLimit(LimitReached):
 
 class TableLimit(LimitReached):
     """The server takes no further table; a write may have made its database all the same."""
+
+    @property
+    def limit(self) -> int | None:
+        """How many tables the server takes, as it says; None where it does not."""
+        number = _TABLES.search(self.server_message)
+        return int(number[1]) if number else None
 
 
 class BadRequest(InfluxDBError):

@@ -208,7 +208,7 @@ def test_a_late_writer_is_found_and_named_and_what_it_made_retired_again(
     assert kept("retire", "--due").code == 0
     telemetry(server, "telemetry_acme", timedelta(days=2))
     plan = kept("plan")
-    assert "is on eu1 again: a late write made it" in plan.out
+    assert "is on eu1 again: a late write probably made it" in plan.out
     assert "influxops retire acme" in plan.out
     assert kept("retire", "acme").code == 0
 

@@ -169,7 +169,7 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
         return replace(
             outcome,
             status=ChangeResult.FAILED,
-            message="it was dropped, and is there again: what still writes to it made it",
+            message="it was dropped, and is there again: something probably still writes to it",
             remedy="stop what writes to it, then run it again",
         )
     if status is ChangeResult.DONE:

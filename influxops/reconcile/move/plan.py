@@ -260,6 +260,7 @@ class MovePlanner:
         elif found.complete is False:
             after = replace(found, complete=True)
             changes.insert(0, plan.change(Action.COMPLETE, target, before=found, after=after))
+        plan = plan.note(*recorded.bad_retention(plan, self.rules))
         return plan.with_changes(*changes, may_exceed_capacity=over)
 
     def _not_there(

@@ -287,7 +287,10 @@ class _EnsurePlanner:
             changes, plan = [change], plan.note(note)
         if plan.pin is not None and plan.pin != home:
             plan = plan.note(self._misplaced(plan, home))
-        return plan.with_changes(*changes, *self._changes(plan, before))
+        changes += self._changes(plan, before)
+        if not any(change.action is Action.SET_RETENTION for change in changes):
+            plan = plan.note(*recorded.bad_retention(plan, self.rules))
+        return plan.with_changes(*changes)
 
     def _acknowledged(self, plan: TenantPlan) -> TenantPlan:
         return plan.acknowledge() if plan.tenant in self.rules.acknowledged else plan

@@ -21,6 +21,7 @@ class Location(Struct):
     estimated: bool = False  # whether `capacity` is guessed: the server may take more or fewer
     draining: bool = False  # whether it gets nothing new
     closed: str | None = None  # why it takes nothing more, as it said itself in this run
+    out_of_tables: bool = False  # whether what is used up is its tables
 
     @property
     def has_room(self) -> bool:
@@ -67,7 +68,13 @@ def locate(
         capacity = None  # A server that holds more than estimated disproves the estimate.
     assert capacity is None or isinstance(capacity, int)
     return Location(
-        target, used, capacity, estimated and capacity is not None, policy.draining, closed
+        target,
+        used,
+        capacity,
+        estimated and capacity is not None,
+        policy.draining,
+        closed,
+        inventory.out_of_tables,
     )
 
 
@@ -144,6 +151,8 @@ class Placement:
         considered = [only] if only else [*self.locations.values()]
         why = ", ".join(f"{each.target} {each.explain_exhausted()}" for each in considered)
         advice = "add a target, raise a capacity, or drop what is not needed"
+        if any(each.out_of_tables for each in considered):
+            advice = "add a target, or drop tables that nobody needs"
         return FindingKind.OVER_CAPACITY, f"no place left: {why or otherwise}", advice
 
     def _pick(self, locations: Iterable[Location]) -> Location | None:

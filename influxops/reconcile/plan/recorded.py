@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from influxops.domain.change import Action, Change
@@ -53,6 +53,19 @@ def due_on(record: Record, now: datetime) -> str | None:
 def is_busy(record: Record, run: str) -> bool:
     """Return whether a tenant is claimed by another run than this one, which still lives."""
     return record.is_claimed and record.claimed_by != run
+
+
+def bad_retention(plan: TenantPlan, rules: Rules) -> Iterator[Finding]:
+    """Yield a warning where the server does not keep a tenant's data as it should."""
+    if plan.before is None or plan.target is None:
+        return
+    fault = rules.targets[plan.target].capabilities.retention_fault(plan.before.retention)
+    if fault:
+        yield plan.warning(
+            FindingKind.INVALID_RETENTION,
+            f"its retention period {fault}",
+            "set `retention` for it, or for all in [database]: `none` keeps data for ever",
+        )
 
 
 def busy(plan: TenantPlan, record: Record) -> TenantPlan:

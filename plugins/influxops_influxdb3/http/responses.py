@@ -49,7 +49,11 @@ _DATABASE_LIMIT = re.compile(
 )
 _TABLE_LIMIT = re.compile(r"exceed\b.*\b(number of tables|tables? limit)", re.IGNORECASE)
 #: What planning a query ends with, or making record batches of what is stored: each time.
-_UNREADABLE = re.compile(r"schema error|should have a time column|record ?batch", re.IGNORECASE)
+_UNREADABLE = re.compile(
+    r"schema error|error during planning|sql error|feature is not implemented|type_coercion|"
+    r"should have a time column|record ?batch",
+    re.IGNORECASE,
+)
 
 
 class Request(Struct):

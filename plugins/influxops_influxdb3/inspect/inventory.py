@@ -51,6 +51,12 @@ def read_inventory(rows: Iterable[dict[str, object]]) -> dict[str, Database]:
     }
 
 
+def count_tables(rows: Iterable[dict[str, object]]) -> int:
+    """Return how many tables the inventory query's databases have together."""
+    counts = (row.get("tables") for row in rows if not row.get("deleted"))
+    return sum(count for count in counts if isinstance(count, int))
+
+
 def read_deleted(rows: Iterable[dict[str, object]]) -> dict[str, datetime | None]:
     """Return when the data of the newest deleted database of each name goes; None for never."""
     # Sorted by when they were deleted, so that the newest one of a name is the one that stays.

@@ -62,6 +62,7 @@ class Contents(Struct, frozen=True):
 
     exists: bool | None = None  # None where it is unknown
     retention: int | Unknown | None = UNKNOWN  # seconds; None: for ever
+    retention_fault: str = ""  # why data is not kept as that says
     rows: int | None = None  # in all tables; None: not read
     at_most: bool = False  # whether there may be fewer
     tables: Sequence[TableStats] = ()  # each, as its target counts it
@@ -159,7 +160,13 @@ def _contents(
     found = handle.get_databases([database], context).databases.get(database)
     if found is None:
         return Contents(exists=False)
-    known = Contents(True, found.retention, complete=found.complete, marked=found.is_marked)
+    known = Contents(
+        True,
+        found.retention,
+        handle.capabilities.retention_fault(found.retention),
+        complete=found.complete,
+        marked=found.is_marked,
+    )
     stats = engine.describe({target: [database]}, context).get((target, database))
     stats = stats or DatabaseStats(database, message="its target cannot count")
     activity, trouble = None, stats.message

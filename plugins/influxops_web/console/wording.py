@@ -87,6 +87,9 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
             f"{row.target} does not have the database {row.database}, which was there",
             "run `influxops status` to see whether the server was replaced",
         )
+    if contents is not None and contents.retention_fault:
+        message = f"the retention period of {row.database} {contents.retention_fault}"
+        add(Severity.ERROR, message, "set another one: see retention in the configuration")
     if row.error:
         again = f" ({row.attempts} tries)" if row.attempts and row.attempts > 1 else ""
         add(Severity.ERROR, f"the last try failed{again}: {row.error}")
