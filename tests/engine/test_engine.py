@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -559,6 +560,26 @@ def test_a_run_that_ends_while_its_only_change_is_under_way_was_interrupted(
     bench.tenants("a")
     bench.server(cancels_with=ChangeResult.UNKNOWN)
     assert bench.run().exit_code == 130
+
+
+def test_an_interrupt_does_not_wait_for_a_plugin_that_hangs(bench: Bench) -> None:
+    bench.tenants("a", "b", "c")
+    run, never, server = RunContext(), threading.Event(), bench.server()
+
+    def hang() -> None:
+        if server.changes:
+            run.cancel()
+            never.wait(60)
+
+    server.before_change = hang
+    begin = time.monotonic()
+    try:
+        report = bench.run(context=run)
+    finally:
+        never.set()
+    assert time.monotonic() - begin < 4
+    assert report.exit_code == 130
+    assert states(report) == {"a": "changed", "b": "unknown", "c": "unknown"}
 
 
 def test_a_run_without_time_left_fails_instead_of_hanging(bench: Bench) -> None:
