@@ -601,6 +601,14 @@ def test_an_empty_registry_is_said_and_guarded_where_databases_exist(bench: Benc
     assert bench.run(allow=["empty-source"]).exit_code == 0
 
 
+def test_a_guard_that_was_renamed_is_named_as_it_is_called_now(bench: Bench) -> None:
+    bench.tenants("a")
+    with pytest.raises(ConfigError, match="guard 'lost' was renamed to 'recreate-lost'") as caught:
+        bench.run(allow=["lost"])
+    assert caught.value.hint == "use `--allow recreate-lost`"
+    assert bench.server().reads == 0
+
+
 def test_shortening_retention_waits_to_be_allowed(bench: Bench) -> None:
     bench.extra = {"database": {"retention": "30d"}}
     bench.tenants("a", "b")
