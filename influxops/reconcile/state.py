@@ -117,6 +117,8 @@ class RunState(Struct, frozen=True):
     plan: Plan = field(default_factory=lambda: Plan({}))
     settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # after their changes
     recorded: frozenset[str] = frozenset()  # those of them whose result is in the ledger
+    #: The tenants whose claims stay at the end: a write of their copy was abandoned.
+    kept: frozenset[str] = frozenset()
     events: tuple[HistoryEntry, ...] = ()  # what was written into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
     error: InfluxopsError | None = None  # what ended the run before it was through

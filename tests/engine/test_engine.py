@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -561,6 +562,26 @@ def test_a_run_that_ends_while_its_only_change_is_under_way_was_interrupted(
     assert bench.run().exit_code == 130
 
 
+def test_an_interrupt_does_not_wait_for_a_plugin_that_hangs(bench: Bench) -> None:
+    bench.tenants("a", "b", "c")
+    run, never, server = RunContext(), threading.Event(), bench.server()
+
+    def hang() -> None:
+        if server.changes:
+            run.cancel()
+            never.wait(60)
+
+    server.before_change = hang
+    begin = time.monotonic()
+    try:
+        report = bench.run(context=run)
+    finally:
+        never.set()
+    assert time.monotonic() - begin < 4
+    assert report.exit_code == 130
+    assert states(report) == {"a": "changed", "b": "unknown", "c": "unknown"}
+
+
 def test_a_run_without_time_left_fails_instead_of_hanging(bench: Bench) -> None:
     bench.tenants("a")
     report = bench.run(context=RunContext(timeout=0))
@@ -578,6 +599,14 @@ def test_an_empty_registry_is_said_and_guarded_where_databases_exist(bench: Benc
     assert report.exit_code == 4
     assert [r.guard for r in report.refusals] == ["empty-source"]
     assert bench.run(allow=["empty-source"]).exit_code == 0
+
+
+def test_a_guard_that_was_renamed_is_named_as_it_is_called_now(bench: Bench) -> None:
+    bench.tenants("a")
+    with pytest.raises(ConfigError, match="guard 'lost' was renamed to 'recreate-lost'") as caught:
+        bench.run(allow=["lost"])
+    assert caught.value.hint == "use `--allow recreate-lost`"
+    assert bench.server().reads == 0
 
 
 def test_shortening_retention_waits_to_be_allowed(bench: Bench) -> None:

@@ -164,6 +164,8 @@ class OldCopies:
             raise
         except InfluxopsError as error:
             self.context.log.debug("copying %s failed", known.database, exc_info=True)
+            if error.abandoned:
+                self.state = replace(self.state, kept=self.state.kept | {tenant})
             return self._not_copied(plan, known, error.message, error.remedy)
         self._progress[tenant] = copied.progress
         now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.request.allow

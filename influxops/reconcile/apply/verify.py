@@ -26,6 +26,9 @@ _FINDINGS = {
 _LOOK_CLOSELY = Hint.command("ensure --verify", "run {}, which reads back what was written")
 
 
+_READ_AGAIN = "run it again, which reads what became of it"
+
+
 def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Change]:
     """Yield what completes the databases that were made, and of which a part was lost.
 
@@ -177,6 +180,8 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
             + ("no such database" if found is None else _difference(change, found)),
             remedy="another program may have changed it; run it again",
         )
+    if status is ChangeResult.UNKNOWN and outcome.abandoned:
+        return replace(outcome, remedy=outcome.remedy or _READ_AGAIN)
     if status is ChangeResult.UNKNOWN and (found is None or found.complete is False):
         return replace(outcome, status=ChangeResult.FAILED, remedy=outcome.remedy or "run it again")
     return outcome

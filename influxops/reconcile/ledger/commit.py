@@ -118,6 +118,8 @@ class _Writer:
                 after = self._tried(settled, before)
             elif settled is None and at_end and with_seen:
                 after = self._seen(planned, before)
+            if id_ in self.state.kept or (settled is not None and _may_still_drop(settled)):
+                continue  # its claim stays until the next run has read what became of it
             if after != before or (at_end and before.claimed_by == self.run):
                 records.append(after)  # claims of tenants that this run did not change are released
         if not at_end:
@@ -425,6 +427,14 @@ class _Writer:
                 HistoryEntry(Event.NEW_SOURCE, after=identity, who=self.request.who)
             )
         return new
+
+
+def _may_still_drop(plan: TenantPlan) -> bool:
+    """Return whether the drop of a tenant's data was abandoned, and nobody knows how it ended."""
+    return any(
+        o.abandoned and o.status is ChangeResult.UNKNOWN and o.change.action is Action.DROP
+        for o in plan.outcomes
+    )
 
 
 def _going_on(record: Record, state: State) -> State:

@@ -122,7 +122,11 @@ class MoveSteps(MovesInProgress):
             paused=self.goal.writers_paused and not only_missing,
             without_tables=self.goal.without_tables,
         )
-        copied = copy(source, target, order, self.context, said)
+        try:
+            copied = copy(source, target, order, self.context, said)
+        except InfluxopsError as error:
+            move.is_abandoned = error.abandoned
+            raise
         move.ended(copied)
         for finding in copied.findings:
             note = about(move.plan, finding)

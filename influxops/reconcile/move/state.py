@@ -50,12 +50,19 @@ class MoveProgress:
         )
         #: Whether the new target holds newer rows: then only rows that it lacks are copied.
         self.is_ahead = False
+        #: Whether a write of its copy was abandoned, and may still arrive: its claim stays.
+        self.is_abandoned = False
 
     @property
     def counted(self) -> CopyProgress:
         """What was copied so far."""
         last = self.last if self.last.done else self.now
         return replace(last, rows=self.rows + self.now.rows, bytes=self.bytes + self.now.bytes)
+
+    @property
+    def ended_as(self) -> ChangeResult:
+        """How it ended where it did not end well."""
+        return ChangeResult.UNKNOWN if self.is_abandoned else ChangeResult.FAILED
 
     def noticed(self) -> tuple[Finding, ...]:
         """Return what was noticed while it was copied, and not before."""
@@ -119,6 +126,7 @@ class MovesInProgress:
         self.records = dict(state.observed.ledger_view.records)
         self.state = state
         self.open: dict[str, MoveProgress] = {}
+        self.kept: set[str] = set()  # whose claims stay
         self._began = time.monotonic()
 
     @property
@@ -131,6 +139,7 @@ class MovesInProgress:
             plan=replace(self.state.plan, tenants=self.tenants),
             settled=self.settled,
             recorded=frozenset(self.settled),
+            kept=frozenset(self.kept),
         )
 
     def done(
@@ -179,13 +188,15 @@ class MovesInProgress:
         where = f"it stays on {source}, where all of it is"
         if is_cut_over(move.record):
             where = f"it is on {target}, and the last rows on {source} are open"
+        if move.is_abandoned:
+            where += "; what was written last may still arrive at the copy"
         message = f"moving it to {target} did not end: {failed.message}; {where}"
         again = failed.again or Hint.command(
             f"move {shlex.quote(move.plan.tenant)} --to {target}",
             f"{failed.remedy}, then go on with {{}}" if failed.remedy else "go on with {}",
         )
         reported = MoveFailed(message, again, kind=kind)
-        self.resolve(move.plan, reported, ChangeResult.FAILED, move.made, move)
+        self.resolve(move.plan, reported, move.ended_as, move.made, move)
 
     @staticmethod
     def _left(move: MoveProgress, failed: MoveFailed) -> Record:
@@ -221,22 +232,28 @@ class MovesInProgress:
 
     def failure(self, move: MoveProgress, failed: MoveFailed) -> HistoryEntry:
         """Return the line of the history that says why a move did not end."""
-        ended, target = ChangeResult.FAILED.value, move.record.target
         return self.request.entry(
-            Event.MOVING, move.plan, target, ended=ended, message=failed.message
+            Event.MOVING,
+            move.plan,
+            move.record.target,
+            ended=move.ended_as.value,
+            message=failed.message,
         )
 
     def write(self, ended: Mapping[str, tuple[MoveProgress, Record, HistoryEntry | None]]) -> bool:
-        """Write the records of tenants, and release their claims.
+        """Write the records of tenants, and release their claims; some have to stay.
 
         Returns:
             Whether the ledger has all of them now; each failure is reported for its tenant.
         """
-        records = tuple(record for _, record, _ in ended.values())
+        records = tuple(record for move, record, _ in ended.values() if not move.is_abandoned)
+        kept = [record for move, record, _ in ended.values() if move.is_abandoned]
         entries = tuple(entry for _, _, entry in ended.values() if entry is not None)
+        self.kept.update(record.tenant for record in kept)
+        context = self.context.with_grace_period(GRACE)
         try:
-            writing = LedgerUpdate(records, entries=entries)
-            found = self.ledger.commit(writing, self.context.with_grace_period(GRACE))
+            found = self.ledger.claim(kept, context) if kept else {}
+            found |= self.ledger.commit(LedgerUpdate(records, entries=entries), context)
         except Interrupted:
             raise
         except InfluxopsError as error:
