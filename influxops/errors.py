@@ -64,8 +64,6 @@ class ConfigError(InfluxopsError):
     """The configuration, the environment or the command line asks for what cannot be.
 
     Args:
-        message: What is wrong.
-        hint: What to write instead.
         where: File and line (`influxops.toml:12`), variable or option, where it is known.
     """
 

@@ -28,11 +28,7 @@ _KINDS: dict[type[InfluxopsError], str] = {
 
 
 def end_with(error: Exception, *, traceback: bool = False, as_json: bool = False) -> int:
-    """Tell an error on standard error; as JSON on standard output, too, where that is read.
-
-    Args:
-        traceback: Whether to show where a fault, of influxops or of a plugin, happened.
-    """
+    """Tell an error on standard error; as JSON on standard output, too, where that is read."""
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.Abort):

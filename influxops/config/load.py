@@ -232,11 +232,7 @@ class Config(Struct, frozen=True):
         return self.authors.get(table, ENVIRONMENT).where(table, key)
 
     def refuse(self, table: str, key: str, message: str, hint: str = "") -> NoReturn:
-        """Refuse what a key of a table says.
-
-        Raises:
-            ConfigError: Always; it names the key as its author wrote it.
-        """
+        """Refuse what a key of a table says."""
         raise ConfigError(
             _mistake(self.authors.get(table, PROGRAM), message, table, key), hint=hint
         )

@@ -112,7 +112,6 @@ class SettingSpec(Struct, frozen=True):
         """Return what a value means for this setting.
 
         Args:
-            value: What the section says.
             as_text: Whether it is the text of an environment variable.
 
         Raises:
@@ -175,11 +174,7 @@ _BOUNDS = {
 
 
 def in_words(wanted: Any, constraints: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """Return what a setting takes, in plain words: `a whole number (at least 0) or unlimited`.
-
-    Args:
-        constraints: Its constraints, as `setting` takes them.
-    """
+    """Return what a setting takes, in plain words: `a whole number (at least 0) or unlimited`."""
     bounds = " and ".join(_BOUNDS[name].format(value) for name, value in constraints.items())
     if bounds == "at least 1 long":
         bounds = "not empty"
@@ -252,9 +247,6 @@ class PluginSettings:
     """The base of every plugin's `Settings`: closed, frozen, documented setting by setting.
 
     It is no dataclass: making the methods of one takes longer than all that a run does with it.
-
-    Args:
-        **values: The settings that were given, checked already: `parse` checks them.
     """
 
     #: The variable that says where this section is, for messages.

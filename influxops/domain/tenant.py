@@ -30,9 +30,6 @@ ATTRIBUTES = ("database", "retention", "target")
 def meant_attribute(name: str) -> str:
     """Return the attribute that a name was probably meant for.
 
-    Args:
-        name: The name of a column or a key.
-
     Returns:
         The attribute; empty where the name is one, or resembles none.
     """
@@ -50,9 +47,6 @@ def ignored_attributes(names: Iterable[str], noun: str) -> Finding | None:
     Args:
         names: The names of all columns or keys beside the id.
         noun: What they are: "column".
-
-    Returns:
-        The finding; None where each is an attribute.
     """
     ignored = [truncate(name) for name in dict.fromkeys(names) if name not in ATTRIBUTES]
     if not ignored:

@@ -43,7 +43,6 @@ class Engine:
     """Runs the hooks of one configuration's plugins.
 
     Args:
-        config: The configuration.
         kinds: The plugins to choose from; all that are installed when left out.
         reporters: Further reporters, told first; the command line's own output is one.
 
@@ -115,8 +114,6 @@ class Engine:
 
         Args:
             operation: What to do; `influxops.engine.operations` has all of them.
-            context: The run.
-            allow: The names of the guards that are allowed.
             tell: Whether the reporters get the report.
 
         Returns:
@@ -236,7 +233,6 @@ class Engine:
 
         Args:
             names: The databases' names, by target.
-            context: The run.
 
         Returns:
             What each holds, by target and name; a target whose plugin cannot tell is left out.
@@ -312,11 +308,6 @@ class Engine:
         self, report: Report, context: RunContext, reporters: Iterable[ReporterHandle]
     ) -> Report:
         """Tell reporters, one after the other, the command line's own output first.
-
-        Args:
-            report: What they report.
-            context: The run.
-            reporters: Those that report it.
 
         Returns:
             The report, with what went wrong with telling.

@@ -15,9 +15,6 @@ from influxops.errors import PluginError, PluginLoadError
 def checked_capabilities(plugin: type[Any], owner: str) -> TargetCapabilities:
     """Return what a target's class declares; its rules raise nothing but a PluginError.
 
-    Args:
-        owner: Section, kind and distribution, for messages.
-
     Raises:
         PluginLoadError: When it is no `TargetCapabilities`, or one with a field of a wrong type.
     """

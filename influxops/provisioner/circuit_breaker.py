@@ -33,10 +33,7 @@ class Circuit:
     """Whether a server may be asked.
 
     Args:
-        name: The full name of its section.
         probe: Asks it something small; raises an InfluxopsError while it is in trouble.
-        on_change: Called when it was opened or closed.
-        stopping: Set when nobody will ask any more.
     """
 
     def __init__(
@@ -90,15 +87,7 @@ class Circuit:
 
 
 class Circuits:
-    """The circuits of the sections of a configuration, and which targets are full.
-
-    Args:
-        engines: Lends engines to probes.
-        names: The full names of the sections.
-        timeout: Seconds that a probe may take.
-        on_change: Called with a circuit that was opened or closed.
-        stopping: Set when nothing will be asked any more.
-    """
+    """The circuits of the sections of a configuration, and which targets are full."""
 
     def __init__(
         self,

@@ -26,12 +26,7 @@ _Job = tuple[TenantPlan, int]  # with the failed attempts
 
 
 class Finisher:
-    """A thread that completes what it is given.
-
-    Args:
-        engines: Lends engines.
-        circuits: Says which targets are not to be asked.
-    """
+    """A thread that completes what it is given."""
 
     def __init__(self, engines: Engines, circuits: Circuits) -> None:
         self._engines, self._circuits = engines, circuits

@@ -32,12 +32,7 @@ class DatabaseInspection(Struct, frozen=True):
 
 
 def inspect(works: Works, tenant: str, timeout: float) -> DatabaseInspection:
-    """Look at a tenant's database.
-
-    Args:
-        works: Lends an engine.
-        timeout: Seconds that it may take.
-    """
+    """Look at a tenant's database."""
     if hindrance := works.hindrance():
         return DatabaseInspection(error=hindrance)
     try:

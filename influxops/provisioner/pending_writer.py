@@ -25,12 +25,7 @@ _MOST = 1_000
 
 
 class Notes:
-    """A thread that records what it is given.
-
-    Args:
-        engines: Lends engines.
-        is_hindered: Says whether a source or the ledger is not to be asked now.
-    """
+    """A thread that records what it is given."""
 
     def __init__(self, engines: Engines, is_hindered: Callable[[], bool]) -> None:
         self._engines, self._is_hindered = engines, is_hindered

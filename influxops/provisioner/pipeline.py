@@ -72,12 +72,7 @@ class Works:
     """What one process has under way.
 
     Args:
-        config: The configuration.
-        kinds: The plugins to choose from.
-        rules: What is known without asking.
-        timeout: Seconds that a call waits.
         on_settled: Called with each tenant that is settled, and when what is known of it was read.
-        on_circuit: Called when a circuit was opened or closed.
     """
 
     def __init__(

@@ -79,7 +79,6 @@ class Provisioner:
     may be made before a server forks its workers.
 
     Args:
-        config: The configuration; `from_config` reads it.
         timeout: Seconds that a call may take, whatever servers do.
         full_runs: Seconds between two full runs in the background, the first of which is made at
             the start; None for none, where something else makes them.
@@ -89,7 +88,8 @@ class Provisioner:
 
     Raises:
         ConfigError: When the configuration says what cannot be.
-        InvalidRequest: When one of the others is no number of seconds.
+        InvalidRequest: At once, by the class and by a method, when an argument says what cannot
+            be: an id that no database can have, for instance.
     """
 
     def __init__(
@@ -136,10 +136,6 @@ class Provisioner:
         Args:
             path: The file; None for what the command line would take: `influxops.toml` in this
                 folder, else the environment alone.
-
-        Raises:
-            ConfigError: When the configuration says what cannot be.
-            InvalidRequest: When an option is no number of seconds.
         """
         return cls(
             load_config(path),
@@ -196,12 +192,7 @@ class Provisioner:
     def validate(
         self, tenant_id: str, *, retention: str | None = None, target: str | None = None
     ) -> None:
-        """Refuse what `ensure` would refuse, without I/O: call it before a tenant is committed.
-
-        Raises:
-            InvalidRequest: When no database can have this id or retention, or there is no such
-                target.
-        """
+        """Refuse what `ensure` would refuse, without I/O: call it before a tenant is committed."""
         self._validator.check(tenant_id, retention, target)
 
     def ensure(
@@ -217,9 +208,6 @@ class Provisioner:
 
         Returns:
             Where it is, or why it is not there; it never takes longer than the timeout.
-
-        Raises:
-            InvalidRequest: As `validate` does.
         """
         until = time.monotonic() + self._timeout
         request = TenantRequest(tenant_id, retention, target)
@@ -228,11 +216,7 @@ class Provisioner:
     async def aensure(
         self, tenant_id: str, *, retention: str | None = None, target: str | None = None
     ) -> EnsureResult:
-        """Do what `ensure` does without keeping the event loop.
-
-        Raises:
-            InvalidRequest: As `validate` does.
-        """
+        """Do what `ensure` does without keeping the event loop."""
         request = TenantRequest(tenant_id, retention, target)
         found = self._submitted(request)
         if isinstance(found, EnsureResult):
@@ -254,15 +238,10 @@ class Provisioner:
         """Ensure that tenants have their databases, all at once.
 
         Args:
-            retention: As `ensure` takes it.
-            target: As `ensure` takes it.
             timeout: Seconds that all of it may take; None for the Provisioner's own.
 
         Returns:
             What `ensure` would return for each, in their order.
-
-        Raises:
-            InvalidRequest: When one of them can have no database; nothing was done then.
         """
         if isinstance(tenant_ids, str) or not isinstance(tenant_ids, Iterable):
             raise InvalidRequest(f"several ids are needed, not one {type(tenant_ids).__name__}")
@@ -279,7 +258,6 @@ class Provisioner:
         Nothing is created before the application has committed it.
 
         Args:
-            tenant_id: Its id.
             connection: A psycopg connection with the transaction that creates the tenant.
 
         Returns:
@@ -287,7 +265,6 @@ class Provisioner:
             is known to be there.
 
         Raises:
-            InvalidRequest: When no database can have this id, or the connection is asynchronous.
             TransactionLost: When the connection is closed or broken, or its transaction has
                 failed: nothing of that transaction is stored.
         """
@@ -300,12 +277,7 @@ class Provisioner:
         return self._enqueued(tenant_id, recorded)
 
     async def aenqueue(self, tenant_id: str, connection: Any) -> EnsureResult:
-        """Do what `enqueue` does without keeping the event loop, with a connection of either kind.
-
-        Raises:
-            InvalidRequest: When no database can have this id.
-            TransactionLost: As `enqueue` does.
-        """
+        """Do what `enqueue` does without keeping the event loop, with any connection."""
         if (known := self._known(tenant_id, connection)) is not None:
             return known
         recorded = self._record_wanted(tenant_id, connection)
@@ -376,9 +348,6 @@ class Provisioner:
 
         Returns:
             Where it is; or, where it is not there, why, and where a place for it is recorded.
-
-        Raises:
-            InvalidRequest: When no database can have this id.
         """
         known = self._cache.get(self._validator.check(tenant_id))
         if known is not None:
@@ -411,14 +380,7 @@ class Provisioner:
         return await asyncio.to_thread(self.locate, tenant_id)
 
     def inspect(self, tenant_id: str, *, timeout: float = 10.0) -> DatabaseInspection:
-        """Tell whether a tenant's database exists, and how much telemetry is in it.
-
-        Args:
-            timeout: Seconds that it may take.
-
-        Raises:
-            InvalidRequest: When no database can have this id.
-        """
+        """Tell whether a tenant's database exists, and how much telemetry is in it."""
         self._validator.check(tenant_id)
         if self._closed:
             return DatabaseInspection(error="the Provisioner is closed")

@@ -50,12 +50,7 @@ _STATUSES = {
 
 
 def result_of(plan: TenantPlan, urls: Mapping[str, str]) -> EnsureResult:
-    """Return what a tenant's plan means for an application.
-
-    Args:
-        plan: The tenant, as it was decided or as its creation ended.
-        urls: Where each target is, by its name.
-    """
+    """Return what a tenant's plan means for an application."""
     status = status_of(plan)
     target = _target(plan, status)
     why = plan.finding.message if plan.finding is not None else ""

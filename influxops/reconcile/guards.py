@@ -406,12 +406,7 @@ def validate_guard_names(allow: Iterable[str]) -> frozenset[str]:
 def guard(
     plan: Plan, observed: Observed, rules: Rules, allow: frozenset[str], *, drops: bool = False
 ) -> Plan:
-    """Return a plan without what the guards refuse.
-
-    Args:
-        allow: The names of the guards that are allowed.
-        drops: Whether the plan takes databases away.
-    """
+    """Return a plan without what the guards refuse."""
     active = {name: each for name, each in GUARDS.items() if name not in allow}
     refused: dict[str, list[TenantPlan]] = {}
     tenants = {}

@@ -32,14 +32,7 @@ def conclude(
     context: RunContext,
     origin: RunOrigin,
 ) -> Report:
-    """Return the report of a run.
-
-    Args:
-        state: What it knows.
-        operation: What it did.
-        request: What it was asked to do.
-        origin: Who ran it.
-    """
+    """Return the report of a run."""
     records = state.observed.ledger_view.records
     tenants = tuple(
         replace(final, record=record) if (record := records.get(final.tenant)) else final

@@ -55,13 +55,6 @@ def reconcile(
 ) -> tuple[Report, InfluxopsError | None]:
     """Make a run: a dry one plans, any other also carries the plan out.
 
-    Args:
-        operation: What to do.
-        request: What to do it with.
-        context: The run.
-        origin: Who runs it.
-        notes: What was noticed before it began.
-
     Returns:
         The report, and what ended the run before anything was written: a mistake in the
         configuration or a lock that another run holds.

@@ -80,7 +80,6 @@ def done(action: Action, marker: str = "") -> str:
     """Return the words for a change that was made: `created`.
 
     Args:
-        action: What was done.
         marker: The target's own word for what says that a database is complete.
     """
     return _words(action, marker, 0)

@@ -63,9 +63,6 @@ def allocate(
 
     One that cannot be decided stays wanted, with the reason.
 
-    Args:
-        plans: The tenants, each with its record, as they were decided.
-
     Returns:
         The record of each tenant that waits and was written about, as it is now: another run may
         have changed it.

@@ -50,13 +50,7 @@ def execute_plan(
     """Claim, change, read again and record, batch by batch, while something is open.
 
     Args:
-        state: What is known.
         plan_again: Plans from what was read since: a target that is full takes no more.
-        request: What the run is asked to do.
-        context: The run.
-
-    Raises:
-        Interrupted: When the run is over; what was yielded last is what is known.
     """
     while batch := next_batch(state):
         context.check()
@@ -149,12 +143,7 @@ def apply(
 
 
 def replan(state: RunState, plan: Plan) -> Plan:
-    """Return a new plan for who is still open; what was planned for the others stays.
-
-    Args:
-        state: What is known.
-        plan: A plan by what was read since.
-    """
+    """Return a new plan for who is still open; what was planned for the others stays."""
     tenants = {}
     for id_, before in state.plan.tenants.items():
         if before.status is not TenantStatus.PENDING or id_ in state.settled:

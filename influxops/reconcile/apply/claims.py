@@ -26,12 +26,6 @@ def reserve(
 ) -> tuple[RunState, list[TenantPlan]]:
     """Claim tenants whose databases are to be created, changed or dropped, before any change.
 
-    Args:
-        batch: The tenants whose changes are to be tried.
-        state: What is known.
-        request: What the run is asked to do.
-        context: The run.
-
     Returns:
         What is known now, and those of the batch that are this run's to change.
     """

@@ -109,11 +109,7 @@ class OldCopies:
         self._progress: dict[str, str] = {}  # of the last pass, by tenant
 
     def drop(self, plans: Sequence[TenantPlan]) -> Iterator[RunState]:
-        """Drop old copies, each after its passes; yield what is known now and then.
-
-        Args:
-            plans: The tenants, as they were planned from what was read just now.
-        """
+        """Drop old copies, each after its passes; yield what is known now and then."""
         to_do, waiting = deque(plans), deque[tuple[float, TenantPlan]]()
         try:
             while to_do or waiting:

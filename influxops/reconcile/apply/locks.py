@@ -33,7 +33,6 @@ class Lock:
 
         Raises:
             LockBusy: When another run holds it.
-            Interrupted: When the run is over.
         """
         if context.dry_run:
             offers = any(handle.implements("influxops_lock") for handle in request.sources)

@@ -27,12 +27,7 @@ _LOOK_CLOSELY = Hint.command("ensure --verify", "run {}, which reads back what w
 
 
 def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Change]:
-    """Yield what completes the databases that were made, and of which a part was lost.
-
-    Args:
-        outcomes: How the changes ended, as the targets said.
-        observed: What was read afterwards, closely where an outcome is not known.
-    """
+    """Yield what completes the databases that were made, and of which a part was lost."""
     for outcome in outcomes:
         found = _found(outcome.change, observed)
         if found is None or found.complete is not False or not _completes(outcome):
@@ -74,9 +69,6 @@ def verify(
     """Return tenants with how their changes ended; who found no place is left out, to try again.
 
     Args:
-        plans: The tenants whose changes were tried.
-        outcomes: One a change.
-        observed: What was read afterwards.
         closed: The targets that took nothing more before, with why; one that says
             NO_CAPACITY again keeps nothing going.
         ended: How changes ended that were tried before the others, by the tenant's id.
@@ -108,12 +100,7 @@ def _decided(change: Change, others: Sequence[Outcome]) -> Outcome:
 
 
 def closed_by(outcomes: Iterable[Outcome], closed: Mapping[str, str]) -> dict[str, str]:
-    """Return the targets that said that nothing more fits, with what they said.
-
-    Args:
-        outcomes: How changes ended.
-        closed: Those of which that was known.
-    """
+    """Return the targets that said that nothing more fits, with what they said."""
     full = {o.change.target: o.message for o in outcomes if _wants_another_place(o, closed)}
     return {**full, **closed}
 
@@ -133,13 +120,7 @@ def _found(change: Change, observed: Observed) -> Database | None:
 
 
 def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
-    """Return an outcome as its target's inventory shows it.
-
-    Args:
-        outcome: How a change ended, as its target said.
-        plan: The tenant.
-        observed: What was read afterwards.
-    """
+    """Return an outcome as its target's inventory shows it."""
     change, status = outcome.change, outcome.status
     state = next(state for state in observed.targets if state.name == change.target)
     if not state.reachable:

@@ -43,9 +43,6 @@ def record(
     """Write the results of a run to the ledger, as far as they are not there yet.
 
     Args:
-        state: What is known.
-        request: What the run is asked to do.
-        context: The run, or the grace that one which is over still has.
         at_end: Whether this is the end of the run, so that also what was read is written.
         with_seen: Whether then also tenants are written of which nothing was changed.
     """
@@ -103,12 +100,7 @@ class _Writer:
         self.entries: list[HistoryEntry] = []
 
     def writing(self, *, at_end: bool, with_seen: bool) -> LedgerUpdate:
-        """Return all of it.
-
-        Args:
-            at_end: Whether what was read is written too.
-            with_seen: Whether then also tenants are written of which nothing was changed.
-        """
+        """Return all of it."""
         records = []
         for id_, planned in self.state.plan.tenants.items():
             settled = self.state.settled.get(id_)
@@ -177,8 +169,6 @@ class _Writer:
         """Return the state of a tenant whose database is there: ready once its marker was seen.
 
         Args:
-            found: The database, as it was read last.
-            target: Its target.
             was_seen: Whether its marker was seen before, so that only a look can deny it.
         """
         is_marked = found.is_marked if found is not None else UNKNOWN
@@ -431,7 +421,6 @@ def _going_on(record: Record, state: State) -> State:
     """Return the state of a tenant that has its database again, by what is recorded of its move.
 
     Args:
-        record: Its record.
         state: The state of one that is not being moved.
     """
     is_moving = record.state is State.MOVING or (

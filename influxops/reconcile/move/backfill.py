@@ -100,7 +100,6 @@ class MoveSteps(MovesInProgress):
         """Copy once to the end, and record how far it is on the way.
 
         Args:
-            only_missing: Whether only what the copy lacks is copied.
             recent: Whether it is enough to look at what came since the copy that was cut over.
         """
         source, target = self.handles[move.route.source], self.handles[move.route.target]

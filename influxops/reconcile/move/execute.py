@@ -45,7 +45,6 @@ class Move(Operation):
     """Moves the tenants of the run's scope to another target, with all that their databases hold.
 
     Args:
-        to: The target that they go to.
         writers_paused: Whether their writers are paused, as the user says.
         retire_after: Seconds for which the old copies are kept; None for what the ledger's
             settings say.
@@ -119,7 +118,6 @@ class Drain(Move):
     """Moves all recorded tenants of a target to where placement puts them among the others.
 
     Args:
-        target: The target that they leave.
         **options: What `Move` takes.
     """
 

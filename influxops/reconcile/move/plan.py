@@ -58,11 +58,7 @@ def route_of(plan: TenantPlan) -> Route:
 
 
 class MovePlanner:
-    """Decides which tenant goes where.
-
-    Args:
-        goal: What the move is for.
-    """
+    """Decides which tenant goes where."""
 
     def __init__(self, goal: MoveRequest, planning: Planning) -> None:
         self.goal, self.planning = goal, planning

@@ -25,10 +25,6 @@ def ledger_view(memory: LedgerSnapshot, inventories: Mapping[str, Inventory]) ->
 
     A server is known by its identity first: one that answers under another name was renamed, and
     one that answers in the place of a recorded one, which is nowhere else, has replaced it.
-
-    Args:
-        memory: What the ledger gave.
-        inventories: What each target holds, by its name now.
     """
     renamed = _renames(memory.servers, inventories)
     servers = {renamed.get(s.target, s.target): s for s in memory.servers}
@@ -63,7 +59,6 @@ def tenants_of_new_sources(
     An empty namespace takes the first sources as they are.
 
     Args:
-        ledger_view: What is remembered.
         tenants: (id, source) of each tenant that was read.
         identities: What tells each source from every other, by its name; one that only adds to
             others has none.
@@ -107,7 +102,6 @@ def _renamed(record: Record, names: Mapping[str, str], there: Mapping[str, str |
     One of the server that answers under its target's name was written since that name changed.
 
     Args:
-        record: The record.
         names: New names of targets, by old ones.
         there: The identity of the server that answers at each target.
     """

@@ -35,15 +35,7 @@ def observe(
 ) -> Observed:
     """Read all sources, all targets and the ledger at once.
 
-    Args:
-        sources: The configured sources.
-        targets: The configured targets.
-        rules: What the configuration says.
-        context: The run.
-        ledger: The configured ledger.
-
     Raises:
-        Interrupted: When the run was ended.
         ConfigError: When two targets are one server.
     """
     context.on_stage("reading", len(sources) + len(targets))

@@ -37,9 +37,6 @@ def reread(
 
     Args:
         outcomes: How the changes ended: what is not known is read from what is stored.
-        observed: What was read before.
-        request: What the run is asked to do.
-        context: The run.
         verify: Whether everything is read from what is stored.
     """
     names: defaultdict[str, set[str]] = defaultdict(set)
@@ -159,12 +156,7 @@ def look_at_busy(
 
 
 def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
-    """Return what is known once the tenants that others had claimed were read again.
-
-    Args:
-        state: What was known.
-        plans: What these tenants look like now.
-    """
+    """Return what is known once the tenants that others had claimed were read again."""
     tenants = dict(state.plan.tenants)
     for id_, plan in plans.items():
         if id_ in tenants and plan.status is TenantStatus.OK:

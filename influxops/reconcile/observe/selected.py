@@ -86,10 +86,6 @@ def observe_selected(
     """Read some tenants, their records and their databases, each where it may be.
 
     Args:
-        asked: The tenants, by id.
-        request: What the run is asked to do.
-        context: The run.
-        known: What the process knows of the targets.
         creating_tells: Whether the only target is not asked where there is no ledger: creating a
             database tells that it was there.
         reports: Whether what is known of a target is reported, although there is only one to place

@@ -56,12 +56,7 @@ def read_source(handle: SourceHandle, context: RunContext) -> SourceReading:
 def apart(
     read: Sequence[tuple[str, Sequence[Tenant]]], handles: Sequence[SourceHandle]
 ) -> tuple[list[Tenant], list[Tenant]]:
-    """Return the tenants of sources that supplement others, and those of all others.
-
-    Args:
-        read: The tenants of each source, by its name.
-        handles: The sources.
-    """
+    """Return the tenants of sources that supplement others, and those of all others."""
     supplementing = {h.name for h in handles if h.resolved.section.supplements}
     own = [t for name, tenants in read if name in supplementing for t in tenants]
     others = [t for name, tenants in read if name not in supplementing for t in tenants]
@@ -73,8 +68,6 @@ def merged(own: list[Tenant], others: list[Tenant], *, complete: bool) -> list[T
 
     Args:
         own: The tenants of the sources that supplement others.
-        others: The tenants of all others.
-        complete: Whether all sources could be read.
     """
     if not complete:
         # What the source that failed says of them is not known, so nothing is.

@@ -66,14 +66,7 @@ def stale_ledger(
     """Return what servers show and the ledger does not know; it asks nothing where all is well.
 
     Args:
-        observed: What was read.
         desired: What each tenant should have; None where sources were not read.
-        request: What the run is asked to do.
-        scope: Whom it is asked for.
-        context: The run.
-
-    Raises:
-        Interrupted: When the run is over.
     """
     ledger_view, rules = observed.ledger_view, request.rules
     # A ledger that is new knows nothing yet.
@@ -114,11 +107,7 @@ def looks_beside(
     Nothing waits for long for a target that does not answer.
 
     Args:
-        targets: The targets.
-        names: The databases' names, by target.
-        away: The targets that are not asked now.
         found: Gets what each target holds of them, where that is something.
-        context: The run.
     """
 
     def look(handle: TargetHandle) -> None:

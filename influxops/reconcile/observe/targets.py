@@ -36,10 +36,6 @@ def observe_again(
     """Read some targets again, after changes, or for verification.
 
     Args:
-        observed: What was read before.
-        targets: Those to read.
-        rules: What the configuration says.
-        context: The run, or the grace that one which is over still has.
         verify: The databases whose completeness is to be read from what is stored, by target.
 
     Returns:
@@ -95,8 +91,6 @@ def _looked_again(observed: Observed, state: TargetState, more: int) -> TargetSt
     """Return a target's state where single databases of it were looked at again.
 
     Args:
-        observed: What was read before.
-        state: Its state by that look.
         more: How many more of these databases it holds now.
     """
     known = next((each for each in observed.targets if each.name == state.name), state)
@@ -115,13 +109,7 @@ def _with_facts(
 
 
 def unread(observed: Observed, targets: Collection[str], why: str) -> Observed:
-    """Return what is known where targets could not be read again.
-
-    Args:
-        observed: What was read before.
-        targets: The targets.
-        why: Why they could not be read.
-    """
+    """Return what is known where targets could not be read again."""
     states = tuple(
         replace(state, reachable=False, error=why) if state.name in targets else state
         for state in observed.targets

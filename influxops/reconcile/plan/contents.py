@@ -31,12 +31,7 @@ def stats_of(
     *,
     say: bool = True,
 ) -> Stats:
-    """Return what targets tell of databases, by target and name.
-
-    Args:
-        databases: The target and the name of each.
-        say: Whether a target that takes long is named in the log.
-    """
+    """Return what targets tell of databases, by target and name."""
     names: defaultdict[str, list[str]] = defaultdict(list)
     for target, name in databases:
         names[target].append(name)

@@ -114,11 +114,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
         return note_late_writes(plan) if drops_old_copy(plan) else plan
 
     def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
-        """Drop what is planned, after it was claimed, read again and planned again.
-
-        Raises:
-            Interrupted: When the run is over; what was yielded last is what is known.
-        """
+        """Drop what is planned, after it was claimed, read again and planned again."""
         request, context = planning.request, planning.context
         while batch := _next_batch(state):
             context.check()

@@ -133,8 +133,6 @@ def make_plan(
     """Decide what to do; the guards have not looked at it yet.
 
     Args:
-        scope: What may be written.
-        check: Raises when the run is over; called now and then.
         absent: Whether the tenants that the scope names are to lose their databases.
     """
     planner = _EnsurePlanner(observed, rules, scope, check)

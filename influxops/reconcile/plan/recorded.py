@@ -34,11 +34,7 @@ def plan_from_record(record: Record, target: str | None, observed: Observed) -> 
 
 
 def due_on(record: Record, now: datetime) -> str | None:
-    """Return the target whose copy of a tenant's database may be dropped; None where none may.
-
-    Args:
-        now: The ledger's clock.
-    """
+    """Return the target whose copy of a tenant's database may be dropped; None where none may."""
     if record.state is State.RETIRING:
         return record.target if record.drop_after is None or record.drop_after <= now else None
     is_due = record.drop_after is not None and record.drop_after <= now
@@ -221,9 +217,6 @@ def find_shared_databases(
     """Return why tenants are blocked whose database is another tenant's as well, by their ids.
 
     No program writes such records; a person did, and dropping would take the other's data.
-
-    Args:
-        records: Those of the tenants.
     """
     records = [*records]
     owners: dict[str, set[str]] = {r.database: set() for r in records if r.database}

@@ -42,7 +42,6 @@ class Retire(RecordOperation, Struct, frozen=True):
     """Retires tenants.
 
     Args:
-        tenants: Their ids.
         after: Seconds for which their databases are kept; None for what the ledger's settings say.
         renew: Whether a tenant that is retiring already is kept that long from now on.
         found: Whether also those are retired that are not recorded, by the name that their
@@ -124,11 +123,7 @@ class Retire(RecordOperation, Struct, frozen=True):
 
 
 class Unretire(RecordOperation, Struct, frozen=True):
-    """Keeps tenants which are retiring.
-
-    Args:
-        tenants: Their ids.
-    """
+    """Keeps tenants which are retiring."""
 
     command: ClassVar[str] = "unretire"
 

@@ -65,11 +65,7 @@ def plan_selected(
     """Plan that some tenants have their databases.
 
     Args:
-        asked: The tenants, by id.
         verify: Whether a database is looked at though creating it would tell that it exists.
-
-    Raises:
-        Interrupted: When the run is over.
     """
     read = observe_selected(asked, request, context, hints, creating_tells=not verify)
     template = request.rules.template
