@@ -20,6 +20,7 @@ Every error says what failed, for whom, why, and what to do next::
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import ClassVar
 
 from influxops.domain.hint import Hint
 
@@ -45,6 +46,7 @@ class InfluxopsError(Exception):
     """
 
     exit_code = ExitCode.FAILED
+    kind: ClassVar[str] = "failure"  # what reports call what ended a run or a command
 
     def __init__(self, message: str, *, hint: str | Hint = "") -> None:
         super().__init__(message)
@@ -68,6 +70,7 @@ class ConfigError(InfluxopsError):
     """
 
     exit_code = ExitCode.USAGE
+    kind = "configuration"
 
     def __init__(self, message: str, *, hint: str | Hint = "", where: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message, hint=hint)
@@ -116,15 +119,18 @@ class LockBusy(InfluxopsError):
     """Another run holds the lock."""
 
     exit_code = ExitCode.BUSY
+    kind = "lock-busy"
 
 
 class Interrupted(InfluxopsError):
     """The run was ended from outside, by Ctrl-C, SIGTERM or SIGHUP."""
 
     exit_code = ExitCode.INTERRUPTED
+    kind = "interrupted"
 
 
 class DeadlineExceeded(Interrupted):
     """The time that was given is used up."""
 
     exit_code = ExitCode.FAILED
+    kind = "deadline"

@@ -39,7 +39,7 @@ class Operation:
         Raises:
             ConfigError: When two targets are one server.
         """
-        return observe(request.sources, request.targets, request.rules, context, request.ledger)
+        return observe(request, context)
 
     def plan(self, planning: Planning) -> Plan:
         """Plan it; the guards have not looked at the plan yet.

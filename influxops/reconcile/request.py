@@ -18,6 +18,7 @@ from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import LedgerView, Observed
+from influxops.report.model import LedgerState, SourceState, TargetState
 from influxops.runtime.context import RunContext
 
 #: Seconds that a run which was ended still has to find out and tell what it did.
@@ -34,7 +35,9 @@ class RunRequest(Struct, frozen=True):
     ledger: LedgerHandle | None = None  # what remembers, where one is configured
     who: str = ""  # who makes the run: user@host
     #: Tells reporters what the run works on, once that is read; returns what went wrong.
-    tell_start: Callable[[Observed], Sequence[Finding]] = lambda observed: ()
+    tell_start: Callable[
+        [tuple[SourceState, ...], tuple[TargetState, ...], LedgerState | None], Sequence[Finding]
+    ] = lambda *_: ()
 
     def entry(
         self,

@@ -7,12 +7,7 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.errors import (
-    ConfigError,
-    InfluxopsError,
-    Interrupted,
-    LockBusy,
-)
+from influxops.errors import ConfigError, InfluxopsError, Interrupted, LockBusy
 from influxops.reconcile.apply.locks import Lock
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.ledger import without_ledger
@@ -91,7 +86,8 @@ def steps(
     observed = operation.observe(request, context)
     if lock.unrecorded:
         observed = without_ledger(observed, lock.unrecorded)
-    notes = (*state.notes, *request.tell_start(observed))
+    told = request.tell_start(observed.sources, observed.targets, observed.ledger)
+    notes = (*state.notes, *told)
     if request.ledger is None and rules.has_file:  # else nobody could configure one
         notes = (*notes, NO_LEDGER)
     yield (state := replace(state, observed=observed, notes=notes))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from msgspec.structs import replace
 
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.plugin_host.ledger import LedgerHandle
-from influxops.plugin_host.source import SourceHandle
-from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe.ledger import ReadLedger, read_ledger, with_memory
 from influxops.reconcile.observe.sources import SourceReading, apart, merged, read_source, subject
 from influxops.reconcile.observe.targets import (
@@ -20,30 +17,25 @@ from influxops.reconcile.observe.targets import (
     refuse_one_server_twice,
     slow_hint,
 )
-from influxops.reconcile.policy import Rules
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 
-def observe(
-    sources: Sequence[SourceHandle],
-    targets: Sequence[TargetHandle],
-    rules: Rules,
-    context: RunContext,
-    ledger: LedgerHandle | None = None,
-) -> Observed:
+def observe(request: RunRequest, context: RunContext) -> Observed:
     """Read all sources, all targets and the ledger at once.
 
     Raises:
         ConfigError: When two targets are one server.
     """
+    sources, targets, rules = request.sources, request.targets, request.rules
     context.on_stage("reading", len(sources) + len(targets))
     reading = context.with_timeout(rules.reading, slow_hint(rules))
     tasks: dict[str, Callable[[], SourceReading | TargetReading | ReadLedger]] = {
         **{label(h): partial(read_source, h, context) for h in sources},
         **{label(h): partial(read_target, h, (), rules, reading, context) for h in targets},
-        **{label(h): partial(read_ledger, h, context) for h in (ledger,) if h is not None},
+        **{label(h): partial(read_ledger, h, context) for h in (request.ledger,) if h is not None},
     }
     results = in_parallel(tasks, context)
     read_sources = [each for each in results if isinstance(each, SourceReading)]

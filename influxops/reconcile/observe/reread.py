@@ -13,7 +13,7 @@ from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.ledger import ledger_view, without_ledger
-from influxops.reconcile.observe.targets import observe_again, unread
+from influxops.reconcile.observe.targets import observe_again
 from influxops.reconcile.plan.contents import describe_copies
 from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.recorded import seems_lost
@@ -44,19 +44,18 @@ def reread(
         if verify or outcome.status is ChangeResult.UNKNOWN:
             names[outcome.change.target].add(outcome.change.database)
     changed = {outcome.change.target for outcome in outcomes}
-    targets = [handle for handle in request.targets if handle.name in changed]
-    try:
-        return observe_again(
-            observed, targets, request.rules, context.with_grace_period(GRACE), names
-        )
-    except Interrupted:
-        pass  # the run ended in the meantime: what was done is worth a moment more
-    try:
-        return observe_again(
-            observed, targets, request.rules, context.with_grace_period(GRACE), names
-        )
-    except Interrupted as error:
-        return unread(observed, changed, error.message)
+    why = ""
+    for _ in range(2):  # the run may end in the meantime: what was done is worth a moment more
+        try:
+            grace = context.with_grace_period(GRACE)
+            return observe_again(observed, changed, request, grace, names)
+        except Interrupted as error:
+            why = error.message
+    states = tuple(
+        replace(state, reachable=False, error=why) if state.name in changed else state
+        for state in observed.targets
+    )
+    return replace(observed, targets=states)
 
 
 def confirm_losses(
@@ -76,9 +75,8 @@ def confirm_losses(
     }
     if not lost or request.ledger is None:
         return observed
-    names = {record.target for record in lost.values()}
-    targets = [handle for handle in request.targets if handle.name in names]
-    observed = observe_again(observed, targets, request.rules, context)
+    names = {record.target or "" for record in lost.values()}
+    observed = observe_again(observed, names, request, context)
     away = {each.name for each in observed.targets if not each.reachable} & names
     inventories = {n: i for n, i in observed.inventories.items() if n not in away}
     observed = replace(observed, inventories=inventories)
@@ -114,8 +112,8 @@ def look_closely(
         if context.scope.covers(None, name)
     }
     context.on_stage("verifying", sum(map(len, names.values())))
-    targets = [handle for handle in request.targets if names.get(handle.name)]
-    return observe_again(observed, targets, request.rules, context, names)
+    targets = [name for name, wanted in names.items() if wanted]
+    return observe_again(observed, targets, request, context, names)
 
 
 def _is_in_doubt(record: Record | None) -> bool:
@@ -146,22 +144,16 @@ def look_at_busy(
     except InfluxopsError:
         return state  # they stay as they are: another's
     known = state.observed.ledger_view.with_records(memory.records)
-    observed = observe_again(
-        replace(state.observed, ledger_view=known), request.targets, request.rules, context
-    )
+    observed = replace(state.observed, ledger_view=known)
+    observed = observe_again(observed, request.rules.targets, request, context)
     desired = compute_desired(observed, request.rules, context.check)
     desired = {id_: each for id_, each in desired.items() if id_ in busy}
     again = plan(Planning(observed, desired, request, context))
-    return _settle_busy(replace(state, observed=observed), again.tenants)
-
-
-def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
-    """Return what is known once the tenants that others had claimed were read again."""
     tenants = dict(state.plan.tenants)
-    for id_, plan in plans.items():
-        if id_ in tenants and plan.status is TenantStatus.OK:
-            tenants[id_] = plan
-    return replace(state, plan=replace(state.plan, tenants=tenants))
+    for id_, each in again.tenants.items():
+        if id_ in tenants and each.status is TenantStatus.OK:
+            tenants[id_] = each
+    return replace(state, observed=observed, plan=replace(state.plan, tenants=tenants))
 
 
 def find_duplicate_databases(
@@ -169,8 +161,7 @@ def find_duplicate_databases(
 ) -> RunState:
     """Read every target again, and report tenants that another run created elsewhere as well."""
     grace = context.with_grace_period(GRACE)
-    known = [handle for handle in request.targets if handle.name in state.observed.inventories]
-    observed = observe_again(state.observed, known, request.rules, grace)
+    observed = observe_again(state.observed, state.observed.inventories, request, grace)
     desired = compute_desired(observed, request.rules, lambda: None)
     again = plan(Planning(observed, desired, request, grace))
     again = describe_copies(again, request.targets, grace)

@@ -17,6 +17,7 @@ from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle, WrongServer
 from influxops.reconcile.plan.placement import locate
 from influxops.reconcile.policy import Rules
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.report.model import TargetState
 from influxops.runtime.context import RunContext
@@ -28,8 +29,8 @@ LATE = 0.5
 
 def observe_again(
     observed: Observed,
-    targets: Iterable[TargetHandle],
-    rules: Rules,
+    targets: Collection[str],
+    request: RunRequest,
     context: RunContext,
     verify: Mapping[str, Collection[str]] | None = None,
 ) -> Observed:
@@ -42,8 +43,8 @@ def observe_again(
         What is known now. A target that cannot be read any more is reported so and gets nothing
         more; what it held when it was read is kept.
     """
+    rules, names = request.rules, verify or {}
     reading = context.with_timeout(rules.reading, slow_hint(rules))
-    names = verify or {}
     looked = observed.looked
     results = in_parallel(
         {
@@ -56,8 +57,8 @@ def observe_again(
                 context,
                 None if looked is None or names.get(h.name) else looked[h.name],
             )
-            for h in targets
-            if looked is None or h.name in looked
+            for h in request.targets
+            if h.name in targets and (looked is None or h.name in looked)
         },
         context,
     )
@@ -106,15 +107,6 @@ def _with_facts(
         return now
     edition, capacity = now.edition or before.edition, now.capacity
     return replace(now, edition=edition, capacity=before.capacity if capacity is None else capacity)
-
-
-def unread(observed: Observed, targets: Collection[str], why: str) -> Observed:
-    """Return what is known where targets could not be read again."""
-    states = tuple(
-        replace(state, reachable=False, error=why) if state.name in targets else state
-        for state in observed.targets
-    )
-    return replace(observed, targets=states)
 
 
 class TargetReading(Struct, frozen=True):
