@@ -12,6 +12,7 @@ Every error says what failed, for whom, why, and what to do next::
     ├── LedgerError            the ledger could not be read or written
     │   └── TransactionLost    …nor can anything in the application's own transaction
     ├── ReporterError          a report could not be delivered; never changes a run's result
+    ├── NotSupported           a plugin lacks what single tenants need
     ├── LockBusy               another run holds the lock                               exit 5
     └── Interrupted            Ctrl-C, SIGTERM or SIGHUP                                exit 130
         └── DeadlineExceeded   the time is used up                                      exit 1
@@ -113,6 +114,10 @@ class TransactionLost(LedgerError):
 
 class ReporterError(InfluxopsError):
     """A report could not be delivered. It is a warning: it never changes a run's result."""
+
+
+class NotSupported(InfluxopsError):
+    """A plugin lacks what single tenants need: nothing is wrong with what it leads to."""
 
 
 class LockBusy(InfluxopsError):

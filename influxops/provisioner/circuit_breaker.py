@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from influxops.engine.tenants import NotSupported, TargetHints
-from influxops.errors import InfluxopsError, Interrupted, TargetAuthError
+from influxops.domain.selection import TargetHints
+from influxops.errors import InfluxopsError, Interrupted, NotSupported, TargetAuthError
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log
 

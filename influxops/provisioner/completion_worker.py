@@ -8,7 +8,7 @@ from collections import defaultdict
 from influxops.domain.change import ChangeResult
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import pluralize
-from influxops.engine.tenants import complete_databases
+from influxops.engine.creation import complete_databases
 from influxops.errors import InfluxopsError
 from influxops.provisioner.circuit_breaker import Circuits
 from influxops.provisioner.engine_pool import Engines

@@ -9,8 +9,9 @@ from msgspec import Struct
 from influxops.domain.database import DatabaseStats, TableStats
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.selection import TargetHints
 from influxops.engine.engine import Engine
-from influxops.engine.tenants import TargetHints, TenantRequest, plan_selected
+from influxops.engine.tenants import TenantRequest, plan_selected
 from influxops.errors import InfluxopsError
 from influxops.provisioner.pipeline import Works
 from influxops.provisioner.results import is_claimed, is_unregistered
@@ -44,8 +45,8 @@ def inspect(works: Works, tenant: str, timeout: float) -> DatabaseInspection:
 
 def _inspect(engine: Engine, context: RunContext, tenant: str) -> DatabaseInspection:
     hints = TargetHints(used={target.name: 0 for target in engine.targets})
-    requests = {tenant: TenantRequest(tenant)}
-    plan = plan_selected(requests, engine.request, context, hints, verify=True).tenants[tenant]
+    asked = [TenantRequest(tenant)]
+    plan = plan_selected(asked, engine.request, context, hints, verify=True).tenants[tenant]
     target, why = plan.target, plan.finding.message if plan.finding is not None else ""
     if is_unregistered(plan):
         target = _target_with(plan.database, engine, context)

@@ -21,18 +21,15 @@ from influxops.config.load import Config
 from influxops.domain.database import UNMANAGED
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.engine.creation import completion, create_databases, is_full, with_completion
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import (
     SelectedPlan,
     TenantRequest,
     commit_seen,
-    completion,
-    create_databases,
-    is_full,
     is_kept,
     plan_selected,
     postpone,
-    with_completion,
 )
 from influxops.errors import InfluxopsError
 from influxops.plugin_host.discovery import PluginType
@@ -166,7 +163,7 @@ class Works:
 
     def _plan(self, batch: list[Flight]) -> None:
         began = time.monotonic()
-        requests = {flight.request.tenant: flight.request for flight in batch}
+        requests = [flight.request for flight in batch]
         used, at = self._used
         used = used if began - at <= _COUNTS else None
         hints = self.circuits.hints(used, self._in_flight())

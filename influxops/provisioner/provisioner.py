@@ -18,8 +18,9 @@ from msgspec.structs import replace
 from influxops.config.load import Config, load_config
 from influxops.domain.durations import parse_duration
 from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.selection import TargetHints
 from influxops.engine.engine import Engine
-from influxops.engine.tenants import TargetHints, TenantRequest, plan_selected
+from influxops.engine.tenants import TenantRequest, plan_selected
 from influxops.errors import InfluxopsError, TransactionLost
 from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner.cache import LocationCache
@@ -353,11 +354,11 @@ class Provisioner:
             return self._queued(tenant_id, hindrance)
         began = time.monotonic()
         hints = TargetHints(used=dict.fromkeys(self._validator.urls, 0))
-        requests = {tenant_id: TenantRequest(tenant_id)}
+        asked = [TenantRequest(tenant_id)]
         try:
             with works.engines.borrow() as (engine, run):
                 context = run.with_timeout(self._timeout)
-                planned = plan_selected(requests, engine.request, context, hints, verify=True)
+                planned = plan_selected(asked, engine.request, context, hints, verify=True)
         except InfluxopsError as error:
             return self._queued(tenant_id, error.message)
         plan = planned.tenants[tenant_id]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -11,12 +11,14 @@ from msgspec.structs import replace
 
 from influxops.domain.database import Inventory
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.record import LedgerSnapshot, Record, Server
+from influxops.domain.record import LedgerSnapshot, Record, Server, State
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
+from influxops.reconcile.observe.targets import describe
+from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import LedgerView, Observed
-from influxops.report.model import LedgerState
+from influxops.report.model import LedgerState, TargetState
 from influxops.runtime.context import RunContext
 
 
@@ -203,3 +205,62 @@ def identities(sources: Iterable[SourceHandle]) -> dict[str, str]:
             where = (location.identity or location.text) if location else handle.name
             found[handle.name] = f"{handle.kind}:{where}"
     return found
+
+
+# Targets of which only some databases were looked at -----------------------------------------
+
+
+def with_facts(
+    observed: Observed,
+    memory: LedgerSnapshot,
+    counted: Mapping[str, int] | None,
+    whole: Collection[str],
+    rules: Rules,
+) -> Observed:
+    """Return what was read with what is known of targets that were only looked at."""
+    servers = observed.ledger_view.servers
+    inventories = {
+        name: _with_server(inventory, servers.get(name))
+        for name, inventory in observed.inventories.items()
+    }
+    observed = replace(observed, inventories=inventories)
+    reserved = Counter(r.target for r in memory.records.values() if r.state is State.ALLOCATED)
+    used, learned = {}, []
+    for name, inventory in inventories.items():
+        if counted is None:
+            break
+        server = servers.get(name)
+        unrecorded = server.unrecorded if server is not None else None
+        if unrecorded is None:
+            unrecorded = max(len(inventory.databases) - counted.get(name, 0), 0)
+            if name in whole and inventory.complete:
+                new = Server(name, inventory.identity, unrecorded=unrecorded)
+                learned.append(replace(new, edition=inventory.edition, capacity=inventory.capacity))
+        # What a tenant has reserved for itself is not taken by another one.
+        used[name] = counted.get(name, 0) + unrecorded - reserved[name]
+    observed = replace(observed, used=used, learned=tuple(learned))
+    return replace(observed, targets=tuple(_described(observed, rules)))
+
+
+def _described(observed: Observed, rules: Rules) -> Iterator[TargetState]:
+    learned = {server.target for server in observed.learned}
+    for state in observed.targets:
+        inventory = observed.inventories.get(state.name)
+        if inventory is None or not state.reachable:
+            yield state
+            continue
+        view = observed.ledger_view
+        known = view.servers.get(state.name) if state.name not in view.replaced else None
+        is_counted = state.name in learned or (known is not None and known.unrecorded is not None)
+        used = observed.used.get(state.name) if is_counted else state.databases
+        yield replace(describe(state, inventory, rules), databases=used)
+
+
+def _with_server(inventory: Inventory, server: Server | None) -> Inventory:
+    if server is None or inventory.identity not in (None, server.identity):
+        return inventory
+    return replace(
+        inventory,
+        edition=inventory.edition or server.edition,
+        capacity=server.capacity if inventory.capacity is None else inventory.capacity,
+    )

@@ -12,19 +12,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.domain.database import Inventory
 from influxops.domain.naming import DEFAULT_TEMPLATE
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import LedgerSnapshot
+from influxops.domain.selection import TargetHints
 from influxops.domain.tenant import Tenant
-from influxops.errors import InfluxopsError, Interrupted, TargetError
+from influxops.errors import InfluxopsError, Interrupted, NotSupported, TargetError
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
-from influxops.reconcile.observe.ledger import ReadLedger, ledger_view, with_memory
-from influxops.reconcile.observe.server_facts import described, with_facts
+from influxops.reconcile.observe.ledger import ReadLedger, ledger_view, with_facts, with_memory
 from influxops.reconcile.observe.sources import apart, merged
 from influxops.reconcile.observe.stale_ledger import looks_beside
 from influxops.reconcile.observe.targets import describe, label, slow_hint, unreachable
@@ -36,73 +35,44 @@ from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 
-class TenantRequest(Struct, frozen=True):
-    """A tenant that somebody asks for."""
-
-    tenant: str  # its id
-    retention: str | None = None  # the retention period that it is made with, instead of its own
-    target: str | None = None  # the only target that it may be made on
-
-
-class TargetHints(Struct, frozen=True):
-    """What a process knows of targets from before."""
-
-    #: Those that are not to be asked now, with why.
-    away: Mapping[str, str] = field(default_factory=dict)
-    #: Those of them that answer, and refuse: what the ledger says of them may not be so any more.
-    refused: Collection[str] = ()
-    full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
-    #: How many databases the ledger counts on each; None: it is to be asked.
-    used: Mapping[str, int] | None = None
-    #: How many tenants the process has placed on each that the ledger may not count yet.
-    in_flight: Mapping[str, int] = field(default_factory=dict)
-
-
-class Selected(Struct, frozen=True):
-    """What reading some tenants gave."""
-
-    #: None where a source or the ledger could not be read: nothing can be decided then.
-    observed: Observed | None
-    #: What could not be read, by the full name of its section.
-    failed: Mapping[str, InfluxopsError]
-    read: frozenset[str]  # the full names of what was read well
-    #: How many databases the ledger counts on each target; None where that was not asked.
-    counted: Mapping[str, int] | None = None
-
-
-class NotSupported(InfluxopsError):
-    """A plugin lacks what single tenants need: nothing is wrong with what it leads to."""
-
-
 def observe_selected(
-    asked: Mapping[str, TenantRequest],
+    asked: Mapping[str, Mapping[str, str]],
     request: RunRequest,
     context: RunContext,
     known: TargetHints,
     *,
     creating_tells: bool = False,
     reports: bool = False,
-) -> Selected:
+) -> tuple[Observed | None, Mapping[str, InfluxopsError], Mapping[str, int] | None]:
     """Read some tenants, their records and their databases, each where it may be.
 
     Args:
+        asked: The attributes that override those of each tenant, by its id.
         creating_tells: Whether the only target is not asked where there is no ledger: creating a
             database tells that it was there.
         reports: Whether what is known of a target is reported, although there is only one to place
             a tenant on.
+
+    Returns:
+        What was read, or None where a source or the ledger could not be read, so that nothing can
+        be decided; what could not be read, by the full name of its section; and how many databases
+        the ledger counts on each target, or None where that was not asked.
     """
     sections = (*request.sources, *request.targets, request.ledger)
     labels = {each.full_name: label(each) for each in sections if each is not None}
     reading = _Reading(context, labels if reports else {})
     given = reading.ask(_reads(asked, request, known, context, reports))
     if reading.failed:
-        return Selected(None, reading.failed, frozenset(reading.good))
+        return None, reading.failed, None
     ledger = request.ledger
     memory = given[ledger.full_name] if ledger is not None else LedgerSnapshot()
     counted = known.used if known.used is not None else _counted(given.get(_COUNTS), known)
     read = [(handle.name, given[handle.full_name]) for handle in request.sources]
     own, others = apart(read, request.sources)
-    tenants = [_overridden(each, asked[each.id]) for each in merged(own, others, complete=True)]
+    tenants = [
+        replace(each, attributes={**each.attributes, **asked[each.id]})
+        for each in merged(own, others, complete=True)
+    ]
     observed = Observed(
         tenants,
         sources=tuple(
@@ -125,9 +95,8 @@ def observe_selected(
     if ledger is not None:
         state = replace(ledger.state(), records=len(memory.records))
         observed = with_memory(observed, ReadLedger(state, memory, []), request.sources)
-    observed = with_facts(observed, memory, counted, whole)
-    observed = replace(observed, targets=tuple(described(observed, request)))
-    return Selected(observed, reading.failed, frozenset(reading.good), counted)
+        observed = with_facts(observed, memory, counted, whole, request.rules)
+    return observed, reading.failed, counted
 
 
 #: What the count of the ledger's databases is called beside the sections that are read.
@@ -154,7 +123,6 @@ class _Reading:
     def __init__(self, context: RunContext, labels: Mapping[str, str]) -> None:
         self.context, self._labels = context, labels
         self.failed: dict[str, InfluxopsError] = {}
-        self.good: set[str] = set()
 
     def ask(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
         """Return what calls give, by full name; those that fail are left out."""
@@ -170,16 +138,14 @@ class _Reading:
 
     def _one(self, name: str, call: Callable[[], Any]) -> tuple[bool, Any]:
         try:
-            given = call()
+            return True, call()
         except InfluxopsError as error:
             self.failed[name] = error
             return False, None
-        self.good.add(name)
-        return True, given
 
 
 def _reads(
-    asked: Mapping[str, TenantRequest],
+    asked: Collection[str],
     request: RunRequest,
     known: TargetHints,
     context: RunContext,
@@ -210,12 +176,6 @@ def _find(handle: SourceHandle, ids: Sequence[str], context: RunContext) -> list
         )
     wanted = frozenset(ids)
     return [tenant for tenant in handle.get_tenants(ids, context) if tenant.id in wanted]
-
-
-def _overridden(tenant: Tenant, asked: TenantRequest) -> Tenant:
-    given = {"retention": asked.retention, "target": asked.target}
-    more = {name: value for name, value in given.items() if value is not None}
-    return replace(tenant, attributes={**tenant.attributes, **more}) if more else tenant
 
 
 def _look(

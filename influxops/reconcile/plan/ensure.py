@@ -22,11 +22,9 @@ from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
-from influxops.domain.selection import Scope
+from influxops.domain.selection import Scope, TargetHints
 from influxops.domain.text import summarize
 from influxops.reconcile.observe.selected import (
-    TargetHints,
-    TenantRequest,
     may_be_anothers,
     observe_selected,
     reads_single,
@@ -70,8 +68,8 @@ class Ensure(Operation, Struct, frozen=True):
             return super().observe(request, context)
         ids = scope.tenants or frozenset()
         context.on_stage("reading", 0)
-        asked = {id_: TenantRequest(id_) for id_ in ids}
-        observed = observe_selected(asked, request, context, TargetHints(), reports=True).observed
+        asked: dict[str, dict[str, str]] = {id_: {} for id_ in ids}
+        observed, *_ = observe_selected(asked, request, context, TargetHints(), reports=True)
         context.check()
         if observed is None or not ids <= {tenant.id for tenant in observed.tenants}:
             return super().observe(request, context)  # which tells more
