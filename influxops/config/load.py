@@ -166,11 +166,7 @@ class Section(Struct, frozen=True):
         return self.author.where(*self.path, *keys)
 
     def written(self, key: str, variables: Sequence[str] = ()) -> str:
-        """Return how its author writes a setting.
-
-        Args:
-            variables: The variables that set it, the strongest first.
-        """
+        """Return how its author writes a setting."""
         quoted_key = f"`{one_line(key)}`"
         if self.author == ENVIRONMENT:
             default = f"{quoted_key} of {_header(*self.path)} in {DEFAULT_FILE}"

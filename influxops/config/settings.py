@@ -113,9 +113,6 @@ class SettingSpec(Struct, frozen=True):
 
         Args:
             as_text: Whether it is the text of an environment variable.
-
-        Raises:
-            ValueError: When this setting does not take it; it is not repeated.
         """
         if self.is_secret and not (isinstance(value, str) and str in get_args(self.type)):
             found: Any = None if value is None else Secret.parse(value)

@@ -184,9 +184,6 @@ def complete_databases(
 
     Returns:
         How each was completed; DONE only where that was seen, and recorded.
-
-    Raises:
-        InfluxopsError: When they could not be looked at, or recorded.
     """
     changes = [change for plan in plans if (change := completion(plan)) is not None]
     looks = request.ledger is not None and target.implements("influxops_get_databases")

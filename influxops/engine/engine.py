@@ -150,9 +150,6 @@ class Engine:
     def needs_ledger(self, why: str = "no ledger is configured") -> LedgerHandle:
         """Return the ledger.
 
-        Args:
-            why: Why one is missed.
-
         Raises:
             ConfigError: When there is none, or its secret is missing.
         """
@@ -178,11 +175,7 @@ class Engine:
         return next(handle for handle in self.targets if handle.name == name)
 
     def doctor(self, context: RunContext) -> Iterator[tuple[str, Check]]:
-        """Look at everything that a run depends on.
-
-        Yields:
-            The section's full name, and one check.
-        """
+        """Look at everything that a run depends on."""
         for handle in self._handles:
             if handle.missing is not None:
                 missing = handle.missing
@@ -272,11 +265,7 @@ class Engine:
         return [failure for failure in told if failure is not None]
 
     def report_failed(self, plans: Iterable[TenantPlan], context: RunContext) -> Report:
-        """Report tenants that get no database before something else changes.
-
-        Returns:
-            The report, with what went wrong with telling the reporters.
-        """
+        """Report tenants that get no database before something else changes."""
         report = Report(
             run_id=context.id,
             started=context.started,
@@ -294,11 +283,7 @@ class Engine:
     def tell(
         self, report: Report, context: RunContext, reporters: Iterable[ReporterHandle]
     ) -> Report:
-        """Tell reporters, one after the other, the command line's own output first.
-
-        Returns:
-            The report, with what went wrong with telling.
-        """
+        """Tell reporters, one after the other, the command line's own output first."""
         context.on_stage("telling", 0)  # what was under way is over, as far as it came
         failures: list[Finding] = []
         for handle in reporters:

@@ -26,11 +26,6 @@ def tenant_status(engine: Engine, view: ReportView, context: RunContext) -> list
     `unknown` or `unmanaged`; `created_at` is when the database was created or first found,
     `ledger_state`
     the tenant's state in the ledger.
-
-    Args:
-        engine: Reads the counts.
-        view: The view of the dry run's report.
-        context: That run.
     """
     names: defaultdict[str, list[str]] = defaultdict(list)
     for tenant in view.report.tenants:

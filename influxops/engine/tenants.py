@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, ChangeResult, Outcome
 from influxops.domain.database import UNMANAGED
-from influxops.domain.finding import Finding, FindingKind, blocked
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import LedgerUpdate, Record, State
 from influxops.domain.selection import Scope, TargetHints
@@ -110,7 +110,7 @@ def plan_selected(
     for id_, missing in unread.items():
         decided = plan.tenants.get(id_)
         if decided is None:
-            unknown = blocked(FindingKind.UNKNOWN_TENANT, "no source has it (yet)", "")
+            unknown = Finding.error(FindingKind.UNKNOWN_TENANT, "no source has it (yet)", "")
             decided = missing.block(unknown)
         else:
             decided = decider.decide(decided)
@@ -153,11 +153,10 @@ class _Decider:
 
     def decide(self, plan: TenantPlan) -> TenantPlan:
         """Return a guarded plan with what follows for its tenant."""
-        if plan.finding is not None and plan.finding.kind is FindingKind.CLAIMED:
+        if plan.kind is FindingKind.CLAIMED:
             return plan
         is_held = plan.status is TenantStatus.BLOCKED or plan.is_replacement
-        kind = plan.finding.kind if plan.finding is not None else None
-        if (not is_held or kind in _EXPLAINED) and (stale := self.stale.get(plan.tenant)):
+        if (not is_held or plan.kind in _EXPLAINED) and (stale := self.stale.get(plan.tenant)):
             why = f"{stale.message}; a full run tells more"
             return _refuse(replace(plan, target=None), FindingKind.STALE_LEDGER, why)
         if plan.status is TenantStatus.UNKNOWN:
@@ -181,7 +180,7 @@ class _Decider:
         return self._missing(plan)
 
     def _unread(self, plan: TenantPlan) -> TenantPlan:
-        why = plan.finding.message if plan.finding is not None else "it cannot be read"
+        why = plan.reason or "it cannot be read"
         record = self._observed.ledger_view.records.get(plan.tenant)
         target = record.target if record is not None else None
         is_refused = target in self._hints.refused or isinstance(
@@ -213,8 +212,8 @@ class _Decider:
 
     def _missing(self, plan: TenantPlan) -> TenantPlan:
         if plan.record is not None and is_lost(plan.record):
-            why = f"it is lost: {explain_lost(plan.record, self._observed)}; a full run tells more"
-            return _refuse(plan, FindingKind.LOST, f"{why}, and what to do")
+            why = f"it is lost: {explain_lost(plan.record, self._observed)}"
+            return _refuse(plan, FindingKind.LOST, f"{why}; a full run tells more, and what to do")
         if plan.unseen_on:
             names = ", ".join(plan.unseen_on)
             return _postpone(plan, self._why(f"it may be on {names}, not asked now"))
@@ -273,9 +272,6 @@ def allocate(
     Returns:
         The record of each tenant that waits and was written about, as it is now: another run may
         have changed it.
-
-    Raises:
-        LedgerError: When the ledger cannot be written, or none is configured.
     """
     if request.ledger is None:
         raise LedgerError("there is no ledger to note anything in")
@@ -288,8 +284,8 @@ def allocate(
 def _waiting(plan: TenantPlan, observed: Observed) -> Record | None:
     """Return the new record of a tenant that waits; None where there is nothing to write."""
     before = plan.record or Record(plan.tenant, State.PENDING)
-    after, why = before, plan.finding.message if plan.finding is not None else ""
-    kind = plan.finding.kind if plan.finding is not None else None
+    after, why = before, plan.reason
+    kind = plan.kind
     is_waiting = before.state in (*_WAITING, State.RETIRED)
     if before.is_claimed or not is_waiting or kind is FindingKind.CLAIMED:
         return None
@@ -300,13 +296,12 @@ def _waiting(plan: TenantPlan, observed: Observed) -> Record | None:
             after = replace(before, state=State.PENDING, error=why)
         return after if after != before else None
     if plan.status is TenantStatus.PENDING:
-        inventory = observed.inventories.get(plan.target or "")
         after = replace(
             before,
             state=State.ALLOCATED,
             database=plan.database,
             target=plan.target,
-            identity=inventory.identity if inventory is not None else None,
+            identity=observed.identity(plan.target),
         )
     elif plan.status is TenantStatus.UNKNOWN and before.state is State.ALLOCATED:
         after = replace(before, error=why)  # its slot stays taken

@@ -20,9 +20,8 @@ from influxops.domain.durations import format_duration
 from influxops.domain.hint import Hint
 from influxops.domain.text import one_line, summarize
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginLoadError
-from influxops.plugin_host.capabilities import checked_capabilities
 from influxops.plugin_host.discovery import PluginType, find, lacks
-from influxops.plugin_host.validation import validate_hooks
+from influxops.plugin_host.validation import checked_capabilities, validate_hooks
 
 #: What the settings of a section derive from, where the engine itself reads some of them.
 _SETTINGS: Mapping[str, type[PluginSettings]] = {

@@ -47,12 +47,12 @@ def _inspect(engine: Engine, context: RunContext, tenant: str) -> DatabaseInspec
     hints = TargetHints(used={target.name: 0 for target in engine.targets})
     asked = [TenantRequest(tenant)]
     plan = plan_selected(asked, engine.request, context, hints, verify=True).tenants[tenant]
-    target, why = plan.target, plan.finding.message if plan.finding is not None else ""
+    target, why = plan.target, plan.reason
     if is_unregistered(plan):
         target = _target_with(plan.database, engine, context)
         if target is None:
             return _nothing()
-    elif plan.finding is not None and plan.finding.kind is FindingKind.LOST:
+    elif plan.kind is FindingKind.LOST:
         return DatabaseInspection(False, 0, error=why)
     elif plan.before is None and (plan.status is TenantStatus.PENDING or _is_final(plan)):
         return _nothing()
@@ -71,7 +71,7 @@ def _nothing() -> DatabaseInspection:
 
 
 def _is_final(plan: TenantPlan) -> bool:
-    is_stale = plan.finding is not None and plan.finding.kind is FindingKind.STALE_LEDGER
+    is_stale = plan.kind is FindingKind.STALE_LEDGER
     return plan.status in _FINAL and not is_claimed(plan) and not is_stale
 
 

@@ -273,9 +273,7 @@ def _committed(planned: SelectedPlan, engine: Engine, context: RunContext) -> di
     """
     tenants = dict(planned.tenants)
     kept = [plan for plan in tenants.values() if is_kept(plan)]
-    lost = [
-        p for p in tenants.values() if p.finding is not None and p.finding.kind is FindingKind.LOST
-    ]
+    lost = [p for p in tenants.values() if p.kind is FindingKind.LOST]
     if kept or lost:
         try:
             commit_seen([*kept, *lost], planned.observed, engine.request, context)

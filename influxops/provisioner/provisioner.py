@@ -174,7 +174,7 @@ class Provisioner:
         until = time.monotonic() + timeout
         if not works.hindrance():
             background.wait((), timeout)
-            works.finisher.flush(until - time.monotonic())
+            works.finisher.drain(until - time.monotonic())
         for tenant in background.pending:
             works.note(tenant)
         if works.notes is not None:
@@ -451,11 +451,7 @@ class Provisioner:
         return self._cache.get(self._validator.check(tenant))
 
     def _record_wanted(self, tenant: str, connection: Any) -> Awaitable[None] | str | None:
-        """Record that a tenant is wanted; return what is to be awaited, or why it was not recorded.
-
-        Raises:
-            TransactionLost: When nothing of the connection's transaction can be stored.
-        """
+        """Record that a tenant is wanted; return what to await, or why it was not recorded."""
         if self._closed:
             return "the Provisioner is closed"
         try:

@@ -123,7 +123,7 @@ class Background:
             self._told.pop(tenant, None)
             self._done(tenant)
             return
-        why = plan.finding.message if plan.finding is not None else ""
+        why = plan.reason
         self.last_error = f"{tenant}: {why}"
         each.tries += 1
         if status_of(plan) is EnsureStatus.FAILED and (

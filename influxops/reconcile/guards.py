@@ -322,11 +322,7 @@ RENAMED: Final = {"lost": "recreate-lost", "unrecorded": "unrecorded-changes"}
 
 
 def validate_guard_names(allow: Iterable[str]) -> frozenset[str]:
-    """Return the names of the guards that are allowed.
-
-    Raises:
-        ConfigError: When no guard has such a name.
-    """
+    """Return the names of the guards that are allowed."""
     names = frozenset(allow)
     for name in sorted(names - GUARDS.keys()):
         if name in RENAMED:
@@ -349,8 +345,7 @@ def guard(
     refused: dict[str, list[TenantPlan]] = {}
     tenants = {}
     for id_, tenant in plan.tenants.items():
-        kind = tenant.finding.kind if tenant.finding is not None else None
-        if drops and "unreachable" in allow and kind is FindingKind.NOT_READ:
+        if drops and "unreachable" in allow and tenant.kind is FindingKind.NOT_READ:
             tenant = replace(tenant, status=TenantStatus.OK, finding=None)
         for name, each in active.items():
             changes = [c for c in tenant.changes if each.refuses(tenant, c, observed)]

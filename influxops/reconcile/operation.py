@@ -71,11 +71,7 @@ class RecordOperation(Operation):
     """The base of operations on recorded tenants: each is refused or changed."""
 
     def plan(self, planning: Planning) -> Plan:
-        """Plan it.
-
-        Raises:
-            ConfigError: When neither the ledger nor a source knows one of the tenants.
-        """
+        """Plan it."""
         plans = {}
         for plan in self.candidates(planning) if planning.ledger_view.is_readable else ():
             record = plan.record

@@ -80,11 +80,7 @@ class Planning(Struct, frozen=True):
         return self.observed.ledger_view.now
 
     def named_records(self, tenants: Iterable[str]) -> list[Record]:
-        """Return the records of named tenants.
-
-        Raises:
-            ConfigError: When the ledger knows nothing of one of them.
-        """
+        """Return the records of named tenants."""
         records = self.ledger_view.records
         names = list(dict.fromkeys(tenants))
         unknown = [id_ for id_ in names if id_ not in records]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import Finding, FindingKind
 from influxops.errors import ConfigError, InfluxopsError, Interrupted, LockBusy
 from influxops.reconcile.apply.locks import Lock
 from influxops.reconcile.ledger.commit import record
@@ -32,9 +32,8 @@ from influxops.report.model import Report, RunOrigin
 from influxops.runtime.context import RunContext
 
 #: What a run without a ledger says once.
-NO_LEDGER = Finding(
+NO_LEDGER = Finding.info(
     FindingKind.NO_LEDGER,
-    Severity.INFO,
     "no ledger is configured, so nothing is remembered: a database that is gone is made again, "
     "empty, and a server that was replaced at its URL is taken for the old one",
     "configure [ledger] and run `influxops ledger install` (docs/ledger.md)",

@@ -94,6 +94,11 @@ class Observed(Struct, frozen=True):
         inventory = self.inventories.get(target or "")
         return inventory.databases.get(name) if inventory is not None else None
 
+    def identity(self, target: str | None) -> str | None:
+        """Return the identity of a target's server; None where it has none, or was not read."""
+        inventory = self.inventories.get(target or "")
+        return inventory.identity if inventory is not None else None
+
     def targets_holding(self, database: str) -> list[str]:
         """Return the names of the targets that hold a database, as the configuration has them."""
         found = self.inventories.items()

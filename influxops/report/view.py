@@ -19,14 +19,7 @@ from influxops.domain.text import format_time, one_line, pluralize, quote, trunc
 from influxops.errors import ExitCode
 from influxops.report.groups import FindingGroup, grouped
 from influxops.report.model import Report
-from influxops.report.wording import (
-    CLI_STYLE,
-    HintStyle,
-    done,
-    format_retention,
-    to_do,
-    verb,
-)
+from influxops.report.wording import CLI_STYLE, HintStyle, done, format_retention, to_do, verb
 
 #: The worst first, where it is seen.
 _ORDER = [
@@ -155,7 +148,7 @@ class ReportView:
             answers than the recorded one, or the tenant is held for its id or a shared name and was
             not looked for.
         """
-        kind = tenant.finding.kind if tenant.finding else None
+        kind = tenant.kind
         remedy = tenant.finding.remedy if tenant.finding else Hint.advise("")
         is_allowance = remedy.kind is HintKind.ALLOW and tenant.status is TenantStatus.GUARDED
         if is_allowance and remedy.value == "replaced-server":
@@ -176,9 +169,8 @@ class ReportView:
         return False
 
     def _status(self, tenant: TenantPlan) -> str:
-        kind = tenant.finding.kind if tenant.finding is not None else None
         guarded = tenant.status is TenantStatus.GUARDED
-        return _STATUSES.get(kind, "needs --allow" if guarded else tenant.status.value)
+        return _STATUSES.get(tenant.kind, "needs --allow" if guarded else tenant.status.value)
 
     def message(self, finding: Finding) -> str:
         """Return the message of a finding, safe to print, without its subject."""
@@ -335,8 +327,7 @@ class ReportView:
     @cached_property
     def failure_counts(self) -> Mapping[str, int]:
         """How many tenants are not ok, by the words for their status."""
-        found = Counter(self._status(t) for t in self.tenants if not self.is_ok(t))
-        return dict(found)
+        return Counter(self._status(t) for t in self.tenants if not self.is_ok(t))
 
     def summary(self) -> str:
         """Return the tenants counted by what happened to them, in one line."""

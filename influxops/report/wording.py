@@ -77,11 +77,7 @@ ANSIBLE_STYLE = HintStyle(
 
 
 def done(action: Action, marker: str = "") -> str:
-    """Return the words for a change that was made: `created`.
-
-    Args:
-        marker: The target's own word for what says that a database is complete.
-    """
+    """Return the words for a change that was made: `created`."""
     return _words(action, marker, 0)
 
 

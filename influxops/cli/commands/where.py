@@ -9,12 +9,14 @@ import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output.stdio import say, say_json
+from influxops.domain.finding import FindingKind, Severity
+from influxops.domain.record import Record, State
+from influxops.domain.selection import Scope
 from influxops.domain.text import pluralize, quote, truncate
 from influxops.errors import ExitCode
 
 if TYPE_CHECKING:
     from influxops.domain.plan import TenantPlan
-    from influxops.domain.record import Record
     from influxops.report.view import ReportView
 
 
@@ -42,8 +44,6 @@ def command(
         return
     from influxops.cli.inspect import look
     from influxops.cli.session import session
-    from influxops.domain.finding import FindingKind, Severity
-    from influxops.domain.selection import Scope
     from influxops.engine.status import copies_of, place
     from influxops.report.document import plain
 
@@ -80,7 +80,6 @@ def command(
 def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | None) -> None:
     """Answer from the ledger alone."""
     from influxops.cli.session import session
-    from influxops.domain.record import State
     from influxops.report.document import plain
 
     with session(ctx, timeout=timeout) as (engine, context):
@@ -123,8 +122,6 @@ def _tell(
     *,
     exists: bool | None,
 ) -> None:
-    from influxops.domain.finding import FindingKind
-
     if copies:
         for copy in copies:
             words = (copy["target"], copy["url"], tenant.database, _contents(copy))
@@ -139,7 +136,7 @@ def _tell(
         say("  ".join(filter(None, words)))
         if not _is_elsewhere(tenant):
             return
-    elif tenant.target is not None and not _is_lost(tenant):
+    elif tenant.target is not None and tenant.kind is not FindingKind.LOST:
         full = any(
             finding.kind is FindingKind.OVER_CAPACITY and finding.target == tenant.target
             for finding in view.report.notes
@@ -155,18 +152,9 @@ def _tell(
     say(f"{quote(tenant.tenant)}: {view.reason_text(tenant)}{advice}", label="ERR", err=True)
 
 
-def _is_lost(tenant: TenantPlan) -> bool:
-    from influxops.domain.finding import FindingKind
-
-    return tenant.finding is not None and tenant.finding.kind is FindingKind.LOST
-
-
 def _is_elsewhere(tenant: TenantPlan) -> bool:
     """Return whether what was found is perhaps only a copy of a tenant's database."""
-    from influxops.domain.finding import FindingKind
-
-    finding = tenant.finding
-    return finding is not None and finding.kind in (FindingKind.MISPLACED, FindingKind.LOST)
+    return tenant.kind in (FindingKind.MISPLACED, FindingKind.LOST)
 
 
 def _contents(copy: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change, ChangeResult, Outcome
-from influxops.domain.finding import Finding, FindingKind, blocked
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
@@ -152,13 +152,9 @@ def replan(state: RunState, plan: Plan) -> Plan:
             tenants[id_] = plan.tenants[id_]
         else:
             why = "no place left on the targets that this run may write to"
-            tenants[id_] = replace(
+            unplaced = replace(
                 before, target=None, changes=(), after=None, may_exceed_capacity=False
-            ).block(
-                blocked(
-                    FindingKind.OVER_CAPACITY,
-                    why,
-                    "add a target, or let it write to the others, too",
-                ),
             )
+            remedy = "add a target, or let it write to the others, too"
+            tenants[id_] = unplaced.blocked(FindingKind.OVER_CAPACITY, why, remedy)
     return replace(plan, tenants=tenants, refusals=state.plan.refusals)

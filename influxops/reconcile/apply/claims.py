@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change, ChangeResult, Outcome
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
@@ -70,7 +70,6 @@ def _reserving(plan: TenantPlan) -> Change | None:
 def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed) -> Record:
     """Return the record that takes a place for a tenant."""
     before = observed.ledger_view.records.get(plan.tenant)
-    inventory = observed.inventories.get(target)
     record = before or Record(plan.tenant, State.PENDING)
     if action not in (Action.CREATE, Action.DROP):
         return record
@@ -82,13 +81,8 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
         state = record.state  # it keeps its state until its database exists again
     else:
         state = State.ALLOCATED
-    return replace(
-        record,
-        state=state,
-        database=plan.database,
-        target=target,
-        identity=inventory.identity if inventory else None,
-    )
+    identity = observed.identity(target)
+    return replace(record, state=state, database=plan.database, target=target, identity=identity)
 
 
 def _not_reserved(
@@ -101,14 +95,8 @@ def _not_reserved(
         if plan.tenant not in tenants:
             rest.append(plan)
             continue
-        finding = Finding(
-            FindingKind.NOT_ATTEMPTED,
-            Severity.ERROR,
-            f"not tried: it could not be reserved: {error.message}",
-            error.remedy,
-            plan.tenant,
-            database=plan.database,
-        )
+        why = f"not tried: it could not be reserved: {error.message}"
+        finding = plan.error(FindingKind.NOT_ATTEMPTED, why, error.remedy, target=None)
         outcomes = tuple(Outcome(c, ChangeResult.SKIPPED, finding.message) for c in plan.changes)
         settled[plan.tenant] = replace(
             plan, status=TenantStatus.FAILED, finding=finding, outcomes=outcomes, after=plan.before

@@ -140,11 +140,7 @@ class OldCopies:
     # One tenant ------------------------------------------------------------------------------
 
     def _pass(self, plan: TenantPlan, *, recent: bool = False) -> bool:
-        """Copy what only the old copy has; return whether that may go on to be dropped.
-
-        Args:
-            recent: Whether it is enough to look at what came since the pass before began.
-        """
+        """Copy what only the old copy has; return whether that may go on to be dropped."""
         tenant = plan.tenant
         known = self._records.setdefault(tenant, self.state.observed.ledger_view.records[tenant])
         old, new = known.secondary_target, known.target

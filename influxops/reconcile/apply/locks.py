@@ -30,9 +30,6 @@ class Lock:
         """Live in the ledger, or hold the lock of the first source that has one, till the report.
 
         A dry run takes none, but knows whether the run that it stands for is offered one.
-
-        Raises:
-            LockBusy: When another run holds it.
         """
         if context.dry_run:
             offers = any(handle.implements("influxops_lock") for handle in request.sources)

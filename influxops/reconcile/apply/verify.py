@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.reconcile.plan.recorded import was_recreated
@@ -29,7 +29,7 @@ _LOOK_CLOSELY = Hint.command("ensure --verify", "run {}, which reads back what w
 def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Change]:
     """Yield what completes the databases that were made, and of which a part was lost."""
     for outcome in outcomes:
-        found = _found(outcome.change, observed)
+        found = observed.database(outcome.change.target, outcome.change.database)
         if found is None or found.complete is not False or not _completes(outcome):
             continue
         if outcome.status in (ChangeResult.DONE, ChangeResult.UNKNOWN):
@@ -114,11 +114,6 @@ def _wants_another_place(outcome: Outcome, closed: Mapping[str, str]) -> bool:
     )
 
 
-def _found(change: Change, observed: Observed) -> Database | None:
-    inventory = observed.inventories.get(change.target)
-    return inventory.databases.get(change.database) if inventory else None
-
-
 def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
     """Return an outcome as its target's inventory shows it."""
     change, status = outcome.change, outcome.status
@@ -133,7 +128,7 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
             remedy=_LOOK_CLOSELY,
             partially_applied=True,
         )
-    found = _found(change, observed)
+    found = observed.database(change.target, change.database)
     outcome = replace(outcome, partially_applied=(found is None) != (change.before is None))
     if status is ChangeResult.UNCONFIRMED:
         return replace(outcome, remedy=_LOOK_CLOSELY)
@@ -188,32 +183,17 @@ def _difference(change: Change, found: Database) -> str:
 
 def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed) -> TenantPlan:
     """Return a tenant with how its changes ended, and the verdict that follows from it."""
-    target = plan.target
-    inventory = observed.inventories.get(target) if target else None
-    after = inventory.databases.get(plan.database) if inventory else None
+    after = observed.database(plan.target, plan.database)
     plan = replace(plan, outcomes=tuple(outcomes), after=after)
     if after is not None and after.retention is UNKNOWN and plan.retention is not UNMANAGED:
-        note = Finding(
-            FindingKind.RETENTION_NOT_READ,
-            Severity.WARNING,
-            "its retention period cannot be read, so nobody knows whether it is kept to",
-            tenant=plan.tenant,
-            target=target,
-        )
-        plan = plan.note(note)
+        why = "its retention period cannot be read, so nobody knows whether it is kept to"
+        plan = plan.note(plan.warning(FindingKind.RETENTION_NOT_READ, why, database=None))
     if plan.refused:
         return plan  # what a guard refuses is what somebody has to decide first
     for status, (verdict, kind) in _FINDINGS.items():
         bad = next((outcome for outcome in outcomes if outcome.status is status), None)
         if bad is not None:
-            finding = Finding(
-                kind,
-                Severity.ERROR,
-                bad.message or f"{bad.change.action.value} ended as {status.value}",
-                bad.remedy,
-                plan.tenant,
-                bad.change.target,
-                plan.database,
-            )
+            message = bad.message or f"{bad.change.action.value} ended as {status.value}"
+            finding = plan.error(kind, message, bad.remedy, target=bad.change.target)
             return replace(plan, status=verdict, finding=finding)
     return replace(plan, status=TenantStatus.CHANGED, finding=None)

@@ -131,7 +131,7 @@ class _Writer:
         if plan.status is TenantStatus.CHANGED:
             record = replace(before, error="", attempts=0)
         else:
-            message = plan.finding.message if plan.finding is not None else ""
+            message = plan.reason
             record = replace(before, error=message, attempts=before.attempts + 1)
         if Action.DROP in ended and Action.CREATE not in ended:
             return _dropped(record, ended[Action.DROP])
@@ -181,7 +181,7 @@ class _Writer:
 
     def _seen(self, plan: TenantPlan, before: Record) -> Record:
         """Return a tenant's record where the run did not change it."""
-        if plan.finding is not None and plan.finding.kind is FindingKind.LOST:
+        if plan.kind is FindingKind.LOST:
             if before.state is State.LOST:
                 return before
             again = is_recreated(before, plan.before)
@@ -192,7 +192,7 @@ class _Writer:
                     before.target,
                     before=before.state.value,
                     after=State.LOST.value,
-                    message=plan.finding.message.removeprefix("lost: ")
+                    message=plan.reason.removeprefix("lost: ")
                     if again
                     else explain_lost(before, self.observed),
                 )
@@ -254,12 +254,11 @@ class _Writer:
 
     def _at(self, record: Record, change: Change) -> Record:
         """Return a record that has its database where a change found it."""
-        inventory = self.observed.inventories.get(change.target)
         return replace(
             record,
             database=change.database,
             target=change.target,
-            identity=inventory.identity if inventory is not None else None,
+            identity=self.observed.identity(change.target),
             created_at=self._now,
             created_by=self.run,
             last_seen_at=self._now,
@@ -418,11 +417,7 @@ class _Writer:
 
 
 def _going_on(record: Record, state: State) -> State:
-    """Return the state of a tenant that has its database again, by what is recorded of its move.
-
-    Args:
-        state: The state of one that is not being moved.
-    """
+    """Return the state of a tenant that has its database again, by what is recorded of its move."""
     is_moving = record.state is State.MOVING or (
         record.secondary_target is not None and record.drop_after is None
     )

@@ -52,9 +52,6 @@ def copy(
 
     Args:
         order: What is to be copied; its destination is filled in.
-
-    Raises:
-        InfluxopsError: When it could not go on.
     """
     last, stage = CopyProgress(), ""
     try:

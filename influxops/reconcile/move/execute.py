@@ -81,11 +81,7 @@ class Move(Operation):
         )
 
     def plan(self, planning: Planning) -> Plan:
-        """Plan which tenant is moved where; a dry run also finds out what there is to copy.
-
-        Raises:
-            ConfigError: When a target is not configured.
-        """
+        """Plan which tenant is moved where; a dry run also finds out what there is to copy."""
         context = planning.context
         assert planning.request.ledger is not None
         self._planner = MovePlanner(self._goal(planning.request.ledger.settings), planning)
@@ -115,11 +111,7 @@ class Move(Operation):
 
 
 class Drain(Move):
-    """Moves all recorded tenants of a target to where placement puts them among the others.
-
-    Args:
-        **options: What `Move` takes.
-    """
+    """Moves all recorded tenants of a target to where placement puts them among the others."""
 
     command: ClassVar[str] = "drain"
 

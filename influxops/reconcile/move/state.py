@@ -213,11 +213,7 @@ class MovesInProgress:
         )
 
     def write(self, ended: Mapping[str, tuple[MoveProgress, Record, HistoryEntry | None]]) -> bool:
-        """Write the records of tenants, and release their claims.
-
-        Returns:
-            Whether the ledger has all of them now; the others are settled.
-        """
+        """Write the records of tenants, and release their claims."""
         records = tuple(record for _, record, _ in ended.values())
         entries = tuple(entry for _, _, entry in ended.values() if entry is not None)
         try:

@@ -166,9 +166,8 @@ def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHa
     findings = [*read.findings]
     for old, new in known.renamed.items():
         findings.append(
-            Finding(
+            Finding.info(
                 FindingKind.RENAMED_TARGET,
-                Severity.INFO,
                 f"its server is recorded as {old}; it is called {new} from now on",
                 target=new,
             )

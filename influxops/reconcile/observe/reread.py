@@ -130,11 +130,7 @@ def look_at_busy(
     plan: PlanFunction, state: RunState, request: RunRequest, context: RunContext
 ) -> RunState:
     """Read again the tenants that other runs had claimed."""
-    busy = {
-        id_
-        for id_, each in state.plan.tenants.items()
-        if each.finding is not None and each.finding.kind is FindingKind.CLAIMED
-    }
+    busy = {id_ for id_, each in state.plan.tenants.items() if each.kind is FindingKind.CLAIMED}
     if not busy or request.ledger is None:
         return state
     try:

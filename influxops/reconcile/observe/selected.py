@@ -7,6 +7,7 @@ them) is left to full runs.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -20,19 +21,21 @@ from influxops.domain.plan import TenantPlan
 from influxops.domain.record import LedgerSnapshot
 from influxops.domain.selection import TargetHints
 from influxops.domain.tenant import Tenant
-from influxops.errors import InfluxopsError, Interrupted, NotSupported, TargetError
+from influxops.errors import InfluxopsError, NotSupported
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe.ledger import ReadLedger, ledger_view, with_facts, with_memory
-from influxops.reconcile.observe.sources import apart, merged
-from influxops.reconcile.observe.stale_ledger import looks_beside
-from influxops.reconcile.observe.targets import describe, label, slow_hint, unreachable
+from influxops.reconcile.observe.sources import observed_tenants
+from influxops.reconcile.observe.targets import describe, in_time, label, slow_hint, unreachable
 from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import LedgerView, Observed
 from influxops.report.model import TargetState
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
+
+#: Seconds for which a target is looked at that should hold nothing of a tenant.
+_BESIDE = 0.5
 
 
 def observe_selected(
@@ -67,28 +70,24 @@ def observe_selected(
     ledger = request.ledger
     memory = given[ledger.full_name] if ledger is not None else LedgerSnapshot()
     counted = known.used if known.used is not None else _counted(given.get(_COUNTS), known)
-    read = [(handle.name, given[handle.full_name]) for handle in request.sources]
-    own, others = apart(read, request.sources)
+    found = [(handle.state(), given[handle.full_name]) for handle in request.sources]
+    read = [(replace(state, tenants=len(tenants)), tenants) for state, tenants in found]
+    observed = observed_tenants(read, request.sources)
     tenants = [
-        replace(each, attributes={**each.attributes, **asked[each.id]})
-        for each in merged(own, others, complete=True)
+        replace(each, attributes={**each.attributes, **asked[each.id]}) for each in observed.tenants
     ]
-    observed = Observed(
-        tenants,
-        sources=tuple(
-            replace(handle.state(), tenants=len(found))
-            for handle, (_, found) in zip(request.sources, read, strict=True)
-        ),
-        has_registry=any(not handle.resolved.section.supplements for handle in request.sources),
-        known_elsewhere=frozenset(tenant.id for tenant in others),
-        named_targets={t.id: t.attributes["target"] for t in own if t.attributes.get("target")},
-        ledger_view=LedgerView() if ledger is None else ledger_view(memory, {}),
-    )
+    view = LedgerView() if ledger is None else ledger_view(memory, {})
+    observed = replace(observed, tenants=tenants, ledger_view=view)
     desired = compute_desired(observed, request.rules, no_check)
     reads_targets = reports or chooses(request)
     whole = _not_read_yet(desired, observed, request, memory) if reads_targets else frozenset()
     if creating_tells and len(request.targets) == 1 and ledger is None:
-        observed = _unasked(observed, request)
+        observed = replace(
+            observed,
+            inventories={handle.name: Inventory({}) for handle in request.targets},
+            targets=tuple(handle.state() for handle in request.targets),
+            looked={},
+        )
     else:
         observed = _look(desired, observed, request, known, reading, whole)
     observed = replace(observed, closed=_full(known, memory, observed.inventories))
@@ -199,16 +198,22 @@ def _look(
         if not plan.database:
             continue
         # A target was reserved only after all the others were asked.
-        where, found = (
-            _recorded_on(plan, observed, request),
-            observed.ledger_view.record(plan.tenant),
-        )
+        where = _recorded_on(plan, observed, request)
+        found = observed.ledger_view.record(plan.tenant)
         for target in where or rules.targets:
             names[target or ""].add(plan.database)
         is_known = bool(where) and found is not None and found.state.is_provisioned
         for target in rules.targets.keys() - where if is_known else ():
             others[target].add(plan.database)
     beside: dict[str, Inventory] = {}
+
+    def look_beside(handle: TargetHandle) -> None:
+        with contextlib.suppress(InfluxopsError):
+            context = reading.context.with_timeout(_BESIDE)
+            inventory = handle.get_databases(others[handle.name], context)
+            if inventory.databases:
+                beside[handle.name] = inventory
+
     calls: dict[str, Callable[[], Any]] = {
         handle.full_name: partial(
             _look_at, handle, names[handle.name], request, reading.context, handle.name in whole
@@ -216,7 +221,14 @@ def _look(
         for handle in request.targets
         if handle.name in names and handle.name not in known.away
     }
-    calls |= looks_beside(request.targets, others, known.away, beside, reading.context)
+    calls |= {
+        f"beside {handle.name}": partial(look_beside, handle)
+        for handle in request.targets
+        if handle.name in others
+        and handle.name not in known.away
+        and not handle.missing
+        and handle.implements("influxops_get_databases")
+    }
     given = reading.ask(calls)
     inventories: dict[str, Inventory] = {}
     states: list[TargetState] = []
@@ -267,16 +279,6 @@ def _recorded_on(plan: TenantPlan, observed: Observed, request: RunRequest) -> s
     return {name for name in homes if name is not None and name in request.rules.targets}
 
 
-def _unasked(observed: Observed, request: RunRequest) -> Observed:
-    """Return what is known where the only target need not be asked."""
-    return replace(
-        observed,
-        inventories={handle.name: Inventory({}) for handle in request.targets},
-        targets=tuple(handle.state() for handle in request.targets),
-        looked={},
-    )
-
-
 def _full(
     known: TargetHints, memory: LedgerSnapshot, inventories: Mapping[str, Inventory]
 ) -> dict[str, str]:
@@ -318,13 +320,8 @@ def _look_at(
             f"the kind {handle.kind} cannot look at single databases; a full run sees to them"
         )
     reading = context.with_timeout(request.rules.reading, slow_hint(request.rules))
-    try:
+    with in_time(request.rules, context):
         return handle.list_databases((), reading) if whole else handle.get_databases(names, reading)
-    except Interrupted:
-        context.check()
-        raise TargetError(
-            f"no answer within {request.rules.reading:g} s", hint=slow_hint(request.rules)
-        ) from None
 
 
 def may_be_anothers(plan: TenantPlan, observed: Observed, request: RunRequest) -> bool:

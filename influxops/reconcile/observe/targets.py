@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 
 from msgspec import Struct
@@ -68,13 +69,19 @@ def observe_again(
     for each in results:
         name = each.state.name
         if each.inventory is not None:
-            before = inventories.get(name)
-            inventories[name] = _with_facts(each.inventory, before, looked)
-            states[name] = each.state
+            before, now = inventories.get(name), each.inventory
+            state, known = each.state, states.get(name, each.state)
             if looked is not None and before is not None:
-                there = before.databases.keys(), each.inventory.databases.keys()
-                were, are = (len(looked[name] & names) for names in there)
-                states[name] = _looked_again(observed, each.state, are - were)
+                # What is known of one that was only looked at stays known.
+                capacity = before.capacity if now.capacity is None else now.capacity
+                now = replace(now, edition=now.edition or before.edition, capacity=capacity)
+                were, are = (len(looked[name] & i.databases.keys()) for i in (before, now))
+                number = known.databases + are - were if known.databases is not None else None
+                identity = each.state.identity
+                state = replace(
+                    known, reachable=True, error="", identity=identity, databases=number
+                )
+            inventories[name], states[name] = now, state
         else:
             states[name] = replace(states[name], reachable=False, error=each.state.error)
             closed.setdefault(name, "it cannot be read any more")
@@ -86,27 +93,6 @@ def observe_again(
         findings=tuple(findings),
         closed=closed,
     )
-
-
-def _looked_again(observed: Observed, state: TargetState, more: int) -> TargetState:
-    """Return a target's state where single databases of it were looked at again.
-
-    Args:
-        more: How many more of these databases it holds now.
-    """
-    known = next((each for each in observed.targets if each.name == state.name), state)
-    number = known.databases + more if known.databases is not None else None
-    return replace(known, reachable=True, error="", identity=state.identity, databases=number)
-
-
-def _with_facts(
-    now: Inventory, before: Inventory | None, looked: Mapping[str, Collection[str]] | None
-) -> Inventory:
-    """Return what a target holds; one that was only looked at keeps what is known of it."""
-    if looked is None or before is None:
-        return now
-    edition, capacity = now.edition or before.edition, now.capacity
-    return replace(now, edition=edition, capacity=before.capacity if capacity is None else capacity)
 
 
 class TargetReading(Struct, frozen=True):
@@ -158,7 +144,7 @@ def _inventory(
     looked: Collection[str] | None,
 ) -> Inventory:
     """Read an inventory within the time that reading may take; looking closely takes longer."""
-    try:
+    with in_time(rules, context):
         if verify:
             return context.run_abandonable(
                 partial(handle.list_databases, verify, context), late=LATE
@@ -168,12 +154,17 @@ def _inventory(
         if looked is not None:
             read = partial(handle.get_databases, looked, reading)
         return context.run_abandonable(read, within=rules.reading, late=LATE)
+
+
+@contextlib.contextmanager
+def in_time(rules: Rules, context: RunContext) -> Iterator[None]:
+    """Turn the end of the time for reading, where the run goes on, into the target's error."""
+    try:
+        yield
     except Interrupted:
         context.check()
-        raise TargetError(
-            f"no answer within {rules.reading:g} s",
-            hint=slow_hint(rules),
-        ) from None
+        message = f"no answer within {rules.reading:g} s"
+        raise TargetError(message, hint=slow_hint(rules)) from None
 
 
 def slow_hint(rules: Rules) -> str:
@@ -213,11 +204,7 @@ def describe(state: TargetState, inventory: Inventory, rules: Rules) -> TargetSt
 def refuse_one_server_twice(
     inventories: Mapping[str, Inventory], targets: Iterable[TargetHandle]
 ) -> None:
-    """Refuse two targets that lead to one server, where one tenant could be placed twice.
-
-    Raises:
-        ConfigError: When two answer with one identity.
-    """
+    """Refuse two targets that lead to one server, where one tenant could be placed twice."""
     words = {target.name: target.capabilities.identity for target in targets}
     first_with: dict[str, str] = {}
     for name, inventory in inventories.items():

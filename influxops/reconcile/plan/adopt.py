@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED
 from influxops.domain.durations import format_duration
-from influxops.domain.finding import Finding, FindingKind, blocked
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
@@ -132,7 +132,7 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
                 "configure that target again; run {} only if its server and the data are gone",
             )
         message = f"it may still be on {record.target}, where it is recorded and which {cannot}"
-        return blocked(FindingKind.NOT_READ, message, advice)
+        return Finding.error(FindingKind.NOT_READ, message, advice)
     now = plan_from_record(record, record.target, observed)
     if is_recreated(record, now.before):
         return lost(now, observed).finding

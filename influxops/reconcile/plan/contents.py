@@ -50,7 +50,7 @@ def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: RunCon
     duplicates = {
         id_: (tenant, tenant.finding)
         for id_, tenant in plan.tenants.items()
-        if tenant.finding is not None and tenant.finding.kind is FindingKind.IN_TWO_TARGETS
+        if tenant.finding is not None and tenant.kind is FindingKind.IN_TWO_TARGETS
     }
     if not duplicates:
         return plan

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize
@@ -207,9 +207,8 @@ def _waiting(planning: Planning) -> Iterator[Finding]:
         and record.drop_after > planning.now
     ]
     if later:
-        yield Finding(
+        yield Finding.info(
             FindingKind.RETIRING,
-            Severity.INFO,
             f"{pluralize(len(later), 'tenant')} {'is' if len(later) == 1 else 'are'} retiring and "
             f"not due, the first after {format_time(min(later))}",
         )

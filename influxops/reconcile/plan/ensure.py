@@ -57,11 +57,7 @@ class Ensure(Operation, Struct, frozen=True):
     only_create: bool = False
 
     def observe(self, request: RunRequest, context: RunContext) -> Observed:
-        """Read what concerns the tenants that the scope names, or all where that would miss some.
-
-        Raises:
-            ConfigError: When two targets are one server.
-        """
+        """Read what concerns the named tenants, or all where that would miss some."""
         scope = context.scope
         is_narrow = scope.tenants is not None and scope.targets is None and not context.verify
         if not is_narrow or not reads_single(request):

@@ -107,9 +107,6 @@ class Placement:
         A target whose capacity is an estimate is asked for more only after all others are full:
         the server decides then.
 
-        Args:
-            before: The target that is recorded already: it is preferred while it has room.
-
         Returns:
             The target, one more database counted; None where none takes it.
         """

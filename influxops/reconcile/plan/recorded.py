@@ -8,7 +8,7 @@ from datetime import datetime
 
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database, TargetCapabilities
-from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
@@ -77,7 +77,7 @@ def is_cut_over(record: Record) -> bool:
 
 def not_copied(record: Record) -> Finding:
     """Return why the copy that a move left, or makes, is not dropped at once."""
-    return blocked(
+    return Finding.error(
         FindingKind.MOVING,
         f"the copy on {record.secondary_target} belongs to a move, and may hold rows that "
         f"{record.target} "
@@ -93,9 +93,11 @@ def move_in_progress_finding(record: Record) -> Finding:
             f"move {shlex.quote(record.tenant)} --to {shlex.quote(record.secondary_target or '')}"
         )
         message = f"it is moving from {record.target} to {record.secondary_target}"
-        return blocked(FindingKind.MOVING, message, Hint.command(move, "end that first: run {}"))
+        return Finding.error(
+            FindingKind.MOVING, message, Hint.command(move, "end that first: run {}")
+        )
     due = f" before {format_time(record.drop_after)}" if record.drop_after else ""
-    return blocked(
+    return Finding.error(
         FindingKind.MOVING,
         f"it was moved, and the copy that it left on {record.secondary_target} is not dropped{due}",
         Hint.command("retire --due", "run {} when it is due, then this again"),
@@ -112,19 +114,18 @@ def moving(record: Record) -> Finding:
         else f"its database is being copied to {record.secondary_target}"
     )
     if record.is_claimed:
-        return Finding(FindingKind.MOVING, Severity.INFO, f"{message} by run {record.claimed_by}")
+        return Finding.info(FindingKind.MOVING, f"{message} by run {record.claimed_by}")
     if not was_cut_over:
         since = f" since {format_time(record.state_since)}" if record.state_since else ""
         message = f"the ledger has it as being copied to {record.secondary_target}{since}"
         to, hint = record.secondary_target, f"{hint}, which writes over nothing that is newer there"
-    return Finding(
+    return Finding.warning(
         FindingKind.MOVING,
-        Severity.WARNING,
         f"{message}, and no run is at it",
         Hint.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
-        record.tenant,
-        record.target,
-        record.database,
+        tenant=record.tenant,
+        target=record.target,
+        database=record.database,
     )
 
 
@@ -227,7 +228,7 @@ def find_shared_databases(
         if plan.database in owners:
             owners[plan.database].add(id_)
     return {
-        record.tenant: blocked(
+        record.tenant: Finding.error(
             FindingKind.NAME_COLLISION,
             f"its recorded database {truncate(record.database)} is also that of "
             f"{summarize(others)}",

@@ -173,9 +173,6 @@ def check_recent_writes(
     """Return tenants with a note where telemetry came recently.
 
     Where that cannot be read, nothing is done unless it is allowed.
-
-    Args:
-        plans: The tenants; those for which nothing is to be done are not asked about.
     """
     observed, context = planning.observed, planning.context
     asked = {id_: plan for id_, plan in plans.items() if plan.changes and _may_hold(plan, observed)}

@@ -20,11 +20,7 @@ from influxops.reconcile.state import Observed
 
 
 class PlanWarnings:
-    """What is noticed in one planning.
-
-    Args:
-        placement: The targets, as they were given away.
-    """
+    """What is noticed in one planning."""
 
     def __init__(self, observed: Observed, rules: Rules, placement: Placement) -> None:
         self.observed, self.rules, self.placement = observed, rules, placement
@@ -83,9 +79,8 @@ class PlanWarnings:
             ):
                 markers[target] += 1
         for target, number in retentions.items():
-            yield Finding(
+            yield Finding.warning(
                 FindingKind.RETENTION_NOT_READ,
-                Severity.WARNING,
                 f"the retention periods of {pluralize(number, 'database')} cannot be read, so they "
                 "are left as they are",
                 "ask the author of its plugin, or leave out the retention period",
@@ -93,9 +88,8 @@ class PlanWarnings:
             )
         for target, number in markers.items():
             marker = self.rules.targets[target].capabilities.completion_marker
-            yield Finding(
+            yield Finding.info(
                 FindingKind.COMPLETENESS_UNKNOWN,
-                Severity.INFO,
                 f"whether {pluralize(number, 'database')} had a {marker} cannot be told: a "
                 "retention period may have taken it",
                 target=target,
@@ -106,9 +100,8 @@ class PlanWarnings:
         for target, location in self.placement.locations.items():
             full = location.closed is not None and location.capacity is not None
             if full and not location.estimated and location.used < (location.capacity or 0):
-                yield Finding(
+                yield Finding.warning(
                     FindingKind.CAPACITY,
-                    Severity.WARNING,
                     f"its capacity is set to {location.capacity}, but it took no more than "
                     f"{location.used}",
                     self._capacity_setting(target, "correct {}, or leave it out"),
@@ -126,9 +119,8 @@ class PlanWarnings:
         ]
         orphans = [(target, name) for target, name in databases if name not in wanted]
         if len(orphans) > 1 and len(orphans) > len(databases) - len(orphans) and desired:
-            yield Finding(
+            yield Finding.warning(
                 FindingKind.ORPHAN,
-                Severity.WARNING,
                 f"{len(orphans):,} of {pluralize(len(databases), 'tenant database')} belong to no "
                 f"tenant any more; the sources hold {pluralize(len(desired), 'tenant')}",
                 "is the registry complete? They are left alone",
@@ -191,15 +183,14 @@ def _back_again(record: Record, target: str, found: Database) -> Finding:
     when = f" {format_time(record.state_since)}" if record.state_since else ""
     # What a write creates by itself has no marker.
     by = "a late write made it" if found.complete is False else "somebody made it"
-    return Finding(
+    return Finding.warning(
         FindingKind.RECREATED_AFTER_DROP,
-        Severity.WARNING,
         f"its database {truncate(record.database)} was dropped{when}, and is on {target} again: "
         + by,
         Hint.command(f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"),
-        record.tenant,
-        target,
-        record.database,
+        tenant=record.tenant,
+        target=target,
+        database=record.database,
     )
 
 

@@ -81,7 +81,7 @@ class Making:
 
     def close(self) -> None:
         """End what is under way, and release all connections."""
-        self._finisher.flush(_FLUSH)
+        self._finisher.drain(_FLUSH)
         self._stopping.set()
         self._finisher.stop()
         self.engines.close()
@@ -234,7 +234,7 @@ class Making:
                     self._finisher.add(plan)
             if status is not EnsureStatus.FAILED or is_unregistered(plan):
                 continue
-            why = plan.finding.message if plan.finding is not None else ""
+            why = plan.reason
             if why not in (plan.record.error if plan.record else "", self._told.get(plan.tenant)):
                 log.warning("%s: %s", plan.tenant, why)
                 news.append(plan)
