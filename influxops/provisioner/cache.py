@@ -15,9 +15,8 @@ class LocationCache:
     """Remembers where databases are; may be used from any thread."""
 
     def __init__(self) -> None:
-        self._found: dict[
-            str, tuple[EnsureResult, float]
-        ] = {}  # in the order in which they were added
+        # In the order in which they were added.
+        self._found: dict[str, tuple[EnsureResult, float]] = {}
         self._lock = threading.Lock()
 
     def get(self, tenant: str) -> EnsureResult | None:

@@ -25,9 +25,8 @@ class Engines:
     def __init__(self, config: Config, kinds: Mapping[str, PluginType] | None) -> None:
         self._config, self._kinds = config, kinds
         self._lock = threading.Lock()
-        self._idle: list[
-            tuple[Engine, RunContext, float, float]
-        ] = []  # with its birth and last use
+        # Each with its birth and last use.
+        self._idle: list[tuple[Engine, RunContext, float, float]] = []
         self._running: set[RunContext] = set()
         self._anew = 0.0  # runs that began before this are over
         self.is_over = False

@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from msgspec.structs import replace
-
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.reconcile.apply.apply import execute_plan
 from influxops.reconcile.guards import guard
 from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.plan.recorded import busy, is_busy
-from influxops.reconcile.request import Planning, RunRequest
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import Observed, Planning, RunState
 from influxops.runtime.context import RunContext
 
 
@@ -60,11 +58,7 @@ class Operation:
         Raises:
             Interrupted: When the run is over; what was yielded last is what is known.
         """
-
-        def plan_again(observed: Observed) -> Plan:
-            return self.guarded_plan(replace(planning, observed=observed))
-
-        return execute_plan(state, plan_again, planning.request, planning.context)
+        return execute_plan(state, self.guarded_plan, planning)
 
 
 class RecordOperation(Operation):

@@ -25,9 +25,9 @@ from influxops.reconcile.plan.desired import (
     refuse_unknown_targets,
     with_unknown_tenants,
 )
-from influxops.reconcile.request import GRACE, Planning, RunRequest
+from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.result import conclude
-from influxops.reconcile.state import RunState
+from influxops.reconcile.state import Planning, RunState
 from influxops.report.model import Report, RunOrigin
 from influxops.runtime.context import RunContext
 
@@ -92,9 +92,11 @@ def steps(
     yield (state := replace(state, observed=observed, notes=notes))
 
     desired = compute_desired(observed, rules, context.check)
-    observed = confirm_losses(desired, observed, request, context)
-    observed = look_closely(desired, observed, request, context)
-    if operation.reconciles and not operation.drops:
+    if request.ledger is not None:
+        observed = confirm_losses(desired, observed, request, context)
+    if request.ledger is not None or context.verify:
+        observed = look_closely(desired, observed, request, context)
+    if request.ledger is not None and operation.reconciles and not operation.drops:
         stale = stale_ledger(observed, desired, request, scope, context)
         observed = replace(observed, findings=(*observed.findings, *stale))
     yield (state := replace(state, observed=observed))

@@ -86,27 +86,26 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
         record = engine.needs_ledger().load_records({tenant}, context).records.get(tenant)
         places = {handle.name: handle.state().url for handle in engine.targets}
     has_place = record is not None and record.state not in (State.PENDING, State.RETIRED)
-    url = places.get(record.target or "") if record is not None and has_place else None
+    placed = record if has_place else None
+    url = places.get(placed.target or "") if placed is not None else None
     if output == "json":
         document = {
             "tenant": tenant,
-            "target": record.target if record is not None and has_place else None,
+            "target": placed.target if placed is not None else None,
             "url": url,
-            "database": record.database or None if record is not None and has_place else None,
+            "database": placed.database or None if placed is not None else None,
             "state": record.state.value if record is not None else None,
             "since": plain(record.created_at) if record is not None else None,
         }
         say_json(document, indent=None)
-    elif record is not None and has_place:
-        say("  ".join(filter(None, (record.target, url, record.database, _since(record)))))
-        if record.state is not State.READY:
-            say(f"it is {record.state.value}", err=True)
+    elif placed is not None:
+        say("  ".join(filter(None, (placed.target, url, placed.database, _since(placed)))))
+        if placed.state is not State.READY:
+            say(f"it is {placed.state.value}", err=True)
     else:
-        what = (
-            f"it is {record.state.value}" if record is not None else "the ledger has no such tenant"
-        )
+        what = f"it is {record.state.value}" if record else "the ledger has no such tenant"
         say(f"{quote(tenant)}: {what}", label="ERR", err=True)
-    found = has_place and record is not None and record.state not in (State.ALLOCATED, State.LOST)
+    found = placed is not None and placed.state not in (State.ALLOCATED, State.LOST)
     ctx.exit(ExitCode.OK if found else ExitCode.FAILED)
 
 
@@ -127,12 +126,8 @@ def _tell(
             words = (copy["target"], copy["url"], tenant.database, _contents(copy))
             say("  ".join(filter(None, words)))
     elif exists:
-        words = (
-            tenant.target,
-            view.target_url(tenant.target),
-            tenant.database,
-            _since(tenant.record),
-        )
+        url = view.target_url(tenant.target)
+        words = (tenant.target, url, tenant.database, _since(tenant.record))
         say("  ".join(filter(None, words)))
         if not _is_elsewhere(tenant):
             return

@@ -17,19 +17,9 @@ from influxops.reconcile.apply.verify import closed_by, incomplete, settled, ver
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.request import GRACE, RunRequest
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.state import Observed, Planning, RunState
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
-
-
-def next_batch(state: RunState) -> list[TenantPlan]:
-    """Return the tenants whose changes are to be tried next.
-
-    Tenants that may exceed a capacity come after all others: of two that are created at once, the
-    server would choose which gets the last slot, and the plan may have given it to the other.
-    """
-    waiting = still_open(state)
-    return [plan for plan in waiting if not plan.may_exceed_capacity] or waiting
 
 
 def still_open(state: RunState) -> list[TenantPlan]:
@@ -42,27 +32,31 @@ def still_open(state: RunState) -> list[TenantPlan]:
 
 
 def execute_plan(
-    state: RunState,
-    plan_again: Callable[[Observed], Plan],
-    request: RunRequest,
-    context: RunContext,
+    state: RunState, plan_again: Callable[[Planning], Plan], planning: Planning
 ) -> Iterator[RunState]:
     """Claim, change, read again and record, batch by batch, while something is open.
 
     Args:
         plan_again: Plans from what was read since: a target that is full takes no more.
     """
-    while batch := next_batch(state):
+    request, context = planning.request, planning.context
+    while waiting := still_open(state):
+        # Those that may exceed a capacity come after all others: of two that are created at once,
+        # the server would choose which gets the last slot, and it may have been planned for the
+        # other.
+        batch = [plan for plan in waiting if not plan.may_exceed_capacity] or waiting
         context.check()
-        state, batch = reserve(batch, state, request, context)
-        yield state
+        if request.ledger is not None:
+            state, batch = reserve(batch, state, request, context)
+            yield state
         if batch:
             state = carry_out(batch, state, request, context)
             yield state
             yield (state := record(state, request, context.with_grace_period(GRACE)))
         context.check()
         if still_open(state) or state.observed.closed:
-            yield (state := replace(state, plan=replan(state, plan_again(state.observed))))
+            plan = plan_again(replace(planning, observed=state.observed))
+            yield (state := replace(state, plan=replan(state, plan)))
 
 
 def carry_out(

@@ -138,7 +138,13 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
             until = observed.inventories[change.target].deleted.get(change.database)
             outcome = replace(outcome, change=replace(change, until=until))
         return replace(outcome, status=ChangeResult.DONE, message="", remedy="")
-    if status is ChangeResult.DONE and _came_back(change, observed):
+    is_drop = change.action is Action.DROP
+    # What a write makes is there again without a marker.
+    if (
+        status is ChangeResult.DONE
+        and is_drop
+        and was_recreated(change.database, change.target, observed)
+    ):
         return replace(
             outcome,
             status=ChangeResult.FAILED,
@@ -146,21 +152,19 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
             remedy="stop what writes to it, then run it again",
         )
     if status is ChangeResult.DONE:
+        difference = "another retention period"
+        if change.action is not Action.SET_RETENTION and found and found.complete is False:
+            difference = "that it is not complete"
         return replace(
             outcome,
             status=ChangeResult.FAILED,
             message="its target said that it was done, but reading it again shows "
-            + ("no such database" if found is None else _difference(change, found)),
+            + (difference if found is not None else "no such database"),
             remedy="somebody else may have changed it; run it again",
         )
     if status is ChangeResult.UNKNOWN and (found is None or found.complete is False):
         return replace(outcome, status=ChangeResult.FAILED, remedy=outcome.remedy or "run it again")
     return outcome
-
-
-def _came_back(change: Change, observed: Observed) -> bool:
-    """Return whether what was dropped is there again, as a write makes it: without a marker."""
-    return change.action is Action.DROP and was_recreated(change.database, change.target, observed)
 
 
 def _is_good(change: Change, found: Database | None, *, managed: bool) -> bool:
@@ -173,12 +177,6 @@ def _is_good(change: Change, found: Database | None, *, managed: bool) -> bool:
     if change.action is Action.COMPLETE or not managed or found.retention is UNKNOWN:
         return True
     return found.retention == change.after.retention
-
-
-def _difference(change: Change, found: Database) -> str:
-    if change.action is not Action.SET_RETENTION and found.complete is False:
-        return "that it is not complete"
-    return "another retention period"
 
 
 def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed) -> TenantPlan:

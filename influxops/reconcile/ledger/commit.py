@@ -296,16 +296,12 @@ class _Writer:
 
     def _placed(self, record: Record, plan: TenantPlan, made: bool) -> Record:
         target = plan.target or ""
-        inventory = self.observed.inventories.get(target)
-        record = replace(
-            record,
-            database=plan.database,
-            target=target,
-            identity=inventory.identity if inventory is not None else record.identity,
-        )
-        if (
-            record.secondary_target == target
-        ):  # what a move left there, or had begun, is its database now
+        identity = record.identity
+        if target in self.observed.inventories:
+            identity = self.observed.identity(target)
+        record = replace(record, database=plan.database, target=target, identity=identity)
+        if record.secondary_target == target:
+            # What a move left there, or had begun, is its database now.
             record = replace(
                 record, secondary_target=None, secondary_identity=None, drop_after=None, progress=""
             )
@@ -320,13 +316,12 @@ class _Writer:
         """
         written = {record.tenant: record for record in records}
         known = (written.get(id_, record) for id_, record in self.ledger_view.records.items())
-        inventories = self.observed.inventories
         return {
             record.target
             for record in known
             if record.state is State.READY
-            and (inventory := inventories.get(record.target or "")) is not None
-            and record.database not in inventory.databases
+            and record.target in self.observed.inventories
+            and self.observed.database(record.target, record.database) is None
         }
 
     def _servers(self, records: Iterable[Record]) -> tuple[Server, ...]:

@@ -34,8 +34,7 @@ from influxops.reconcile.move.plan import MovePlanner, MoveRequest, route_of
 from influxops.reconcile.move.state import MoveFailed, MoveProgress
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy
-from influxops.reconcile.request import Planning
-from influxops.reconcile.state import RunState
+from influxops.reconcile.state import Planning, RunState
 
 #: So many tenants get their databases at once, before they are copied one after the other.
 _AT_ONCE = 16

@@ -21,7 +21,7 @@ from influxops.reconcile.plan.desired import LOOK, refuse_unknown_targets
 from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
 from influxops.reconcile.plan.recorded import is_cut_over
-from influxops.reconcile.request import Planning
+from influxops.reconcile.state import Planning
 
 
 class MoveRequest(Struct, frozen=True):

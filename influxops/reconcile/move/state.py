@@ -305,12 +305,6 @@ class MovesInProgress:
 
 def is_written(record: Record, found: Record) -> bool:
     """Return whether a record is as it was written."""
-    return found.version > record.version and (
-        found.state,
-        found.target,
-        found.secondary_target,
-    ) == (
-        record.state,
-        record.target,
-        record.secondary_target,
-    )
+    now = (found.state, found.target, found.secondary_target)
+    wanted = (record.state, record.target, record.secondary_target)
+    return found.version > record.version and now == wanted

@@ -129,7 +129,7 @@ class ReadLedger(Struct, frozen=True):
 
     state: LedgerState
     memory: LedgerSnapshot | None
-    findings: list[Finding]
+    findings: Sequence[Finding] = ()
 
 
 def read_ledger(handle: LedgerHandle, context: RunContext) -> ReadLedger:
@@ -142,7 +142,7 @@ def read_ledger(handle: LedgerHandle, context: RunContext) -> ReadLedger:
     except InfluxopsError as error:
         context.log.debug("%s failed", handle.full_name, exc_info=True)
         return ReadLedger(replace(state, error=error.message), None, [failed_ledger(error)])
-    return ReadLedger(replace(state, records=len(memory.records)), memory, [])
+    return ReadLedger(replace(state, records=len(memory.records)), memory)
 
 
 def failed_ledger(error: InfluxopsError) -> Finding:

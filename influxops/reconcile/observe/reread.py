@@ -17,8 +17,8 @@ from influxops.reconcile.observe.targets import observe_again
 from influxops.reconcile.plan.contents import describe_copies
 from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.recorded import seems_lost
-from influxops.reconcile.request import GRACE, Planning, RunRequest
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.state import Observed, Planning, RunState
 from influxops.runtime.context import RunContext
 
 #: Plans what is observed and desired, as `Operation.plan` does.

@@ -93,7 +93,7 @@ def observe_selected(
     observed = replace(observed, closed=_full(known, memory, observed.inventories))
     if ledger is not None:
         state = replace(ledger.state(), records=len(memory.records))
-        observed = with_memory(observed, ReadLedger(state, memory, []), request.sources)
+        observed = with_memory(observed, ReadLedger(state, memory), request.sources)
         observed = with_facts(observed, memory, counted, whole, request.rules)
     return observed, reading.failed, counted
 

@@ -30,8 +30,7 @@ from influxops.reconcile.plan.recorded import (
     move_in_progress_finding,
     plan_from_record,
 )
-from influxops.reconcile.request import Planning
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import Observed, Planning
 
 
 class Adopt(RecordOperation):

@@ -19,8 +19,7 @@ from influxops.domain.tenant import Tenant, meant_attribute
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.request import Planning
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import Observed, Planning
 
 #: What a configuration file can say of a tenant that is to stay as it is.
 _ACKNOWLEDGE = "or list it in [tenants] ignore"

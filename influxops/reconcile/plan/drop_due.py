@@ -38,8 +38,8 @@ from influxops.reconcile.plan.recorded import (
     unretire,
 )
 from influxops.reconcile.plan.retire import check_recent_writes
-from influxops.reconcile.request import GRACE, Planning
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.request import GRACE
+from influxops.reconcile.state import Observed, Planning, RunState
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
 #: from before; and how often all may be read again, however many there are.

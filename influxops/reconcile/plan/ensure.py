@@ -35,8 +35,8 @@ from influxops.reconcile.plan.desired import LOOK, compute_desired
 from influxops.reconcile.plan.placement import placement_of
 from influxops.reconcile.plan.warnings import PlanWarnings
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.request import Planning, RunRequest
-from influxops.reconcile.state import Observed
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import Observed, Planning
 from influxops.report.wording import format_retention
 from influxops.runtime.context import RunContext
 
@@ -265,7 +265,9 @@ class _EnsurePlanner:
                 plan.change(Action.DROP, reason=why),
                 plan.change(Action.CREATE, reason=why, before=None, after=new),
             )
-        if recorded.may_be_recreated(record, before, self.rules.targets[home].capabilities):
+        is_lost = record is not None and record.state is State.LOST
+        marks = self.rules.targets[home].capabilities.completion_marker
+        if is_lost and marks and before.is_marked is UNKNOWN:
             return plan.mark_unknown(
                 FindingKind.NOT_READ,
                 f"it was lost, and whether what is on {home} is its own cannot be read",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import UNKNOWN, UNMANAGED, Database, TargetCapabilities
+from influxops.domain.database import UNMANAGED, Database, TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
@@ -260,29 +260,15 @@ def is_recreated(record: Record | None, found: Database | None) -> bool:
     return record.state.is_provisioned and found.is_marked is False
 
 
-def may_be_recreated(
-    record: Record | None, found: Database, capabilities: TargetCapabilities
-) -> bool:
-    """Return whether what is in the place of a lost database is perhaps a client's."""
-    is_lost = record is not None and record.state is State.LOST
-    return is_lost and bool(capabilities.completion_marker) and found.is_marked is UNKNOWN
-
-
 def seems_lost(record: Record, observed: Observed) -> bool:
     """Return whether a recorded tenant's database is gone, by what was read, and not known to be.
 
     Its target shows all that it holds, and no run has claimed the tenant.
     """
-    inventory = observed.inventories.get(record.target or "")
-    if (
-        not record.is_provisioned
-        or record.state is State.LOST
-        or record.is_claimed
-        or inventory is None
-    ):
+    if not record.is_provisioned or record.state is State.LOST or record.is_claimed:
         return False
-    found = inventory.databases.get(record.database)
-    return is_recreated(record, found) or (found is None and inventory.complete)
+    found = observed.database(record.target, record.database)
+    return is_recreated(record, found) or (found is None and observed.shows_all(record.target))
 
 
 def was_recreated(database: str, target: str, observed: Observed) -> bool:

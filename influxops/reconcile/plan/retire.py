@@ -31,8 +31,7 @@ from influxops.reconcile.plan.recorded import (
     plan_from_record,
     recreated_note,
 )
-from influxops.reconcile.request import Planning
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import Observed, Planning
 
 #: Telemetry that is no older than this is recent: something still writes.
 RECENT = timedelta(days=1)
@@ -175,7 +174,12 @@ def check_recent_writes(
     Where that cannot be read, nothing is done unless it is allowed.
     """
     observed, context = planning.observed, planning.context
-    asked = {id_: plan for id_, plan in plans.items() if plan.changes and _may_hold(plan, observed)}
+    asked = {
+        id_: plan
+        for id_, plan in plans.items()
+        # Not where a target was read, and has no database.
+        if plan.changes and (plan.before or not observed.shows_all(plan.changes[0].target))
+    }
     context.on_stage("counting", len(asked))
     databases = {id_: (each.changes[0].target, each.database) for id_, each in asked.items()}
     stats = stats_of(databases.values(), planning.request.targets, context)
@@ -184,12 +188,6 @@ def check_recent_writes(
         result[id_] = _check_recent_writes(plan, stats.get(databases[id_]), planning)
     context.check()
     return result
-
-
-def _may_hold(plan: TenantPlan, observed: Observed) -> bool:
-    """Return whether there may be telemetry: not where a target was read and has no database."""
-    inventory = observed.inventories.get(plan.changes[0].target)
-    return plan.before is not None or inventory is None or not inventory.complete
 
 
 def _check_recent_writes(
