@@ -43,7 +43,7 @@ _WAITING = (State.PENDING, State.ALLOCATED)
 
 
 class TenantRequest(Struct, frozen=True):
-    """A tenant that somebody asks for."""
+    """A tenant that a caller asks for."""
 
     tenant: str  # its id
     retention: str | None = None  # the retention period that it is made with, instead of its own
@@ -137,7 +137,7 @@ _EXPLAINED = (FindingKind.IN_TWO_TARGETS, FindingKind.MISPLACED)
 
 
 class _Decider:
-    """Decides what planning means where not everything was read, and somebody waits."""
+    """Decides the plan of single tenants for a waiting caller, where not everything was read."""
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ class Works:
     """What one process has under way.
 
     Args:
-        on_settled: Called with each tenant that is settled, and when what is known of it was read.
+        on_settled: Called with the final result of each tenant, and when its request began.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class Works:
         self._settle_waiting(left, why)
 
     def _settle_waiting(self, flights: list[Flight], why: str) -> None:
-        """Settle tenants of which nothing more is known for now."""
+        """Postpone tenants of which nothing more is known for now: their callers get the reason."""
         for flight in flights:
             id_ = flight.request.tenant
             plan = flight.plan or TenantPlan(id_, self.rules.name(id_), UNMANAGED)

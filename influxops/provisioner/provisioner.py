@@ -342,7 +342,7 @@ class Provisioner:
         """Tell where a tenant's database is, and create nothing.
 
         Returns:
-            Where it is; or, where it is not there, why, and where a place for it is recorded.
+            Where it is; or, where it is not there, why, and which target is recorded for it.
         """
         known = self._cache.get(self._validator.check(tenant_id))
         if known is not None:

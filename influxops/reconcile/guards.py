@@ -217,8 +217,8 @@ def _mass_change(
     if len(concerned) < 2 or len(concerned) <= rules.mass_change * len(promised):
         return None
     message = (
-        f"{len(concerned):,} of {pluralize(len(promised), 'recorded tenant')} would be made "
-        f"anew, dropped or are in no source any more ({len(changing):,} to change, "
+        f"{len(concerned):,} of {pluralize(len(promised), 'recorded tenant')} would be "
+        f"recreated or dropped, or are in no source any more ({len(changing):,} to change, "
         f"{len(gone):,} gone): is the registry complete?"
     )
     return message, [tenant for tenant in plan.tenants.values() if tenant.changes]
@@ -249,7 +249,7 @@ _GUARDS = (
         "unrecorded-changes",
         lambda _, change, seen: bool(seen.ledger_view.error) and change.action in _CREATE_OR_DROP,
         lambda plans: (
-            "the ledger cannot be used, so that nobody would know of what is made or "
+            "the ledger cannot be used, so no record would exist of what is created or "
             f"dropped for {_number(plans)}"
         ),
     ),
@@ -349,7 +349,8 @@ def guard(
             tenant = replace(tenant, status=TenantStatus.OK, finding=None)
         for name, each in active.items():
             changes = [c for c in tenant.changes if each.refuses(tenant, c, observed)]
-            # What is on another server is not what was provisioned, however much it looks it.
+            # A database on a server that replaced the recorded one is not the provisioned one, even
+            # if its name and marker are right.
             is_beside = name == "replaced-server" and tenant.status is TenantStatus.OK
             is_beside = is_beside and tenant.target in observed.ledger_view.replaced
             if name == "recreate-lost" and id_ in rules.recreate:

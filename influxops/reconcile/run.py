@@ -34,8 +34,8 @@ from influxops.runtime.context import RunContext
 #: What a run without a ledger says once.
 NO_LEDGER = Finding.info(
     FindingKind.NO_LEDGER,
-    "no ledger is configured, so nothing is remembered: a database that is gone is made again, "
-    "empty, and a server that was replaced at its URL is taken for the old one",
+    "no ledger is configured, so nothing is recorded: a database that is lost is recreated, "
+    "empty, and a server that was replaced at its URL is not detected",
     "configure [ledger] and run `influxops ledger install` (docs/ledger.md)",
 )
 
@@ -56,7 +56,7 @@ def reconcile(
     state = RunState(notes=tuple(notes))
     lock = Lock()
     try:
-        with lock.blocked(request, context):
+        with lock.acquired(request, context):
             for known in steps(operation, request, context, lock, state):
                 state = known
     except (Interrupted, ConfigError, LockBusy) as error:
@@ -87,7 +87,7 @@ def steps(
         observed = without_ledger(observed, lock.unrecorded)
     told = request.tell_start(observed.sources, observed.targets, observed.ledger)
     notes = (*state.notes, *told)
-    if request.ledger is None and rules.has_file:  # else nobody could configure one
+    if request.ledger is None and rules.has_file:  # else none can be configured
         notes = (*notes, NO_LEDGER)
     yield (state := replace(state, observed=observed, notes=notes))
 

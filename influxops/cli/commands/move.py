@@ -29,8 +29,8 @@ move_options = options(
     click.option(
         "--writers-paused",
         is_flag=True,
-        help="Say that nobody writes to these tenants during the move: it is tested, and clients "
-        "are not waited for.",
+        help="Declare that no client writes to these tenants during the move: it is tested, and "
+        "clients are not waited for.",
     ),
     click.option(
         "--after",

@@ -71,7 +71,7 @@ def _is_good(row: Mapping[str, Any]) -> bool:
 
 
 def _acknowledged(view: ReportView) -> set[str]:
-    """Return the tenants that are held, and of which somebody has said that this is known."""
+    """Return the blocked tenants whose problems are configured as known."""
     return {
         tenant.tenant
         for tenant in view.report.tenants

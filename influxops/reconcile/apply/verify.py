@@ -26,6 +26,9 @@ _FINDINGS = {
 _LOOK_CLOSELY = Hint.command("ensure --verify", "run {}, which reads back what was written")
 
 
+_READ_AGAIN = "run it again, which reads how it ended"
+
+
 def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Change]:
     """Yield what completes the databases that were made, and of which a part was lost."""
     for outcome in outcomes:
@@ -66,7 +69,7 @@ def verify(
     closed: Mapping[str, str],
     ended: Mapping[str, Sequence[Outcome]] | None = None,
 ) -> dict[str, TenantPlan]:
-    """Return tenants with how their changes ended; who found no place is left out, to try again.
+    """Return tenants with the results of their changes, without those to try on another target.
 
     Args:
         closed: The targets that took nothing more before, with why; one that says
@@ -115,7 +118,7 @@ def _wants_another_place(outcome: Outcome, closed: Mapping[str, str]) -> bool:
 
 
 def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
-    """Return an outcome as its target's inventory shows it."""
+    """Return the outcome of a change, corrected by what its target holds afterwards."""
     change, status = outcome.change, outcome.status
     state = next(state for state in observed.targets if state.name == change.target)
     if not state.reachable:
@@ -148,7 +151,7 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
         return replace(
             outcome,
             status=ChangeResult.FAILED,
-            message="it was dropped, and is there again: what still writes to it made it",
+            message="it was dropped, and exists again: something probably still writes to it",
             remedy="stop what writes to it, then run it again",
         )
     if status is ChangeResult.DONE:
@@ -160,8 +163,10 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
             status=ChangeResult.FAILED,
             message="its target said that it was done, but reading it again shows "
             + (difference if found is not None else "no such database"),
-            remedy="somebody else may have changed it; run it again",
+            remedy="another program may have changed it; run it again",
         )
+    if status is ChangeResult.UNKNOWN and outcome.abandoned:
+        return replace(outcome, remedy=outcome.remedy or _READ_AGAIN)
     if status is ChangeResult.UNKNOWN and (found is None or found.complete is False):
         return replace(outcome, status=ChangeResult.FAILED, remedy=outcome.remedy or "run it again")
     return outcome
@@ -184,10 +189,10 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
     after = observed.database(plan.target, plan.database)
     plan = replace(plan, outcomes=tuple(outcomes), after=after)
     if after is not None and after.retention is UNKNOWN and plan.retention is not UNMANAGED:
-        why = "its retention period cannot be read, so nobody knows whether it is kept to"
+        why = "its retention period cannot be read, so whether it is right is unknown"
         plan = plan.note(plan.warning(FindingKind.RETENTION_NOT_READ, why, database=None))
     if plan.refused:
-        return plan  # what a guard refuses is what somebody has to decide first
+        return plan  # what a guard refuses needs a decision first
     for status, (verdict, kind) in _FINDINGS.items():
         bad = next((outcome for outcome in outcomes if outcome.status is status), None)
         if bad is not None:

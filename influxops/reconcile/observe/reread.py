@@ -17,7 +17,7 @@ from influxops.reconcile.observe.targets import observe_again
 from influxops.reconcile.plan.contents import describe_copies
 from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.recorded import seems_lost
-from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.request import ANSWERED, RunRequest, settling
 from influxops.reconcile.state import Observed, Planning, RunState
 from influxops.runtime.context import RunContext
 
@@ -44,11 +44,13 @@ def reread(
         if verify or outcome.status is ChangeResult.UNKNOWN:
             names[outcome.change.target].add(outcome.change.database)
     changed = {outcome.change.target for outcome in outcomes}
+    # A server that answered until now is worth more time than one that hangs.
+    at_least = 0.5 if any(outcome.abandoned for outcome in outcomes) else ANSWERED
     why = ""
     for _ in range(2):  # the run may end in the meantime: what was done is worth a moment more
         try:
-            grace = context.with_grace_period(GRACE)
-            return observe_again(observed, changed, request, grace, names)
+            rest = settling(context, at_least=at_least)
+            return observe_again(observed, changed, request, rest, names)
         except Interrupted as error:
             why = error.message
     states = tuple(
@@ -156,7 +158,7 @@ def find_duplicate_databases(
     plan: PlanFunction, request: RunRequest, context: RunContext, state: RunState
 ) -> RunState:
     """Read every target again, and report tenants that another run created elsewhere as well."""
-    grace = context.with_grace_period(GRACE)
+    grace = settling(context)
     observed = observe_again(state.observed, state.observed.inventories, request, grace)
     desired = compute_desired(observed, request.rules, lambda: None)
     again = plan(Planning(observed, desired, request, grace))

@@ -39,7 +39,7 @@ _MARKERS = 100
 #: are apart.
 _APART = timedelta(seconds=10)
 _MAY_BE_OLDER = "was the ledger restored from a backup?"
-#: States without a place; what the ledger may not know is a place all the same.
+#: States without a target; what the ledger may not know has a target all the same.
 _PLACELESS = (State.PENDING, State.RETIRED)
 
 
@@ -50,7 +50,7 @@ class Suspect(Struct, frozen=True):
     target: str
     database: str
     since: datetime  # its marker is no older than that if the ledger should know of it
-    record: Record | None = None  # what the ledger has of the tenant, which has a place elsewhere
+    record: Record | None = None  # what the ledger has of the tenant, which has another target
 
 
 def stale_ledger(
