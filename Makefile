@@ -13,7 +13,7 @@ help:
 	@echo "make demo    see it work: Postgres, three InfluxDB 3 stand-ins, 12 tenants"
 	@echo "make web     the HTTP service and its console, with all that they need, until Ctrl-C"
 	@echo "make test    the tests, with those of the Ansible modules"
-	@echo "make check   ruff, mypy --strict, import-linter"
+	@echo "make check   ruff, mypy --strict, import-linter, make words"
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove .venv and what was built"
 	@echo
@@ -102,6 +102,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory words
 
 words: $(VENV)/.dev
 	@$(BIN)/python tests/words.py

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
+from influxops.domain.durations import format_duration
 from influxops.domain.finding import Finding
 
 
@@ -23,6 +24,9 @@ class Unmanaged(Enum):
 
     UNMANAGED = "unmanaged"
 
+
+#: From which part of what it can hold a target is nearly full.
+NEARLY_FULL: Final = 0.9
 
 UNKNOWN: Final = Unknown.UNKNOWN
 
@@ -75,6 +79,9 @@ class Inventory(Struct, frozen=True):
     #: the server; as far as that tells.
     deleted_ago: Mapping[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()  # what was noticed while reading
+    tables: int | None = None  # how many tables all databases have together; None: not known
+    table_capacity: int | None = None  # how many it can hold, estimated; None: no known limit
+    out_of_tables: bool = False  # whether it took no further table in this run
 
 
 class TableStats(Struct, frozen=True):
@@ -166,3 +173,26 @@ class TargetCapabilities(Struct, frozen=True):
     validate_name: Callable[[str], str] = lambda name: ""
     #: Returns the rule that a tenant's id breaks, to be read after "its id …".
     validate_tenant: Callable[[str], str] = lambda tenant: ""
+
+    def retention_fault(self, period: Retention | Unknown) -> str:
+        """Return why data is not kept as a server's retention period says; empty where it is.
+
+        It is to be read after "its retention period ". What a configuration may not ask for, a
+        server may have all the same.
+        """
+        if self.retention is None or not isinstance(period, int):
+            return ""
+        least, most = self.retention
+        if period < 1:
+            return "keeps nothing: what is written to it is lost at once"
+        if period < least:
+            return (
+                f"of {format_duration(period)} is shorter than {format_duration(least)}, the "
+                f"shortest that {self.server or 'its target'} keeps to"
+            )
+        if period > most:
+            return (
+                f"of {format_duration(period)} is longer than {format_duration(most)}, the "
+                f"longest that {self.server or 'its target'} can handle"
+            )
+        return ""

@@ -41,6 +41,7 @@ class FindingKind(StrEnum):
     WRONG_SERVER = "wrong-server"  # another server answers there than configured
     PARTIAL_INVENTORY = "partial-inventory"  # something of it is hidden from the token
     OVER_CAPACITY = "over-capacity"  # the target is full, or may be
+    TABLE_CAPACITY = "table-capacity"  # the target holds nearly as many tables as it can, or all
     CAPACITY = "capacity"  # the configured capacity is not what the server has
     ORPHAN = "orphan"  # a database belongs to no tenant
     RECREATED_AFTER_DROP = "recreated-after-drop"  # a database that was retired is there again
@@ -74,9 +75,7 @@ class FindingKind(StrEnum):
     MOVED = "moved"  # its database is on another target now
     NOT_READ = "not-read"  # its target cannot be read
     RETENTION_NOT_READ = "retention-not-read"  # wanted, and cannot be read
-    COMPLETENESS_UNKNOWN = (
-        "completeness-unknown"  # whether it is complete cannot be told from what is there
-    )
+    COMPLETENESS_UNKNOWN = "completeness-unknown"  # whether it is complete is unknown
     STILL_REGISTERED_AFTER_DROP = (
         "still-registered-after-drop"  # dropped although a source still has it
     )
@@ -87,7 +86,7 @@ class FindingKind(StrEnum):
     UNCONFIRMED = "unconfirmed"  # made, and perhaps not durable
     OUTCOME_UNKNOWN = "outcome-unknown"  # how a change ended could not be found out
     # about the run
-    NO_LOCK = "no-lock"  # no lock could be had, or it was lost
+    NO_LOCK = "no-lock"  # no lock was available, or it was lost
     LOCK_BUSY = "lock-busy"  # another run holds the lock
     CONFIGURATION = "configuration"  # the configuration says what cannot be
     DEADLINE = "deadline"  # the time is used up
@@ -96,10 +95,22 @@ class FindingKind(StrEnum):
     NOTE = "note"  # anything else that a plugin has to say
 
 
+#: What could not be read, or is uncertain.
+READ_FAILURES = (
+    FindingKind.STALE_LEDGER,
+    FindingKind.FAILED_SOURCE,
+    FindingKind.UNREACHABLE,
+    FindingKind.REFUSED,
+    FindingKind.WRONG_SERVER,
+    FindingKind.INTERRUPTED,
+    FindingKind.DEADLINE,
+)
+
+
 class Finding(Struct, frozen=True):
     """Something that a person should know, and perhaps decide.
 
-    `message` says what, without naming whom it is about: `subject` does, and each face puts it
+    `message` says what, without naming what it is about: `subject` does, and each face puts it
     in front where it does not stand there already.
     """
 
@@ -120,7 +131,7 @@ class Finding(Struct, frozen=True):
 
     @property
     def subject(self) -> str:
-        """Whom it is about, safe to print: `tenant 'acme'`, `target eu1`; empty for the run."""
+        """What it is about, safe to print: `tenant 'acme'`, `target eu1`; empty for the run."""
         if self.tenant is not None:
             return f"tenant {quote(self.tenant)}"
         for role in ("target", "source", "reporter"):

@@ -60,6 +60,8 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
     if not message and not tenant.status.is_ok:
         refused = tenant.status is TenantStatus.GUARDED and exists
         message = "" if refused else view.reason_text(tenant)
+    notes = [note.message for note in tenant.notes if note.kind is FindingKind.INVALID_RETENTION]
+    message = "; ".join(filter(None, (message, *notes)))
     record = tenant.record
     waits = record is not None and record.state in (State.PENDING, State.ALLOCATED)
     if record and waits and exists is False and record.error not in message:

@@ -9,6 +9,7 @@ from influxops.config.settings import PluginSettings
 from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import (
+    NEARLY_FULL,
     UNKNOWN,
     UNMANAGED,
     Database,
@@ -32,6 +33,7 @@ from influxops.plugin_host.hookspecs import (
 )
 
 __all__ = [
+    "NEARLY_FULL",
     "UNKNOWN",
     "UNMANAGED",
     "Action",

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from influxops.plugin import (
+    NEARLY_FULL,
     Check,
     Hint,
     InfluxopsError,
     Interrupted,
     Inventory,
     RunContext,
+    TargetCapabilities,
     is_this_machine,
     pluralize,
 )
 from influxops_influxdb3.errors import AccessRefused
 from influxops_influxdb3.http.client import Client, Ping
+from influxops_influxdb3.naming_rules import OLDEST_RELEASE
 from influxops_influxdb3.settings import InfluxDB3Settings
 
 #: Clocks may differ by so many seconds; the Date header has whole seconds.
 _CLOCK_TOLERANCE = 5.0
+#: Databases that a check names.
+_SHOWN = 5
 #: From here on a marker may be older than a short retention period when it is written.
 _CLOCK_FAULT = 3600.0
 
@@ -29,6 +35,7 @@ def checks(
     settings: InfluxDB3Settings,
     client: Client,
     read_inventory: Callable[[Ping], Inventory],
+    capabilities: TargetCapabilities,
     context: RunContext,
 ) -> Iterator[Check]:
     """Yield one check of a server after the other, as far as that makes sense."""
@@ -49,8 +56,9 @@ def checks(
     edition = f"InfluxDB 3 {ping.edition}" if ping.edition else "InfluxDB 3"
     cluster = f", cluster {client.cluster_uuid}" if client.cluster_uuid else ""
     yield Check("InfluxDB reachable", True, f"{settings.url} is {edition} {ping.version}{cluster}")
+    yield _release(ping)
     yield from _identity(settings, client)
-    yield from _rights(settings, ping, read_inventory)
+    yield from _rights(settings, ping, read_inventory, capabilities)
     yield _clock(ping, asked, answered)
 
 
@@ -78,6 +86,21 @@ def _transport(settings: InfluxDB3Settings) -> Iterator[Check]:
         yield Check("TLS", True, f"the certificate of {location.host} is verified")
 
 
+def _release(ping: Ping) -> Check:
+    if _numbers(ping.version) >= _numbers(OLDEST_RELEASE):
+        return Check("release", True, f"{ping.version} is supported ({OLDEST_RELEASE} or newer)")
+    return Check(
+        "release",
+        False,
+        f"{ping.version} is older than {OLDEST_RELEASE}, the oldest release that is supported",
+        "upgrade the server",
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version.partition("-")[0])[:3]))
+
+
 def _identity(settings: InfluxDB3Settings, client: Client) -> Iterator[Check]:
     wanted, found = settings.cluster_uuid, client.cluster_uuid
     if wanted is None:
@@ -99,6 +122,7 @@ def _rights(
     settings: InfluxDB3Settings,
     ping: Ping,
     read_inventory: Callable[[Ping], Inventory],
+    capabilities: TargetCapabilities,
 ) -> Iterator[Check]:
     """Look at what the token may do, and what the server still takes."""
     try:
@@ -127,27 +151,50 @@ def _rights(
             ),
         )
     yield _places(settings, inventory)
+    if inventory.tables is not None and inventory.table_capacity is not None:
+        yield _tables(inventory.tables, inventory.table_capacity)
+    faults = {
+        name: fault
+        for name, each in sorted(inventory.databases.items())
+        if (fault := capabilities.retention_fault(each.retention))
+    }
+    for name, fault in [*faults.items()][:_SHOWN]:
+        message = f"the retention period of {name} {fault}"
+        message += f" ({pluralize(len(faults), 'such database')})" if len(faults) > _SHOWN else ""
+        yield Check("retention", None, message, "set `retention`, or a longer one on the server")
 
 
 def _places(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
     held = pluralize(len(inventory.databases), "database")
     if settings.capacity == "unlimited":
-        return Check("places", True, f"{held}; no limit is set")
+        return Check("capacity", True, f"{held}; no limit is set")
     if settings.capacity is not None:
-        capacity, whose = settings.capacity, "as configured"
+        capacity, whose = settings.capacity, "configured"
     elif inventory.capacity is not None:
         capacity, whose = inventory.capacity, f"estimated from the edition {inventory.edition}"
     else:
-        return Check("places", None, f"{held}; the server does not tell its limit")
+        return Check("capacity", None, f"{held}; the limit of the server is unknown")
     left = max(0, capacity - len(inventory.databases))
-    message = f"{held}, {pluralize(left, 'place')} left of {capacity} ({whose})"
+    message = f"{held}, {pluralize(left, 'slot')} free (capacity {capacity}, {whose})"
     if left:
-        return Check("places", True, message)
+        return Check("capacity", True, message)
     return Check(
-        "places",
+        "capacity",
         None,
         message,
         Hint.setting("capacity", "new tenants need another target, or {} if it holds more"),
+    )
+
+
+def _tables(tables: int, capacity: int) -> Check:
+    message = f"{tables:,} of {pluralize(capacity, 'table')} in all databases (estimated)"
+    if tables < NEARLY_FULL * capacity:
+        return Check("tables", True, message)
+    return Check(
+        "tables",
+        None,
+        f"{message}; every tenant takes at least two",
+        "drop tables that are not needed, or add a target",
     )
 
 

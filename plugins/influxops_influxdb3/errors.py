@@ -36,6 +36,8 @@ FILE_LIMIT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+_TABLES = re.compile(r"\(limit: (\d+)\)")
+
 
 class Operation(StrEnum):
     """What was tried; the value reads on as "… failed"."""
@@ -91,8 +93,9 @@ class InfluxDBError(TargetError):
 class ConnectionFailed(InfluxDBError):
     """There was no answer.
 
-    It may have been `sent`; another attempt may help where it is `retryable`; it is `partial` where
-    a part of the answer had been read already.
+    It may have been `sent`, and is `abandoned` where the server may still carry it out; another
+    attempt may help where it is `retryable`; it is `partial` where a part of the answer had been
+    read already.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class ConnectionFailed(InfluxDBError):
         timed_out: bool = False,
         retryable: bool = True,
         partial: bool = False,
+        abandoned: bool = False,
         **about: Any,
     ) -> None:
         super().__init__(reason, **about)
@@ -110,6 +114,7 @@ class ConnectionFailed(InfluxDBError):
         self.timed_out = timed_out
         self.retryable = retryable
         self.partial = partial
+        self.abandoned = abandoned
 
     @property
     def may_have_applied(self) -> bool:
@@ -139,6 +144,12 @@ class DatabaseLimit(LimitReached):
 
 class TableLimit(LimitReached):
     """The server takes no further table; a write may have made its database all the same."""
+
+    @property
+    def limit(self) -> int | None:
+        """How many tables the server takes, as it says; None where it does not."""
+        number = _TABLES.search(self.server_message)
+        return int(number[1]) if number else None
 
 
 class BadRequest(InfluxDBError):

@@ -1,4 +1,4 @@
-"""What InfluxDB 3 takes: names of databases, tenants as tags, retention periods."""
+"""What InfluxDB 3 takes: names of databases, tenants as tags, retention periods; its releases."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 #: The server's own limit (`MAXIMUM_DATABASE_NAME_LENGTH` of its HTTP server, 3.10).
 _LONGEST_NAME = 511
 _NAME = re.compile(r"[A-Za-z0-9_-]*")
+#: The first release that tells when deleted databases go, and that keeps retention periods.
+OLDEST_RELEASE = "3.2.1"
 #: In seconds: what its documentation says, and 64 bits of nanoseconds, signed, in whole days.
 RETENTION_LIMITS = 3600, 106_751 * 86_400
 

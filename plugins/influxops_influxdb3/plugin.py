@@ -39,20 +39,31 @@ from influxops.plugin import (
     WriteActivity,
     hookimpl,
 )
-from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound
+from influxops_influxdb3.errors import (
+    AccessRefused,
+    BadRequest,
+    InfluxDBError,
+    NotFound,
+    Unreadable,
+)
 from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.inspect.inventory import (
     QUERIES,
+    Deleted,
     MarkerCheck,
-    freshly_deleted,
+    count_tables,
     is_internal,
     oldest_marker,
     read_deleted,
-    read_deleted_ago,
     read_inventory,
 )
-from influxops_influxdb3.naming_rules import RETENTION_LIMITS, name_rule, tenant_rule
-from influxops_influxdb3.queries import INVENTORY, TELEMETRY_TABLE, inventory_of
+from influxops_influxdb3.naming_rules import (
+    OLDEST_RELEASE,
+    RETENTION_LIMITS,
+    name_rule,
+    tenant_rule,
+)
+from influxops_influxdb3.queries import TELEMETRY_TABLE
 from influxops_influxdb3.settings import InfluxDB3Settings
 
 if TYPE_CHECKING:
@@ -60,6 +71,8 @@ if TYPE_CHECKING:
 
 #: Databases that InfluxDB 3 Core holds by default.
 _CORE_CAPACITY = 5
+#: Tables that it holds by default, in all databases together.
+_CORE_TABLES = 2000
 #: Databases that one query names.
 _NAMED_AT_ONCE = 500
 #: Seconds between two flushes of its log, by default: what came in between is not found before.
@@ -136,21 +149,19 @@ class InfluxDB3Target(
     ) -> Inventory:
         ping = cache.ping
         findings: tuple[Finding, ...] = ()
-        deleted: dict[str, datetime | None] = {}
-        deleted_ago: dict[str, float] = {}
+        deleted: dict[str, Deleted] = {}
+        tables, now = None, datetime.now(UTC)
         assert ping is not None
         try:
-            rows = self._client.query(context, "_internal", INVENTORY)
-        except (AccessRefused, NotFound, BadRequest) as error:
+            rows = self._client.inventory(context)
+        except (AccessRefused, NotFound, BadRequest, Unreadable) as error:
             names = self._client.databases(context)
             databases = {name: Database(name) for name in names if not is_internal(name)}
-            findings = (self._partial(error),)
+            findings = (self._partial(error, ping),)
         else:
-            databases = read_inventory(rows)
-            deleted = read_deleted(rows)
-            now = ping.clock or datetime.now(UTC)
-            deleted_ago = read_deleted_ago(rows, now)
-            cache.reused |= freshly_deleted(rows, now)
+            databases, tables = read_inventory(rows), count_tables(rows)
+            deleted, now = read_deleted(rows), ping.clock or now
+            cache.reused |= {name for name, each in deleted.items() if each.is_fresh(now)}
         self._markers(context).verify(databases, {*verify, *cache.reused})
         return Inventory(
             databases=databases,
@@ -158,23 +169,37 @@ class InfluxDB3Target(
             version=ping.version,
             identity=self._client.cluster_uuid,
             capacity=_CORE_CAPACITY if ping.edition == "Core" else None,
+            tables=tables,
+            table_capacity=self._table_capacity(ping),
+            out_of_tables=self._client.out_of_tables_in == context.id,
             complete=not findings,
-            deleted=deleted,
-            deleted_ago=deleted_ago,
+            deleted={name: each.until for name, each in deleted.items()},
+            deleted_ago={name: (now - each.at).total_seconds() for name, each in deleted.items()},
             findings=findings,
         )
 
-    def _partial(self, error: AccessRefused | NotFound | BadRequest) -> Finding:
+    def _table_capacity(self, ping: Ping | None) -> int | None:
+        if self._client.table_limit is not None:
+            return self._client.table_limit
+        return _CORE_TABLES if ping is not None and ping.edition == "Core" else None
+
+    def _partial(self, error: InfluxDBError, ping: Ping) -> Finding:
+        remedy = Hint.setting(
+            "token",
+            "set {} to an admin token; a resource token may not read the system tables of "
+            "_internal",
+        )
+        if not isinstance(error, AccessRefused):
+            remedy = Hint.advise(
+                f"upgrade the server: it is InfluxDB {ping.version}, and influxops needs "
+                f"{OLDEST_RELEASE} or newer"
+            )
         return Finding(
             FindingKind.PARTIAL_INVENTORY,
             Severity.WARNING,
             f"retention periods and markers cannot be read on {self.settings.url}, so they are "
             f"left as they are: {error.reason}",
-            Hint.setting(
-                "token",
-                "set {} to an admin token; a resource token may not read the system tables of "
-                "_internal",
-            ),
+            remedy,
             target=self.section,
         )
 
@@ -185,25 +210,31 @@ class InfluxDB3Target(
         # What could not be a name is the name of no database, and needs no quoting either.
         asked = sorted(name for name in names if not name_rule(name))
         databases: dict[str, Database] = {}
-        deleted: dict[str, datetime | None] = {}
+        gone: dict[str, datetime | None] = {}
         complete = True
         if not asked:
             client.ping(context)
         for start in range(0, len(asked), _NAMED_AT_ONCE):
             part = asked[start : start + _NAMED_AT_ONCE]
             try:
-                rows = client.query(context, "_internal", inventory_of(part))
-            except (AccessRefused, NotFound, BadRequest):
+                rows = client.inventory(context, part)
+            except (AccessRefused, NotFound, BadRequest, Unreadable):
                 there = frozenset(client.databases(context))
                 databases = {name: Database(name) for name in asked if name in there}
                 complete = False
                 break
             databases |= read_inventory(rows)
-            deleted |= read_deleted(rows)
-            fresh = freshly_deleted(rows, datetime.now(UTC))
+            deleted, now = read_deleted(rows), datetime.now(UTC)
+            fresh = {name for name, each in deleted.items() if each.is_fresh(now)}
             self._markers(context).verify(databases, fresh)
-        gone = {name: until for name, until in deleted.items() if name in asked}
-        return Inventory(databases, identity=client.cluster_uuid, complete=complete, deleted=gone)
+            gone |= {name: each.until for name, each in deleted.items() if name in asked}
+        return Inventory(
+            databases,
+            identity=client.cluster_uuid,
+            out_of_tables=client.out_of_tables_in == context.id,
+            complete=complete,
+            deleted=gone,
+        )
 
     @hookimpl
     def influxops_get_markers(
@@ -300,7 +331,7 @@ class InfluxDB3Target(
         def inventory(ping: Ping) -> Inventory:
             return self._inventory(context, _RunCache(context.id, ping))
 
-        return checks(self.settings, self._client, inventory, context)
+        return checks(self.settings, self._client, inventory, self.capabilities, context)
 
     @hookimpl
     def influxops_close(self) -> None:

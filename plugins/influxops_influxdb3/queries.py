@@ -23,23 +23,38 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Databases, in `_internal` ---------------------------------------------------------------------
 
-#: Every database, its retention period and whether it has the marker's table and others; of deleted
-#: ones, when their data goes.
-_DATABASES = (
-    "SELECT d.database_name, d.retention_period_ns, d.deleted, d.hard_deletion_time, t.table_name "
-    "FROM system.databases d LEFT JOIN (SELECT DISTINCT database_name, CASE table_name "
-    "WHEN '_init' THEN '_init' ELSE 'others' END AS table_name FROM system.tables "
-    "WHERE deleted = false) t ON d.database_name = t.database_name"
-)
-INVENTORY = f"{_DATABASES} ORDER BY 1, 4"
+#: The column that says when the data of a deleted database goes: as releases call it, the newest
+#: first. The oldest ones have none.
+DELETION_COLUMNS = ("hard_deletion_time", "hard_deletion_date", "")
+#: What a release answers that has no such column.
+NO_DELETION_COLUMN = re.compile(r"no field named \S*hard_deletion_", re.IGNORECASE)
 #: The tables of all databases.
 TABLE_COUNT = "SELECT COUNT(*) AS n FROM system.tables WHERE deleted = false"
 
 
-def inventory_of(names: Iterable[str]) -> str:
-    """Ask for databases, by valid names, and for all deleted ones, whose names these may be."""
+def inventory(deletion_column: str, names: Iterable[str] | None = None) -> str:
+    """Ask for databases, their retention periods, and how many tables they have.
+
+    The marker's table is counted apart from the others; of deleted databases it is asked when their
+    data goes.
+
+    Args:
+        deletion_column: One of `DELETION_COLUMNS`.
+        names: Valid names: only these are asked for, with all deleted databases, whose names
+            these may be. None: all.
+    """
+    until = f"d.{deletion_column} AS hard_deletion_time, " if deletion_column else ""
+    sql = (
+        f"SELECT d.database_name, d.retention_period_ns, d.deleted, {until}t.table_name, t.tables "
+        "FROM system.databases d LEFT JOIN (SELECT database_name, CASE table_name "
+        "WHEN '_init' THEN '_init' ELSE 'others' END AS table_name, COUNT(*) AS tables "
+        "FROM system.tables WHERE deleted = false GROUP BY 1, 2) t "
+        "ON d.database_name = t.database_name"
+    )
+    if names is None:
+        return f"{sql} ORDER BY d.database_name, t.table_name"
     named = ", ".join(f"'{name}'" for name in names)
-    return f"{_DATABASES} WHERE d.database_name IN ({named}) OR d.deleted = true"
+    return f"{sql} WHERE d.database_name IN ({named}) OR d.deleted = true"
 
 
 def retention_of(database: str) -> str:

@@ -86,7 +86,7 @@ class Stage:
                         "INSERT INTO device_registry (tenant_id) SELECT unnest(%s::text[])",
                         [[*tenants]],
                     )
-            environment = {**db.environment, "SLACK_WEBHOOK": webhook.url, "DSN": db.conninfo}
+            environment = {"SLACK_WEBHOOK": webhook.url, "DSN": db.conninfo}
             scene = Scene(
                 Cli(folder, environment),
                 db,
@@ -127,7 +127,7 @@ class Stage:
             db.execute(*schema)
         else:
             db.registry()
-        cli = Cli(folder, {**db.environment, "DSN": db.conninfo})
+        cli = Cli(folder, {"DSN": db.conninfo})
         cli.config(top + HEAD.format(ledger='dsn = {env = "DSN"}') + target("eu1", NOBODY))
         for command in installed:
             done = cli(*command.split())

@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -41,6 +42,10 @@ QUERY_FILE_LIMIT = (
     "automatically compacts files for efficient querying across any time range. Free for "
     "non-commercial and home use, and free trials for commercial evaluation: "
     "https://www.influxdata.com/downloads"
+)
+NO_COLUMN = (
+    "Schema error: No field named d.%s. Valid fields are d.database_name, d.retention_period_ns, "
+    "d.deleted, t.database_name, t.table_name, t.tables."
 )
 NO_DATABASE = '{"error":"query error: database not found: %s"}'
 
@@ -105,13 +110,16 @@ class Double:
         self.token: str | None = None
         self.edition = "Core"
         self.system_tables = True
+        self.version = "3.10.0-nightly"
+        #: What it calls the time at which a deleted database's data goes; empty where it has none.
+        self.deletion_column = "hard_deletion_time"
         self.cluster_uuid = str(uuid.uuid4())
         self.process_id = str(uuid.uuid4())
         self.date: str | None = None
         self.statistics: dict[str, dict[str, Any]] = {}
         self.without_row: set[str] = set()  # whose marker is lost, though its table is there
         self.renamed: list[str] = []  # what deleted databases are called now
-        #: What else is told of them, by that name.
+        #: What else is listed of them, by that name.
         self.removed: dict[str, dict[str, str]] = {}
         self._context = context
         self._lock = threading.Lock()
@@ -205,14 +213,14 @@ class Double:
     def _ping(self) -> Told:
         body = {
             "product_name": f"InfluxDB 3 {self.edition}",
-            "version": "3.10.0-nightly",
+            "version": self.version,
             "revision": "d7834110b3",
             "process_id": self.process_id,
         }
         headers = {
             "content-type": "application/json",
             "x-influxdb-build": self.edition,
-            "x-influxdb-version": "3.10.0-nightly",
+            "x-influxdb-version": self.version,
         }
         return Told(200, json.dumps(body), headers)
 
@@ -268,6 +276,9 @@ class Double:
     def _query(self, document: dict[str, Any]) -> Told:
         name = document["db"]
         if name == "_internal":
+            asked_for = re.search(r"hard_deletion_\w+(?= AS)", document["q"])
+            if asked_for and asked_for[0] != self.deletion_column:
+                return Told(500, NO_COLUMN % asked_for[0])
             return self._inventory()
         if name not in self.databases:
             return Told(404, NO_DATABASE % name)
@@ -304,8 +315,9 @@ class Double:
             row: dict[str, Any] = {"database_name": name, "deleted": False}
             if held.retention:
                 row["retention_period_ns"] = int(held.retention[:-1]) * _UNITS[held.retention[-1]]
-            tables = sorted({"_init" if table == "_init" else "others" for table in held.tables})
-            rows += [row | {"table_name": table} for table in tables] or [row]
+            tables = Counter("_init" if table == "_init" else "others" for table in held.tables)
+            counted = sorted(tables.items())
+            rows += [row | {"table_name": name, "tables": n} for name, n in counted] or [row]
         return _rows(rows)
 
 

@@ -199,7 +199,7 @@ def test_a_tenant_is_moved_while_it_is_written_to_and_the_move_killed_twice(
     (note,) = [each for each in document["findings"] if each["kind"] == "moved"]
     assert (note["facts"]["from"], note["facts"]["to"]) == ("eu1", "eu2")
     logging.getLogger(__name__).info(
-        "%d rows, %d written meanwhile, %d MiB at most", ROWS, len(writer.written), most
+        "%d rows, %d written concurrently, %d MiB at most", ROWS, len(writer.written), most
     )
 
 

@@ -81,3 +81,38 @@ def test_a_database_without_its_marker_gets_it(ops: Cli, db: TestDatabase, influ
     assert "PLAN add marker to telemetry_acme on default" in ops("plan").lines
     assert ops("ensure").code == 0
     assert influx.markers("telemetry_acme") == 1
+
+
+def test_a_period_that_keeps_nothing_is_reported_wherever_one_looks(
+    ops: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    # The server takes it, and telemetry is lost as it is written: versions 1 and 2 kept for ever.
+    db.registry("acme")
+    influx.create("telemetry_acme", retention_period="0s")
+    ops.config('[reporters.node]\nkind = "prometheus"\npath = "influxops.prom"\n')
+    why = "retention period keeps nothing: what is written to it is lost at once"
+    for command in (("plan",), ("ensure",), ("ensure", "--verify"), ("ensure", "acme")):
+        assert why in " ".join(ops(*command).all.split()), command
+    (row,) = ops("status", "--format", "json").json["tenants"]
+    assert why in row["message"]
+    assert "the retention period of telemetry_acme keeps nothing" in " ".join(
+        ops("doctor").all.split()
+    )
+    metrics = (ops.folder / "influxops.prom").read_text()
+    assert 'influxops_findings{kind="invalid-retention",severity="warning"} 1.0' in metrics
+    _keep(ops, "30d")
+    assert why not in " ".join(ops("ensure").all.split())
+    assert influx.retention("telemetry_acme") == 30 * DAY
+
+
+def test_a_period_that_is_set_by_hand_is_held_to_the_servers_limits(
+    ops: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    db.registry("short", "long", "good")
+    influx.create("telemetry_short", retention_period="30m")
+    influx.create("telemetry_long", retention_period="106752d")
+    influx.create("telemetry_good", retention_period="1h")
+    said = " ".join(ops("plan").all.split())
+    assert "of 30m is shorter than 1h" in said
+    assert "of 106752d is longer than 106751d" in said
+    assert "good'" not in said

@@ -254,6 +254,24 @@ def test_the_limit_of_tables_is_told_apart_from_that_of_databases(
         assert done.code == 1
         (error,) = _errors(done.lines)
         assert "table" in error
+        assert "capacity" not in error
+
+
+@pytest.mark.stand_in
+def test_a_target_out_of_tables_is_full_in_its_own_words_and_the_next_one_takes_the_rest(
+    cli: Cli, db: TestDatabase
+) -> None:
+    db.registry("a", "b", "c", "d", "e", "f")
+    with new_stand_in(max_tables=2) as small, new_stand_in(max_databases=None) as large:
+        toml = targets_toml({"one": small, "two": large})
+        cli.config(toml.replace(f'url = "{small.url}"', f'url = "{small.url}"\ncapacity = 5'))
+        done = cli("ensure")
+        assert done.code == 1  # what was created without its marker
+        said = " ".join(done.all.split())
+        assert "it takes no further table: 2 of about 2 tables are used up" in said
+        assert "capacity is set to" not in said
+        assert "raise a capacity" not in said
+        assert len(large.databases()) >= 2
 
 
 @pytest.mark.stand_in

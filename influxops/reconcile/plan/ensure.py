@@ -200,7 +200,7 @@ class _EnsurePlanner:
         for number, plan in enumerate(missing):
             if number % LOOK == 0:
                 self.check()
-            # Placed even outside the scope: those that follow must not find that place free.
+            # Placed even outside the scope: those that follow must not find that slot free.
             plan = self._missing(plan)
             if self._writes(plan.target or plan.pin):
                 planned[plan.tenant] = plan
@@ -287,7 +287,10 @@ class _EnsurePlanner:
             changes, plan = [change], plan.note(note)
         if plan.pin is not None and plan.pin != home:
             plan = plan.note(self._misplaced(plan, home))
-        return plan.with_changes(*changes, *self._changes(plan, before))
+        changes += self._changes(plan, before)
+        if not any(change.action is Action.SET_RETENTION for change in changes):
+            plan = plan.note(*recorded.bad_retention(plan, self.rules))
+        return plan.with_changes(*changes)
 
     def _acknowledged(self, plan: TenantPlan) -> TenantPlan:
         return plan.acknowledge() if plan.tenant in self.rules.acknowledged else plan
@@ -382,7 +385,7 @@ class _EnsurePlanner:
             if pinned is not None and pinned.draining:
                 self._no_place[pin] = (
                     FindingKind.DRAINING,
-                    f"no place left: {pin} is draining and gets nothing new",
+                    f"no free slot: {pin} is draining and gets nothing new",
                     "pin it elsewhere, or set that target's state to active",
                 )
         return self._no_place[pin]

@@ -21,6 +21,7 @@ class Location(Struct):
     estimated: bool = False  # whether `capacity` is guessed: the server may take more or fewer
     draining: bool = False  # whether it gets nothing new
     closed: str | None = None  # why it takes nothing more, as it said itself in this run
+    out_of_tables: bool = False  # whether what is used up is its tables
 
     @property
     def has_room(self) -> bool:
@@ -67,14 +68,20 @@ def locate(
         capacity = None  # A server that holds more than estimated disproves the estimate.
     assert capacity is None or isinstance(capacity, int)
     return Location(
-        target, used, capacity, estimated and capacity is not None, policy.draining, closed
+        target,
+        used,
+        capacity,
+        estimated and capacity is not None,
+        policy.draining,
+        closed,
+        inventory.out_of_tables,
     )
 
 
 def placement_of(
     observed: Observed, rules: Rules, takes: Callable[[str], bool] = lambda target: True
 ) -> Placement:
-    """Return the places on the targets that were read, in the order of the configuration.
+    """Return how full each target that was read is, in the order of the configuration.
 
     Args:
         takes: Whether a target comes into question.
@@ -106,7 +113,7 @@ class Placement:
         self._policy = policy
 
     def choose(self, pin: str | None = None, before: str | None = None) -> Location | None:
-        """Take a place for one more database.
+        """Take a slot for one more database.
 
         A target whose capacity is an estimate is asked for more only after all others are full:
         the server decides then.
@@ -144,7 +151,9 @@ class Placement:
         considered = [only] if only else [*self.locations.values()]
         why = ", ".join(f"{each.target} {each.explain_exhausted()}" for each in considered)
         advice = "add a target, raise a capacity, or drop what is not needed"
-        return FindingKind.OVER_CAPACITY, f"no place left: {why or otherwise}", advice
+        if any(each.out_of_tables for each in considered):
+            advice = "add a target, or drop tables that are not needed"
+        return FindingKind.OVER_CAPACITY, f"no free slot: {why or otherwise}", advice
 
     def _pick(self, locations: Iterable[Location]) -> Location | None:
         if self._policy == "spread":

@@ -6,7 +6,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from influxops.domain.database import UNKNOWN, UNMANAGED, Database
+from influxops.domain.database import NEARLY_FULL, UNKNOWN, UNMANAGED, Database
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
@@ -34,6 +34,7 @@ class PlanWarnings:
         yield from self._estimates(plans)
         yield from self._unread(plans)
         yield from self._capacities()
+        yield from self._tables()
 
     def beyond(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
         """Yield what is about no tenant of the sources, where all of these were read."""
@@ -60,8 +61,8 @@ class PlanWarnings:
             yield Finding(
                 FindingKind.OVER_CAPACITY,
                 Severity.ERROR if unknown else Severity.INFO,
-                f"{created[target]:,} to create, {pluralize(left, 'place')} left (an estimate: "
-                f"it is thought to hold {capacity}); {len(these):,} may find no place",
+                f"{created[target]:,} to create, ~{pluralize(left, 'slot')} free (estimated "
+                f"capacity {capacity}): {len(these):,} may not fit",
                 self._capacity_setting(target, "add a target, or set {} if the server holds more"),
                 target=target,
                 facts={"to_create": created[target], "left": left, "beyond": len(these)},
@@ -96,8 +97,8 @@ class PlanWarnings:
             yield Finding(
                 FindingKind.COMPLETENESS_UNKNOWN,
                 Severity.INFO,
-                f"whether {pluralize(number, 'database')} had a {marker} cannot be told: a "
-                "retention period may have taken it",
+                f"whether {pluralize(number, 'database')} had a {marker} is unknown: a "
+                "retention period may have deleted it",
                 target=target,
             )
 
@@ -105,6 +106,8 @@ class PlanWarnings:
         """Yield each configured capacity that the server contradicted in this run."""
         for target, location in self.placement.locations.items():
             full = location.closed is not None and location.capacity is not None
+            # What is used up may be tables.
+            full = full and not location.out_of_tables
             if full and not location.estimated and location.used < (location.capacity or 0):
                 yield Finding(
                     FindingKind.CAPACITY,
@@ -114,6 +117,27 @@ class PlanWarnings:
                     self._capacity_setting(target, "correct {}, or leave it out"),
                     target=target,
                 )
+
+    def _tables(self) -> Iterator[Finding]:
+        """Yield each target that holds nearly as many tables as it can."""
+        for target, inventory in self.observed.inventories.items():
+            tables, capacity = inventory.tables, inventory.table_capacity
+            held, is_nearly = "its tables", False
+            if tables and capacity:
+                held = f"{tables:,} of about {pluralize(capacity, 'table')}"
+                is_nearly = tables >= NEARLY_FULL * capacity
+            if not is_nearly and not inventory.out_of_tables:
+                continue
+            yield Finding(
+                FindingKind.TABLE_CAPACITY,
+                Severity.WARNING,
+                f"it takes no further table: {held} are used up"
+                if inventory.out_of_tables
+                else f"it holds {held}, and every tenant takes at least two",
+                "add a target, or drop tables that are not needed",
+                target=target,
+                facts={"tables": tables, "table_capacity": capacity},
+            )
 
     def _orphans(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
         wanted = {plan.database for plan in desired.values()}
@@ -140,7 +164,7 @@ class PlanWarnings:
             if was_recreated(name, target, self.observed):
                 kind, severity = FindingKind.RECREATED_AFTER_DROP, Severity.WARNING
                 message = f"the database {name} on {target} was deleted, and is there again: a "
-                message += "late write made it"
+                message += "late write probably created it"
                 remedy = Hint.advise("stop what writes to it, then drop it")
             elif owner is not None:  # a tenant that is recorded, and in no source
                 retire = f"retire {shlex.quote(owner)}"
@@ -189,8 +213,12 @@ def explained_databases(
 def _back_again(record: Record, target: str, found: Database) -> Finding:
     """Return the finding that the database of a retired tenant exists again."""
     when = f" {format_time(record.state_since)}" if record.state_since else ""
-    # What a write creates by itself has no marker.
-    by = "a late write made it" if found.complete is False else "somebody made it"
+    # A database that a write creates has no marker.
+    by = (
+        "a late write probably created it"
+        if found.complete is False
+        else "another program created it"
+    )
     return Finding(
         FindingKind.RECREATED_AFTER_DROP,
         Severity.WARNING,

@@ -29,15 +29,19 @@ from influxops.plugin import (
 )
 from influxops_influxdb3.errors import (
     CHECK_URL,
+    BadRequest,
     InfluxDBError,
     NotInfluxDB3,
     Operation,
     QueryFileLimit,
+    TableLimit,
+    Unreadable,
     WrongServer,
 )
 from influxops_influxdb3.http.responses import Request, Response, error_of, read_json
 from influxops_influxdb3.http.retries import read_date, send
 from influxops_influxdb3.http.transport import Transport
+from influxops_influxdb3.queries import DELETION_COLUMNS, NO_DELETION_COLUMN, inventory
 from influxops_influxdb3.settings import InfluxDB3Settings
 
 _DATABASES = "/api/v3/configure/database"
@@ -81,6 +85,11 @@ class Client:
         self._transport = Transport(settings)
         #: How many files a query may touch: what servers are started with, until this one says so.
         self.file_limit = _FILE_LIMIT
+        #: Which of `DELETION_COLUMNS` this release has, the first one until it says otherwise.
+        self.deletion_column = DELETION_COLUMNS[0]
+        #: How many tables it takes, where it said so, and the run that it took no further one in.
+        self.table_limit: int | None = None
+        self.out_of_tables_in = ""
         self._lock = threading.Lock()
         # The run, and the cluster-uuids that answered in it, the first one first.
         self._identities: tuple[str, tuple[str, ...]] = ("", ())
@@ -197,7 +206,7 @@ class Client:
             query["precision"] = "nanosecond"
         # Half a character has no UTF-8; such an id was refused before.
         body = lines.encode(errors="replace") if isinstance(lines, str) else lines
-        self._send(context, Operation.WRITE, database, query=query, body=body, is_of_data=exact)
+        self._send(context, Operation.WRITE, database, query=query, body=body)
 
     def query(
         self,
@@ -221,6 +230,25 @@ class Client:
             context, Operation.QUERY, database, document=document, retries=retries
         )
         return _rows(read_json(response, request), request)
+
+    def inventory(
+        self, context: RunContext, names: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Ask for databases and what is known of them; see `queries.inventory`.
+
+        Raises:
+            BadRequest: When this release does not show its databases.
+            AccessRefused: When the token may not see them.
+        """
+        while True:
+            column = self.deletion_column
+            try:
+                return self.query(context, "_internal", inventory(column, names))
+            except (Unreadable, BadRequest) as error:
+                older = DELETION_COLUMNS[DELETION_COLUMNS.index(column) + 1 :]
+                if not older or not NO_DELETION_COLUMN.search(error.server_message):
+                    raise
+                self.deletion_column = older[0]
 
     def rows(
         self, context: RunContext, database: str, sql: str, *, retries: int | None = None
@@ -262,7 +290,7 @@ class Client:
         """
         at = hard_delete_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         query = {"db": database, "hard_delete_at": at}
-        self._send(context, Operation.DELETE, database, query=query, is_of_data=True)
+        self._send(context, Operation.DELETE, database, query=query)
 
     # How a request is made -------------------------------------------------------------------
 
@@ -275,7 +303,6 @@ class Client:
         query: Mapping[str, str] | None = None,
         document: Mapping[str, Any] | None = None,
         body: bytes | None = None,
-        is_of_data: bool = False,
         is_streamed: bool = False,
         retries: int | None = None,
     ) -> tuple[Request, Response]:
@@ -285,7 +312,7 @@ class Client:
         method, path = _ENDPOINTS[operation]
         target = f"{path}?{urlencode(query)}" if query else path
         request = Request(operation, settings.url, database, method, target, body)
-        request.is_of_data, request.is_streamed = is_of_data, is_streamed
+        request.is_streamed = is_streamed
         request.headers["User-Agent"] = f"influxops/{__version__}"
         if settings.token is not None:
             request.token, request.token_origin = self._token(), settings.token.origin
@@ -318,6 +345,9 @@ class Client:
                 error = error_of(response, request)
                 if isinstance(error, QueryFileLimit) and error.limit:
                     self.file_limit = min(self.file_limit, error.limit)
+                if isinstance(error, TableLimit):
+                    self.out_of_tables_in = context.id
+                    self.table_limit = error.limit or self.table_limit
                 raise error
         except InfluxDBError:
             if response.chunks is not None:

@@ -49,7 +49,11 @@ _DATABASE_LIMIT = re.compile(
 )
 _TABLE_LIMIT = re.compile(r"exceed\b.*\b(number of tables|tables? limit)", re.IGNORECASE)
 #: What planning a query ends with, or making record batches of what is stored: each time.
-_UNREADABLE = re.compile(r"schema error|should have a time column|record ?batch", re.IGNORECASE)
+_UNREADABLE = re.compile(
+    r"schema error|error during planning|sql error|feature is not implemented|type_coercion|"
+    r"should have a time column|record ?batch",
+    re.IGNORECASE,
+)
 
 
 class Request(Struct):
@@ -62,7 +66,6 @@ class Request(Struct):
     target: str  # path and query below the server's URL
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
-    is_of_data: bool = False  # whether it drops or copies data
     is_streamed: bool = False  # whether the body of a good answer is left to be read in chunks
     token: str = ""  # what is never repeated; empty without one
     token_origin: str = ""  # where the token comes from

@@ -390,10 +390,12 @@ def test_passing_failures_are_tried_again(server: Double, make_client: MakeClien
     [
         Told(500, "Schema error: No field named nocolumn. Valid fields are telemetry.time."),
         Told(500, "External error: table should have a time column"),
+        Told(500, "Error during planning: Invalid function 'nofunction'."),
+        Told(500, "This feature is not implemented: it is not"),
         Told(501, "not implemented"),
         Told(505, "HTTP version not supported"),
     ],
-    ids=["no column", "no time column", "501", "505"],
+    ids=["no column", "no time column", "planning", "no feature", "501", "505"],
 )
 def test_what_stays_as_it_is_is_asked_once(
     server: Double, make_client: MakeClient, told: Told
@@ -548,7 +550,7 @@ def _hanging() -> Iterator[str]:
 
 @contextmanager
 def _saying(greeting: bytes) -> Iterator[str]:
-    """Say something to whoever connects, once."""
+    """Say something to the first client that connects."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def greet() -> None:

@@ -83,6 +83,59 @@ def test_no_limit_is_assumed_of_another_edition(server: Double, target: InfluxDB
     assert (inventory.edition, inventory.capacity) == ("Enterprise", None)
 
 
+@pytest.mark.parametrize("column", ["hard_deletion_time", "hard_deletion_date", ""])
+def test_a_release_is_asked_for_the_columns_that_it_has(
+    server: Double, target: InfluxDB3Target, column: str
+) -> None:
+    server.version, server.deletion_column = "3.2.1", column
+    server.databases = {"telemetry_a": Held("30d", {"_init"})}
+    server.renamed = ["telemetry_b-20261122T042629"]
+    server.removed = {server.renamed[0]: {"hard_deletion_time": "2026-11-25T04:26:29"}}
+    for _ in range(2):
+        inventory = target.influxops_list_databases((), RunContext())
+        assert inventory.databases == {"telemetry_a": Database("telemetry_a", 2592000, True, False)}
+        assert inventory.complete
+        assert "telemetry_b" in inventory.deleted
+    found = target.influxops_get_databases(["telemetry_a"], RunContext())
+    assert found.complete
+    refused = ("hard_deletion_time", "hard_deletion_date", "").index(column)
+    assert len(server.asked) == 2 + 2 + 1 + refused  # what it lacks is asked for once
+
+
+def test_an_older_release_is_named_and_no_token_is_advised(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    server.version = "3.0.3"
+    server.databases = {"telemetry_a": Held()}
+    no_table = "Error during planning: table 'public.system.databases' not found"
+    server.fault = lambda asked, number: (
+        Told(400, no_table) if asked.path.endswith("query_sql") else None
+    )
+    (finding,) = target.influxops_list_databases((), RunContext()).findings
+    assert "token" not in finding.hint
+    assert "it is InfluxDB 3.0.3, and influxops needs 3.2.1 or newer" in finding.hint
+    release = next(c for c in target.influxops_check(RunContext()) if c.name == "release")
+    assert (release.ok, release.hint) == (False, "upgrade the server")
+
+
+def test_tables_are_counted_with_the_databases_and_warned_of_before_they_are_used_up(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    server.databases = {
+        "telemetry_a": Held(tables={"_init", *(f"t{n}" for n in range(1799))}),
+        "other": Held(),
+    }
+    inventory = target.influxops_list_databases((), RunContext())
+    assert (inventory.tables, inventory.table_capacity) == (1800, 2000)
+    assert len(server.asked) == 2
+    tables = next(c for c in target.influxops_check(RunContext()) if c.name == "tables")
+    assert tables.ok is None
+    assert tables.message.startswith("1,800 of 2,000 tables in all databases")
+    server.databases["telemetry_a"].tables.remove("t1")
+    tables = next(c for c in target.influxops_check(RunContext()) if c.name == "tables")
+    assert tables.ok
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_a_token_that_may_not_read_the_system_tables_leaves_things_unknown(
     server: Double, target: InfluxDB3Target, status: int
@@ -314,7 +367,7 @@ def test_status_does_not_ask_what_the_inventory_has_told(
     ] == [0]
     assert len(server.asked) == 3, "only the marker itself"
     list(target.influxops_database_stats(["telemetry_a"], RunContext()))
-    assert len(server.asked) == 6, "another run asks anew: tables, files and how much"
+    assert len(server.asked) == 6, "another run asks again: tables, files and how much"
 
 
 def test_status_of_one_that_fails_does_not_hide_the_others(
@@ -402,11 +455,13 @@ def test_doctor_is_content_with_a_server_that_is_right(
         "identity": True,
         "token": True,
         "rights": True,
-        "places": True,
+        "capacity": True,
+        "release": True,
+        "tables": True,
         "clock": True,
     }
     assert "Core 3.10.0-nightly" in checks["InfluxDB reachable"].message
-    assert "1 database, 4 places left of 5" in checks["places"].message
+    assert "1 database, 4 slots free (capacity 5" in checks["capacity"].message
     assert all(asked.method in ("GET", "POST") and not asked.is_write for asked in server.asked)
 
 
@@ -434,13 +489,13 @@ def test_doctor_explains_a_token_without_rights(server: Double, target: InfluxDB
 
 def test_doctor_says_when_a_server_is_full(server: Double, make_target: MakeTarget) -> None:
     server.databases = {f"telemetry_{n}": Held() for n in range(5)}
-    assert "0 places left of 5" in _checks(make_target())["places"].message
-    assert _checks(make_target())["places"].hint
-    assert (
-        "2 places left of 7 (as configured)" in _checks(make_target(capacity=7))["places"].message
-    )
-    assert "5 databases, 1 place left of 6" in _checks(make_target(capacity=6))["places"].message
-    assert _checks(make_target(capacity="unlimited"))["places"].ok
+    full = _checks(make_target())["capacity"]
+    assert "5 databases, 0 slots free (capacity 5, estimated" in full.message and full.hint
+    more = _checks(make_target(capacity=7))["capacity"]
+    assert "2 slots free (capacity 7, configured)" in more.message
+    last = _checks(make_target(capacity=6))["capacity"]
+    assert "5 databases, 1 slot free (capacity 6, configured)" in last.message
+    assert _checks(make_target(capacity="unlimited"))["capacity"].ok
 
 
 def test_doctor_notices_another_server_behind_the_url(make_target: MakeTarget) -> None:
