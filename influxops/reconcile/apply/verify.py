@@ -26,7 +26,7 @@ _FINDINGS = {
 _LOOK_CLOSELY = Hint.command("ensure --verify", "run {}, which reads back what was written")
 
 
-_READ_AGAIN = "run it again, which reads what became of it"
+_READ_AGAIN = "run it again, which reads how it ended"
 
 
 def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Change]:

@@ -119,7 +119,7 @@ class _Writer:
             elif settled is None and at_end and with_seen:
                 after = self._seen(planned, before)
             if id_ in self.state.kept or (settled is not None and _may_still_drop(settled)):
-                continue  # its claim stays until the next run has read what became of it
+                continue  # its claim stays until the next run has read how it ended
             if after != before or (at_end and before.claimed_by == self.run):
                 records.append(after)  # claims of tenants that this run did not change are released
         if not at_end:
@@ -430,7 +430,7 @@ class _Writer:
 
 
 def _may_still_drop(plan: TenantPlan) -> bool:
-    """Return whether the drop of a tenant's data was abandoned, and nobody knows how it ended."""
+    """Return whether the drop of a tenant's data was abandoned, and its result is unknown."""
     return any(
         o.abandoned and o.status is ChangeResult.UNKNOWN and o.change.action is Action.DROP
         for o in plan.outcomes
