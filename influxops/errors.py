@@ -45,6 +45,9 @@ class InfluxopsError(Exception):
     """
 
     exit_code = ExitCode.FAILED
+    #: Whether a request that changes something was abandoned without an answer: it may still be
+    #: carried out, so that nothing read before that settles how it ended.
+    abandoned = False
 
     def __init__(self, message: str, *, hint: str | Hint = "") -> None:
         super().__init__(message)

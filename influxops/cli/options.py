@@ -140,7 +140,7 @@ def complete_targets(
     try:
         config = load_config(common(ctx).config)
     except InfluxopsError:
-        return []  # nobody reads messages while completing
+        return []  # no message can be shown while completing
     return _items((section.name for section in config.by_role("targets")), start)
 
 

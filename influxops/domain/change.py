@@ -75,3 +75,6 @@ class Outcome(Struct, frozen=True):
     #: Whether something is there now that was not, although the change did not end well. The
     #: engine settles it by reading again.
     partially_applied: bool = False
+    #: Whether it was abandoned without an answer: it may still be carried out, so that reading that
+    #: nothing has changed does not settle it.
+    abandoned: bool = False

@@ -34,8 +34,9 @@ class ReporterHandle(Handle):
 
         A run that is over still gets to say so.
         """
-        rest = context.with_grace_period(min(LAST_WORDS, self._timeout)).with_timeout(self._timeout)
-        return self._tell("influxops_report", report, rest)
+        seconds = min(LAST_WORDS, self._timeout)
+        rest = context.with_grace_period(seconds, at_least=seconds)
+        return self._tell("influxops_report", report, rest.with_timeout(self._timeout))
 
     def _tell(self, hook: str, what: object, context: RunContext) -> Finding | None:
         if not self.implements(hook):

@@ -29,6 +29,9 @@ from influxops.plugin_host.base import Handle
 from influxops.report.model import TargetState
 from influxops.runtime.context import RunContext
 
+#: Seconds after the end of its run in which a plugin can still say how changes ended.
+_LATE = 1.5
+
 
 class TargetHandle(Handle):
     """A configured target."""
@@ -113,19 +116,33 @@ class TargetHandle(Handle):
         outcomes: dict[int, Outcome] = {}
         places = {(c.action, c.tenant, c.database): number for number, c in enumerate(changes)}
         faults: list[Finding] = []
+        is_left_behind = False
+
+        def make() -> None:
+            nonlocal is_left_behind
+            is_left_behind = True
+            try:
+                with self.error_boundary():
+                    for found in self.call("influxops_ensure", changes, context) or ():
+                        change = found.change
+                        number = places.get((change.action, change.tenant, change.database))
+                        if number in outcomes:
+                            raise TypeError(f"it gave two outcomes for {change.database}")
+                        if number is not None:
+                            outcomes[number] = self._ended(found, changes[number])
+            finally:
+                is_left_behind = False
+
         try:
-            with self.error_boundary():
-                for found in self.call("influxops_ensure", changes, context) or ():
-                    change = found.change
-                    number = places.get((change.action, change.tenant, change.database))
-                    if number in outcomes:
-                        raise TypeError(f"it gave two outcomes for {change.database}")
-                    if number is not None:
-                        outcomes[number] = self._ended(found, changes[number])
+            # A plugin that does not look at its time is left behind.
+            context.run_abandonable(make, late=_LATE)
         except Interrupted as error:
-            rest = replace(
-                rest, status=ChangeResult.SKIPPED, message=error.message, remedy=error.remedy
-            )
+            outcomes = dict(outcomes)  # what is left behind may still add to it
+            if error.abandoned or is_left_behind:
+                rest = replace(rest, message="the run ended while it was tried", abandoned=True)
+            else:
+                skipped = ChangeResult.SKIPPED
+                rest = replace(rest, status=skipped, message=error.message, remedy=error.remedy)
         except InfluxopsError as error:
             context.log.debug("%s failed", self.full_name, exc_info=True)
             rest = replace(rest, message=error.message, remedy=error.remedy)

@@ -20,8 +20,21 @@ from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import LedgerView, Observed
 from influxops.runtime.context import RunContext
 
-#: Seconds that a run which was ended still has to find out and tell what it did.
+#: Seconds that a run which was ended still has to tell the ledger what it did, and where its time
+#: was up, to find that out.
 GRACE = 5.0
+#: Seconds after an interrupt in which that is found out: the rest is reported as unknown.
+ANSWERED = 1.75
+
+
+def settling(context: RunContext, *, at_least: float = 0.5) -> RunContext:
+    """Return the context in which it is read again what was changed, also when the run is over.
+
+    Args:
+        at_least: The seconds that it gets from now in any case.
+    """
+    seconds = ANSWERED if context.cancelled else GRACE
+    return context.with_grace_period(seconds, at_least=at_least)
 
 
 class RunRequest(Struct, frozen=True):

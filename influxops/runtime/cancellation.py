@@ -25,6 +25,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
+        self.cancelled_at = 0.0  # of the monotonic clock
         self._changed = threading.Condition()
         self._waiting: dict[int, tuple[Callable[[], None], float | None, float]] = {}
         self._next_key = 0
@@ -32,12 +33,13 @@ class Watchdog:
         self._runs = False
 
     def cancel(self) -> None:
-        """End all waits, each after its grace."""
+        """End all waits, each after its grace, which counts from here."""
         with self._changed:
-            self.cancelled.set()
-            now = time.monotonic()
+            if not self.cancelled.is_set():
+                self.cancelled_at = time.monotonic()
+                self.cancelled.set()
             for key, (end, at, grace) in self._waiting.items():
-                left = now + grace
+                left = self.cancelled_at + grace
                 self._waiting[key] = (end, left if at is None else min(at, left), grace)
             self._changed.notify()
 
@@ -45,7 +47,7 @@ class Watchdog:
         """Return the key of a wait that `end` ends at a time of the monotonic clock."""
         with self._changed:
             if self.cancelled.is_set():
-                left = time.monotonic() + grace
+                left = self.cancelled_at + grace
                 at = left if at is None else min(at, left)
             self._next_key += 1
             self._waiting[self._next_key] = (end, at, grace)

@@ -75,18 +75,22 @@ class RunContext:
         part._more_time = Hint.advise(hint)
         return part
 
-    def with_grace_period(self, seconds: float) -> RunContext:
+    def with_grace_period(self, seconds: float, *, at_least: float = 0.5) -> RunContext:
         """Return this context, or a short one with its identity where it is over.
 
         Args:
-            seconds: How long the short one may take, to find out and tell what was done.
+            seconds: How long the short one may take, to find out and tell what was done. Of a run
+                that was cancelled it counts from then: somebody waits.
+            at_least: What it gets from now in any case.
         """
         try:
             self.check()
         except Interrupted:
+            now = time.monotonic()
+            began = self._watch.cancelled_at if self.cancelled else now
             rest = self._part(seconds, self)
             rest._watch, rest._parent = Watchdog(), None
-            rest._deadline = time.monotonic() + seconds
+            rest._deadline = max(began + seconds, now + at_least)
             rest._more_time = Hint.advise("")
             rest._whose = "the time after the end of the run,"
             return rest
@@ -185,7 +189,7 @@ class RunContext:
 
         Args:
             within: Seconds that this wait may take, whatever the run's time.
-            grace: Seconds that it still gets once the run is cancelled.
+            grace: Seconds that it still gets after the run was cancelled.
         """
         ending = CancelToken()
         now = time.monotonic()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypedDict, Unpack
@@ -16,6 +16,8 @@ from influxops_devserver.cli import READY
 
 #: Seconds after which a stand-in that does not answer is killed.
 _STARTUP = 60.0
+#: What starts the process of a stand-in; the tests of influxops fork one instead.
+_start: Callable[..., subprocess.Popen[str]] = subprocess.Popen
 
 
 class StandInFailed(RuntimeError):
@@ -114,7 +116,7 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
     if not outlives:
         arguments.append("--until-stdin-ends")
     with tempfile.TemporaryFile("w+") as stderr:
-        process = subprocess.Popen(
+        process = _start(
             arguments,
             stdin=subprocess.DEVNULL if outlives else subprocess.PIPE,
             stdout=subprocess.PIPE,

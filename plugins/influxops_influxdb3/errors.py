@@ -93,8 +93,9 @@ class InfluxDBError(TargetError):
 class ConnectionFailed(InfluxDBError):
     """There was no answer.
 
-    It may have been `sent`; another attempt may help where it is `retryable`; it is `partial` where
-    a part of the answer had been read already.
+    It may have been `sent`, and is `abandoned` where the server may still carry it out; another
+    attempt may help where it is `retryable`; it is `partial` where a part of the answer had been
+    read already.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class ConnectionFailed(InfluxDBError):
         timed_out: bool = False,
         retryable: bool = True,
         partial: bool = False,
+        abandoned: bool = False,
         **about: Any,
     ) -> None:
         super().__init__(reason, **about)
@@ -112,6 +114,7 @@ class ConnectionFailed(InfluxDBError):
         self.timed_out = timed_out
         self.retryable = retryable
         self.partial = partial
+        self.abandoned = abandoned
 
     @property
     def may_have_applied(self) -> bool:

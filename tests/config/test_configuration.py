@@ -13,7 +13,7 @@ from tests.integration.command import PROGRAM, Cli, Result
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
-#: Names that no name server knows (RFC 2606): whoever tries to connect says so, and slowly.
+#: Names that no name server knows (RFC 2606): connecting to them fails, and slowly.
 REMOTE_PG = "registry.invalid"
 REMOTE_INFLUX = "http://influxdb.invalid:8181"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -388,7 +389,7 @@ def test_who_finds_no_place_anywhere_is_named(bench: Bench) -> None:
     bench.server(limit=2, capacity=2, edition="Core")
     planned = bench.run(dry_run=True)
     assert planned.exit_code == 1
-    assert "3 to create, 2 places left" in planned.findings[0].message
+    assert "3 to create, ~2 slots free" in planned.findings[0].message
     report = bench.run()
     assert states(report) == {"a": "changed", "b": "changed", "c": "blocked"}
     assert [f.tenant for f in report.findings if f.kind == "over-capacity"] == ["c"]
@@ -450,7 +451,7 @@ def test_a_run_for_one_tenant_minds_no_lack_of_places_for_others(bench: Bench) -
     assert kinds(report)["over-capacity"] == 0
     assert report.exit_code == 0
     note = bench.run(tenants=("new",), dry_run=True).notes[0]
-    assert "1 to create, 0 places left" in note.message
+    assert "1 to create, ~0 slots free" in note.message
 
 
 def test_whom_a_guard_refuses_wants_no_place(bench: Bench) -> None:
@@ -561,6 +562,26 @@ def test_a_run_that_ends_while_its_only_change_is_under_way_was_interrupted(
     assert bench.run().exit_code == 130
 
 
+def test_an_interrupt_does_not_wait_for_a_plugin_that_hangs(bench: Bench) -> None:
+    bench.tenants("a", "b", "c")
+    run, never, server = RunContext(), threading.Event(), bench.server()
+
+    def hang() -> None:
+        if server.changes:
+            run.cancel()
+            never.wait(60)
+
+    server.before_change = hang
+    begin = time.monotonic()
+    try:
+        report = bench.run(context=run)
+    finally:
+        never.set()
+    assert time.monotonic() - begin < 4
+    assert report.exit_code == 130
+    assert states(report) == {"a": "changed", "b": "unknown", "c": "unknown"}
+
+
 def test_a_run_without_time_left_fails_instead_of_hanging(bench: Bench) -> None:
     bench.tenants("a")
     report = bench.run(context=RunContext(timeout=0))
@@ -578,6 +599,14 @@ def test_an_empty_registry_is_said_and_guarded_where_databases_exist(bench: Benc
     assert report.exit_code == 4
     assert [r.guard for r in report.refusals] == ["empty-source"]
     assert bench.run(allow=["empty-source"]).exit_code == 0
+
+
+def test_a_guard_that_was_renamed_is_named_as_it_is_called_now(bench: Bench) -> None:
+    bench.tenants("a")
+    with pytest.raises(ConfigError, match="guard 'lost' was renamed to 'recreate-lost'") as caught:
+        bench.run(allow=["lost"])
+    assert caught.value.hint == "use `--allow recreate-lost`"
+    assert bench.server().reads == 0
 
 
 def test_shortening_retention_waits_to_be_allowed(bench: Bench) -> None:
@@ -944,7 +973,7 @@ def test_what_even_a_close_look_does_not_show_is_counted(bench: Bench) -> None:
     bench.server(databases=there("telemetry_a", complete=UNKNOWN))
     report = bench.run(verify=True)
     assert report.exit_code == 0
-    assert "whether 1 database had a marker cannot be told" in report.findings[0].message
+    assert "whether 1 database had a marker is unknown" in report.findings[0].message
 
 
 def test_a_target_that_looks_at_no_clock_is_left_behind(bench: Bench) -> None:

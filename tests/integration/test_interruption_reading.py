@@ -14,8 +14,8 @@ from tests.integration.proxy import Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
-#: Seconds that a run may take to end; a read timeout is 10.
-SOON = 8
+#: Seconds that a run may take to end: two, and some for a busy machine; a read timeout is 10.
+SOON = 4
 
 
 class _Hanging:

@@ -169,6 +169,26 @@ def test_what_was_promised_and_is_gone_is_not_made_anew(
     assert server.databases() == []
 
 
+def test_a_tenant_that_is_retiring_and_back_is_kept(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, cli: Cli
+) -> None:
+    db.registry("acme", "beta")
+    server = stand_in(max_databases=None)
+    made = provide(targets={"one": server}, ledger=True, cache_ttl=0.0)
+    assert made.ensure("acme").status == made.ensure("beta").status == "created"
+    until(lambda: {*recorded(db).values()} == {("ready", "one")})
+    db.execute("DELETE FROM device_registry WHERE tenant_id = 'acme'")
+    assert cli("retire", "acme", "--after", "1s").code == 0
+    assert recorded(db)["acme"] == ("retiring", "one")
+    assert made.ensure("acme").status == "failed"
+    assert recorded(db)["acme"] == ("retiring", "one")
+    insert(db, "acme")
+    assert made.ensure("acme").status == "existing"
+    assert recorded(db)["acme"] == ("ready", "one")
+    assert "nothing is due" in cli("retire", "--due").out
+    assert server.databases() == ["telemetry_acme", "telemetry_beta"]
+
+
 MARKED = (
     "SELECT table_name FROM system.tables WHERE table_name = '_init' "
     "AND database_name = 'telemetry_acme'"

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 
 from influxops import EnsureResult, Provisioner
@@ -16,7 +17,9 @@ from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Proxy, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
+from tests.pg_proxy import end
 from tests.provisioner.conftest import Provide, insert, until
+from tests.provisioner.test_places import recorded
 
 pytestmark = pytest.mark.stand_in
 
@@ -198,7 +201,7 @@ def test_a_request_does_nothing_but_take_note(
     held.let_go.set()
     assert made.wait(*ids[:-1], timeout=30)
     assert len(server.databases()) == 99
-    # The last one is committed only now, and still comes by itself.
+    # The last one is committed only now, and its database is still created.
     insert(db, ids[-1])
     assert made.wait(timeout=30)
     assert "telemetry_t99" in server.databases()
@@ -264,6 +267,33 @@ def test_a_database_whose_making_was_not_answered_is_completed_all_the_same(
     until(lambda: sum(marked(server)) == 1)
 
 
+def test_what_was_created_is_completed_although_the_ledgers_session_broke(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
+) -> None:
+    db.registry("acme")
+    server = stand_in(max_databases=None)
+    proxy = proxied(server)
+    broken: list[int] = []
+
+    def break_session(seen: Seen) -> None:
+        if seen.path == "/api/v3/configure/database" and not broken:
+            with psycopg.connect(db.superuser_conninfo) as connection:
+                sessions = connection.execute(
+                    "SELECT pid FROM pg_locks JOIN pg_database AS d ON d.oid = database "
+                    "WHERE locktype = 'advisory' AND datname = current_database()"
+                ).fetchall()
+            broken.extend(pid for (pid,) in sessions)
+            for pid in broken:
+                end(db, pid)
+
+    proxy.after = break_session
+    made = provide(targets={"eu1": proxy}, ledger=True)
+    assert made.ensure("acme").status == "created"
+    assert len(broken) == 1
+    until(lambda: recorded(db)["acme"] == ("ready", "eu1"))
+    assert sum(marked(server)) == 1
+
+
 def marked(server: Influx) -> list[int]:
     rows = server.rows(
         "_internal", "SELECT count(*) AS n FROM system.tables WHERE table_name = '_init'"
@@ -292,7 +322,7 @@ def test_a_slow_server_delays_only_its_own_tenants(
     first = made.ensure("t3")
     assert (first.status, "slow" in first.reason) == ("queued", True)
     assert until(lambda: made.health().trouble)
-    # Who has a place on the other one, or is to have it there, is served meanwhile.
+    # Tenants that are on the other one, or are to be created there, are served concurrently.
     assert made.ensure("t0").status == "existing"
     assert made.ensure("t2").status == "created"
     recorded = made.ensure("t1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -52,6 +53,21 @@ def test_what_is_left_of_grace_is_given_before_a_cancelled_wait_ends() -> None:
         context.cancel()
         assert not ended.wait(0.05)
     assert ending.error is None
+
+
+def test_grace_counts_from_when_a_run_was_cancelled() -> None:
+    context, ended = RunContext(), threading.Event()
+    context.cancel()
+    context.cancel()  # a second time changes nothing
+    threading.Event().wait(0.3)
+    with context.on_end(ended.set, grace=0.2):
+        begin = time.monotonic()
+        wait_for(ended)
+    assert time.monotonic() - begin < 0.2
+    rest = context.with_grace_period(1.0, at_least=0.1)
+    assert (rest.time_left() or 1.0) < 0.75
+    rest = context.with_grace_period(0.1, at_least=LONG)
+    assert (rest.time_left() or 0.0) > LONG - 1
 
 
 def test_a_wait_that_is_over_by_itself_is_not_ended_later() -> None:

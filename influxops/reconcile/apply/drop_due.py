@@ -164,6 +164,8 @@ class OldCopies:
             raise
         except InfluxopsError as error:
             self.context.log.debug("copying %s failed", known.database, exc_info=True)
+            if error.abandoned:
+                self.state = replace(self.state, kept=self.state.kept | {tenant})
             return self._not_copied(plan, known, error.message, error.remedy)
         self._progress[tenant] = copied.progress
         now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.request.allow
@@ -242,7 +244,7 @@ class OldCopies:
         """Leave an old copy to which rows came since the pass before; the ledger counts that."""
         known, rows = self._records[plan.tenant], _rows(copied)
         old, new = known.secondary_target, known.target
-        use = "let what writes there use the new place"
+        use = "let its clients write to the new target"
         if late.is_held:
             message = (
                 f"{late.still_written(old)}; the last pass found {rows}, which it copied to {new}, "

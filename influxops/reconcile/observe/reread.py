@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -17,7 +19,7 @@ from influxops.reconcile.observe.targets import observe_again, unread
 from influxops.reconcile.plan.contents import describe_copies
 from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.recorded import seems_lost
-from influxops.reconcile.request import GRACE, Planning, RunRequest
+from influxops.reconcile.request import ANSWERED, Planning, RunRequest, settling
 from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import RunContext
 
@@ -48,16 +50,13 @@ def reread(
             names[outcome.change.target].add(outcome.change.database)
     changed = {outcome.change.target for outcome in outcomes}
     targets = [handle for handle in request.targets if handle.name in changed]
-    try:
-        return observe_again(
-            observed, targets, request.rules, context.with_grace_period(GRACE), names
-        )
-    except Interrupted:
-        pass  # the run ended in the meantime: what was done is worth a moment more
-    try:
-        return observe_again(
-            observed, targets, request.rules, context.with_grace_period(GRACE), names
-        )
+    # A server that answered until now is worth more time than one that hangs.
+    at_least = 0.5 if any(outcome.abandoned for outcome in outcomes) else ANSWERED
+    again = partial(observe_again, observed, targets, request.rules, verify=names)
+    with contextlib.suppress(Interrupted):
+        return again(context=settling(context, at_least=at_least))
+    try:  # the run ended in the meantime: what was done is worth a moment more
+        return again(context=settling(context, at_least=at_least))
     except Interrupted as error:
         return unread(observed, changed, error.message)
 
@@ -159,7 +158,7 @@ def look_at_busy(
 
 
 def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
-    """Return what is known once the tenants that others had claimed were read again.
+    """Replace the plans of tenants that were claimed elsewhere and are right now.
 
     Args:
         state: What was known.
@@ -176,7 +175,7 @@ def find_duplicate_databases(
     plan: PlanFunction, request: RunRequest, context: RunContext, state: RunState
 ) -> RunState:
     """Read every target again, and report tenants that another run created elsewhere as well."""
-    grace = context.with_grace_period(GRACE)
+    grace = settling(context)
     known = [handle for handle in request.targets if handle.name in state.observed.inventories]
     observed = observe_again(state.observed, known, request.rules, grace)
     desired = compute_desired(observed, request.rules, lambda: None)

@@ -206,7 +206,7 @@ class Client:
             query["precision"] = "nanosecond"
         # Half a character has no UTF-8; such an id was refused before.
         body = lines.encode(errors="replace") if isinstance(lines, str) else lines
-        self._send(context, Operation.WRITE, database, query=query, body=body, is_of_data=exact)
+        self._send(context, Operation.WRITE, database, query=query, body=body)
 
     def query(
         self,
@@ -290,7 +290,7 @@ class Client:
         """
         at = hard_delete_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         query = {"db": database, "hard_delete_at": at}
-        self._send(context, Operation.DELETE, database, query=query, is_of_data=True)
+        self._send(context, Operation.DELETE, database, query=query)
 
     # How a request is made -------------------------------------------------------------------
 
@@ -303,7 +303,6 @@ class Client:
         query: Mapping[str, str] | None = None,
         document: Mapping[str, Any] | None = None,
         body: bytes | None = None,
-        is_of_data: bool = False,
         is_streamed: bool = False,
         retries: int | None = None,
     ) -> tuple[Request, Response]:
@@ -313,7 +312,7 @@ class Client:
         method, path = _ENDPOINTS[operation]
         target = f"{path}?{urlencode(query)}" if query else path
         request = Request(operation, settings.url, database, method, target, body)
-        request.is_of_data, request.is_streamed = is_of_data, is_streamed
+        request.is_streamed = is_streamed
         request.headers["User-Agent"] = f"influxops/{__version__}"
         if settings.token is not None:
             request.token, request.token_origin = self._token(), settings.token.origin

@@ -66,7 +66,6 @@ class Request(Struct):
     target: str  # path and query below the server's URL
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
-    is_of_data: bool = False  # whether it drops or copies data
     is_streamed: bool = False  # whether the body of a good answer is left to be read in chunks
     token: str = ""  # what is never repeated; empty without one
     token_origin: str = ""  # where the token comes from

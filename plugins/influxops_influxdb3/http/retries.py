@@ -6,7 +6,7 @@ import random
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from influxops.plugin import DeadlineExceeded, RunContext
+from influxops.plugin import DeadlineExceeded, Interrupted, RunContext
 from influxops_influxdb3.errors import ConnectionFailed
 from influxops_influxdb3.http.responses import Request, Response
 from influxops_influxdb3.http.transport import Transport
@@ -27,27 +27,37 @@ def send(transport: Transport, context: RunContext, request: Request, retries: i
         NotInfluxDB3: When it cannot be read.
         Interrupted: When the run is over; one that only reads is not waited for then.
     """
-    sent, timeouts, attempts = False, 0, 0
-    while True:
-        context.check()
-        attempts += 1
-        failed: Response | ConnectionFailed
-        try:
-            failed = response = transport.send(context, request)
-            if not response.is_retryable:
-                return response
-        except ConnectionFailed as error:
-            failed, sent, timeouts = error, sent or error.sent, timeouts + error.timed_out
-        is_last = attempts > retries or timeouts >= _TIMEOUTS
-        if is_last or not _wait(context, request, attempts, failed):
-            break
+    sent, abandoned, timeouts, attempts = False, False, 0, 0
+    failed: Response | ConnectionFailed
+    try:
+        while True:
+            context.check()
+            attempts += 1
+            try:
+                failed = response = transport.send(context, request)
+                if not response.is_retryable:
+                    return response
+            except ConnectionFailed as error:
+                failed, sent, timeouts = error, sent or error.sent, timeouts + error.timed_out
+                abandoned = abandoned or error.abandoned
+            is_last = attempts > retries or timeouts >= _TIMEOUTS
+            if is_last or not _wait(context, request, attempts, failed):
+                break
+    except Interrupted as error:
+        error.abandoned = error.abandoned or abandoned
+        raise
     if isinstance(failed, Response):
         return failed
     reason = failed.reason
     if timeouts and attempts > 1:
         reason += f", tried {'twice' if attempts == 2 else f'{attempts} times'}"
     raise request.error(
-        ConnectionFailed, reason, failed.remedy, sent=sent, timed_out=failed.timed_out
+        ConnectionFailed,
+        reason,
+        failed.remedy,
+        sent=sent,
+        timed_out=failed.timed_out,
+        abandoned=abandoned,
     )
 
 

@@ -378,7 +378,9 @@ class Batch:
     ) -> None:
         change = attempt if isinstance(attempt, Change) else attempt.change
         effect = effect or status is ChangeResult.UNCONFIRMED
-        self._outcomes.append(Outcome(change, status, message, remedy, partially_applied=effect))
+        error = attempt.error if isinstance(attempt, _Attempt) else None
+        abandoned = error is not None and error.abandoned and status is ChangeResult.UNKNOWN
+        self._outcomes.append(Outcome(change, status, message, remedy, effect, abandoned))
         if progress:
             self._context.on_progress(1)
 

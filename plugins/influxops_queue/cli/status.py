@@ -119,7 +119,7 @@ def _rows(stats: QueueStats) -> Iterator[tuple[str, ...]]:
         placed = each.state == "allocated"
         task = "create_databases" if placed else "retry_unplaced" if each.tried else ""
         jobs = [j for j in _jobs(stats, task) if j.target == (each.target if placed else "")]
-        what = "their database" if placed else "another try" if each.tried else "a place"
+        what = "their database" if placed else "another try" if each.tried else "a free slot"
         yield (
             f"{each.tenants:,}",
             what,

@@ -115,7 +115,7 @@ class Health(Collector):
         yield jobs
         tenants = GaugeMetricFamily(
             "influxops_queue_waiting_tenants",
-            "Tenants that wait for their databases: without a place, and with one.",
+            "Tenants that wait for their databases, without a target and with one.",
             labels=["state"],
         )
         for state in ("pending", "allocated"):

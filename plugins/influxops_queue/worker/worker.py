@@ -263,7 +263,7 @@ class Worker:
                 after = await self._take(*after)
 
     async def _take(self, hint: str, tenant: str) -> tuple[str, str] | None:
-        """Take some hints and tenants without a place, after those that were taken last.
+        """Take some hints and tenants without a target, after those that were taken last.
 
         Returns the last ones that were taken now; None at the end.
         """

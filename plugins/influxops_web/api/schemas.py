@@ -103,8 +103,8 @@ class InfluxInfo(_Answer):
     """What the ledger has of a tenant's database."""
 
     state: str | None = Field(description="`wanted`, `ready`, …; null: nothing is recorded.")
-    database: Text = Field(description="Its name; null without a place.")
-    target: str | None = Field(description="The server that it is on; null without a place.")
+    database: Text = Field(description="Its name; null while it has no target.")
+    target: str | None = Field(description="The server that it is on; null while it has none.")
     since: datetime | None = Field(
         validation_alias="state_since", description="When it came to this state."
     )
@@ -154,7 +154,7 @@ class Table(_Answer):
 class Telemetry(_Answer):
     """A tenant's database as InfluxDB has it; null is what is not known."""
 
-    exists: bool | None = Field(description="Null where nobody can tell now.")
+    exists: bool | None = Field(description="Null where that is unknown now.")
     telemetry_count: int | None = Field(description="How many rows the table `telemetry` has.")
     rows: int | None = Field(default=None, description="How many rows all tables have.")
     tables: list[Table] | None = Field(default=None, description="Each table that it has.")

@@ -285,7 +285,7 @@ class Console:
         found = await self._service.where(row.tenant)
         if isinstance(found, str):
             return None, found
-        state = "it is there" if found.is_ready else "this place is reserved"
+        state = "it is there" if found.is_ready else "a slot is reserved"
         on = f"{state}: {found.database} on {found.target}" if found.target else ""
         return None, "; ".join(filter(None, (found.reason, on)))
 

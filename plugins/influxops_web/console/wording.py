@@ -15,8 +15,8 @@ from influxops_web.db.queries import UNRECORDED, TenantRow
 
 #: What each state of the ledger means.
 STATES = {
-    State.PENDING: "it should have a database, and has no place yet",
-    State.ALLOCATED: "a place was taken for it, and its database is being made",
+    State.PENDING: "it should have a database, and has no target yet",
+    State.ALLOCATED: "a slot is reserved for it, and its database is being created",
     State.UNCONFIRMED: "its database was made or found, and is perhaps not complete yet",
     State.READY: "its database is there",
     State.MOVING: "its database is being copied to another server",
@@ -40,8 +40,8 @@ PLACED = frozenset(State) - {State.PENDING, State.RETIRED}
 #: The result of `ensure`, by the word in the page's address.
 ENSURED = {
     "existing": "The database is there.",
-    "created": "The database was made just now.",
-    "queued": "The database is not there yet. It is tried again by itself.",
+    "created": "The database was created just now.",
+    "queued": "The database is not there yet. Creating it is retried automatically.",
     "failed": "The database is not there, and will not be before something else changes.",
 }
 
@@ -68,7 +68,7 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
     if contents is not None and doubt:
         add(
             Severity.ERROR,
-            f"whether {row.target} is its place is not known: {doubt}",
+            f"whether {row.target} is its target is unknown: {doubt}",
             "`influxops plan` says what to do",
         )
     is_provisioned = row.state is not None and State(row.state).is_provisioned

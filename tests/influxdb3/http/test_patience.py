@@ -1,4 +1,4 @@
-"""Servers that hang, drip or talk too much, and runs that end meanwhile."""
+"""Servers that hang, drip or talk too much, and runs that end while they do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from influxops_influxdb3 import errors
 from influxops_influxdb3.errors import InfluxDBError
 from influxops_influxdb3.http.client import Client
 from tests.influxdb3.conftest import Creates, MakeClient, MakeTarget
-from tests.influxdb3.double import Asked, Double, Held, Told
+from tests.influxdb3.double import Asked, Double, Told
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
@@ -160,7 +160,8 @@ def test_a_write_still_gets_a_moment_when_its_run_is_cancelled(
     assert server.writes
 
 
-DATA: dict[str, Callable[[Client, RunContext], object]] = {
+CHANGES: dict[str, Callable[[Client, RunContext], object]] = {
+    "create": lambda client, context: client.create(context, "a"),
     "drop": lambda client, context: client.delete(
         context, "a", hard_delete_at=datetime(2030, 1, 1, tzinfo=UTC)
     ),
@@ -168,31 +169,16 @@ DATA: dict[str, Callable[[Client, RunContext], object]] = {
 }
 
 
-@pytest.mark.parametrize("change", DATA.values(), ids=DATA.keys())
-def test_what_drops_or_copies_data_is_not_left_behind_as_soon(
-    server: Double,
-    make_client: MakeClient,
-    monkeypatch: pytest.MonkeyPatch,
-    change: Callable[[Client, RunContext], object],
-) -> None:
-    monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.0)
-    server.databases = {"a": Held()}
-    context = RunContext()
-
-    def fault(asked: Asked, number: int) -> None:
-        context.cancel()
-        time.sleep(0.5)  # the moment that it needs
-
-    server.fault = fault
-    change(make_client(), context)
-    assert len(server.asked) == 1
-
-
-def test_an_interrupt_is_answered_within_two_seconds_though_a_create_hangs(
-    make_client: MakeClient,
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_what_is_abandoned_without_an_answer_says_so(
+    make_client: MakeClient, change: Callable[[Client, RunContext], object]
 ) -> None:
     context = RunContext()
     with saying() as raw:
+        with pytest.raises(errors.ConnectionFailed) as late:
+            change(make_client(url=raw.url, read_timeout=0.1, retries=0), context)
+        assert late.value.abandoned
+        raw.asked.acquire()
 
         def cancel() -> None:
             raw.asked.acquire()
@@ -201,11 +187,23 @@ def test_an_interrupt_is_answered_within_two_seconds_though_a_create_hangs(
         thread = threading.Thread(target=cancel)
         thread.start()
         begin = time.monotonic()
-        with pytest.raises(Interrupted):
-            make_client(url=raw.url).create(context, "a")
+        with pytest.raises(Interrupted) as caught:
+            change(make_client(url=raw.url), context)
         assert time.monotonic() - begin < 3
-        assert raw.requests == 1
+        assert caught.value.abandoned
         thread.join()
+
+
+def test_what_is_never_sent_or_only_reads_is_not_abandoned(make_client: MakeClient) -> None:
+    context = RunContext()
+    with saying() as raw:
+        with pytest.raises(errors.ConnectionFailed) as late:
+            make_client(url=raw.url, read_timeout=0.1, retries=0).ping(context)
+        assert not late.value.abandoned
+        context.cancel()
+        with pytest.raises(Interrupted) as caught:
+            make_client(url=raw.url).create(context, "a")
+        assert not caught.value.abandoned
 
 
 def test_an_interrupt_ends_a_batch_soon_though_the_server_hangs(

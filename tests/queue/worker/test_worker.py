@@ -82,6 +82,23 @@ def test_what_an_application_wants_in_the_ledger_is_made(
     assert server.databases() == ["telemetry_acme"]
 
 
+def test_a_tenant_that_is_retiring_and_back_is_kept(
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme", "beta")
+    server = stand_in(max_databases=None)
+    cli = queued("--trigger", url=server.url)
+    assert cli("ensure").code == 0
+    db.execute("DELETE FROM device_registry WHERE tenant_id = 'acme'")
+    assert cli("retire", "acme", "--after", "1s").code == 0
+    assert states(db) == {"ready": 1, "retiring": 1}
+    with working(cli):
+        insert(db, ["acme"])
+        until(all_ready(db, 2))
+    assert "nothing is due" in cli("retire", "--due").out
+    assert server.databases() == ["telemetry_acme", "telemetry_beta"]
+
+
 def test_a_device_that_the_source_leaves_out_gets_nothing(
     queued: Queued, db: TestDatabase, stand_in: GiveStandIn
 ) -> None:
