@@ -17,7 +17,7 @@ from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError
 from influxops.reconcile.observe.ledger import failed_ledger, identities
 from influxops.reconcile.plan.recorded import explain_lost, is_copy, is_recreated
-from influxops.reconcile.request import RunRequest
+from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
 from influxops.runtime.context import RunContext
 
@@ -45,7 +45,7 @@ def record(
     Args:
         state: What is known.
         request: What the run is asked to do.
-        context: The run, or the grace that one which is over still has.
+        context: The run; one that is over has a grace period for it.
         at_end: Whether this is the end of the run, so that also what was read is written.
         with_seen: Whether then also tenants are written of which nothing was changed.
     """
@@ -58,7 +58,7 @@ def record(
         return state
     state = replace(state, events=(*state.events, *writing.entries))
     try:
-        found = request.ledger.commit(writing, context)
+        found = request.ledger.commit(writing, context.with_grace_period(GRACE))
     except InfluxopsError as error:
         note = failed_ledger(error)
         message = f"{note.message}; what this run did is not recorded, and the next one sees to it"

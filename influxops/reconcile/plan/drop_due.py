@@ -38,7 +38,7 @@ from influxops.reconcile.plan.recorded import (
     unretire,
 )
 from influxops.reconcile.plan.retire import check_recent_writes
-from influxops.reconcile.request import GRACE, Planning
+from influxops.reconcile.request import Planning
 from influxops.reconcile.state import Observed, RunState
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
@@ -133,7 +133,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
             if others:
                 state = carry_out(others, state, request, context)
                 yield state
-                yield (state := write(state, request, context.with_grace_period(GRACE)))
+                yield (state := write(state, request, context))
             if copies:
                 for known in OldCopies(state, request, context).drop(copies):
                     yield (state := known)
