@@ -7,13 +7,13 @@ WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help demo web test test-ansible test-clients faults check words sanity collection changelog
-.PHONY: dist format clean
+.PHONY: dist format clean ansible-lint ansible-plays ansible-integration ansible-molecule
 
 help:
 	@echo "make demo    see it work: Postgres, three InfluxDB 3 stand-ins, 12 tenants"
 	@echo "make web     the HTTP service and its console, with all that they need, until Ctrl-C"
 	@echo "make test    the tests, with those of the Ansible modules"
-	@echo "make check   ruff, mypy --strict, import-linter"
+	@echo "make check   ruff, mypy --strict, import-linter, make words"
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove .venv and what was built"
 	@echo
@@ -62,14 +62,25 @@ test-clients: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/ansible -m clients
 
 # Molecule and ansible-lint look for Ansible's programs in PATH; Ansible insists on UTF-8.
-test-ansible sanity collection changelog: export PATH := $(abspath $(BIN)):$(PATH)
-test-ansible sanity collection changelog: export LC_ALL := C.UTF-8
+ANSIBLE_PARTS := ansible-plays ansible-molecule ansible-integration ansible-lint
+$(ANSIBLE_PARTS) sanity collection changelog: export PATH := $(abspath $(BIN)):$(PATH)
+$(ANSIBLE_PARTS) sanity collection changelog: export LC_ALL := C.UTF-8
 
+# Two at once, because each but the plays is one process after the other.
 test-ansible: $(VENV)/.dev
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(ANSIBLE_PARTS)
+
+ansible-lint: $(VENV)/.dev
 	ansible-lint
 	python ansible/collection.py lint
+
+ansible-plays: $(VENV)/.dev
 	python -m pytest -n $(WORKERS) tests/ansible
+
+ansible-integration: $(VENV)/.dev
 	python ansible/collection.py integration
+
+ansible-molecule: $(VENV)/.dev
 	molecule test --all --no-command-borders
 
 sanity: $(VENV)/.dev
@@ -91,6 +102,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory words
 
 words: $(VENV)/.dev
 	@$(BIN)/python tests/words.py

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver import testing
+from tests import fork_server
 from tests.bench import bench
 from tests.integration.command import Cli
 from tests.integration.proxy import Proxy, running_proxy
@@ -20,6 +22,8 @@ from tests.integration.servers import REAL_TOKEN, REAL_URL, Influx, new_stand_in
 from tests.pg import TestDatabase, new_database, postgres_server
 
 __all__ = ["bench"]
+
+testing._start = fork_server.start_stand_in
 
 # In the background of a script (`nohup make test &`) these are ignored, and that is inherited by
 # every process that a test starts and means to interrupt. A handler is not inherited.

@@ -112,9 +112,9 @@ class Server:
     #: Never answers.
     hangs: bool = False
     rows: dict[str, int] = field(default_factory=dict)
-    #: When rows last came to a database; why that cannot be told.
+    #: When rows last came to a database; why that is unknown.
     last: dict[str, datetime] = field(default_factory=dict)
-    #: What is told of each table of a database; of one that is not here, only how many rows.
+    #: What is reported of each table of a database; of others, only how many rows they have.
     tables: dict[str, tuple[TableStats, ...]] = field(default_factory=dict)
     mute: str = ""
     #: Deleted databases, and when their data goes.
@@ -183,9 +183,9 @@ class Books:
                     state_since=since,
                     is_claimed=False,
                 )
-            stands = self.records[record.tenant]
-            held = stands.claimed_by not in ("", run) and stands.claimed_by in self.living
-            found.append(replace(stands, is_claimed=held))
+            current = self.records[record.tenant]
+            held = current.claimed_by not in ("", run) and current.claimed_by in self.living
+            found.append(replace(current, is_claimed=held))
         return found
 
 
@@ -431,7 +431,7 @@ class MemoryTarget(_Base):
             raise TargetError(f"there is no database {order.database} on {into.section}")
         theirs = into.server.data.setdefault(order.database, {})
         # "~" is after all keys: what has seen all of them. A further pass looks again.
-        # What was left out on purpose stands behind it.
+        # What was left out on purpose comes after it.
         after, *told_without = order.progress.split("|")
         without = {*order.without_tables, *told_without}
         rows = conflicts = 0

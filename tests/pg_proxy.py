@@ -19,7 +19,7 @@ _VERSION_3 = 196_608
 
 
 class Then(Enum):
-    """What becomes of a query."""
+    """What to do with a query."""
 
     PASS_ON = "pass on"
     CUT = "cut"  # it never reaches the server, and the connection ends

@@ -4,7 +4,7 @@ python tests/words.py [PATH…]
 
 Prints `file:line: phrase -> instead` for each phrase of words.txt that a tracked file below the
 paths (all without any) has, then how many a folder has; exits with 1 if there is one. A name in
-code (`came_of`, `is-told`) is none.
+code (`came_of`, `is-told`, `told.dry_run`) is none.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def phrases(text: str) -> Iterator[tuple[re.Pattern[str], str]]:
         if line and not line.startswith("#"):
             phrase, _, instead = line.partition(" -> ")
             pattern = phrase.strip().replace(" ", _GAP)
-            yield re.compile(rf"(?<![\w-])(?:{pattern})(?![\w-])", re.IGNORECASE), instead
+            yield re.compile(rf"(?<![\w-])(?:{pattern})(?![\w-]|\.\w)", re.IGNORECASE), instead
 
 
 def found(

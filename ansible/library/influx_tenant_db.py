@@ -312,7 +312,7 @@ findings:
     message:
       description: What was found, and the tenant, target, source or reporter that it is about.
       type: str
-      sample: "tenant 't6': no place left: default holds 5 of 5"
+      sample: "tenant 't6': no free slot: default is full (databases: 5)"
     hint:
       description: What to do about it.
       type: str

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from influxops.cli.output.stdio import say
-from influxops.domain.finding import FindingKind, Severity
+from influxops.domain.finding import READ_FAILURES, FindingKind, Severity
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.report.view import ReportView
 from influxops.runtime.context import RunContext
-
-#: What could not be read; it is reported even where no tenant in the scope depends on it.
-_UNREAD = (
-    FindingKind.FAILED_SOURCE,
-    FindingKind.UNREACHABLE,
-    FindingKind.REFUSED,
-    FindingKind.WRONG_SERVER,
-    FindingKind.INTERRUPTED,
-    FindingKind.DEADLINE,
-)
 
 
 def look(
@@ -47,10 +37,8 @@ def look(
             continue
         wrong = group.severity is Severity.ERROR
         errors += wrong
-        if wrong or (
-            group.kind in (*_UNREAD, FindingKind.STALE_LEDGER)
-            and group.severity is Severity.WARNING
-        ):
+        # What could not be read is reported even where no tenant in the scope depends on it.
+        if wrong or (group.kind in READ_FAILURES and group.severity is Severity.WARNING):
             advice = f" ({group.advice})" if group.advice else ""
             say(f"{group.line()}{advice}", label="ERR" if wrong else "WARN", err=True)
     return view, errors

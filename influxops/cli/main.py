@@ -32,7 +32,7 @@ def _run() -> int:
     options = Common()
     try:
         code = cli.main(prog_name="influxops", standalone_mode=False, obj=options)
-    except SystemExit:  # click's way with its own help that nobody reads (`--help | head`)
+    except SystemExit:  # click's way with its own help whose reader has ended (`--help | head`)
         return 0
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):

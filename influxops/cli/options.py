@@ -94,6 +94,9 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
+    def __init__(self, *, may_be_zero: bool = False) -> None:
+        self._may_be_zero = may_be_zero
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
@@ -104,7 +107,7 @@ class Duration(click.ParamType[float]):
             seconds = parse_seconds(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if seconds <= 0:
+        if seconds <= 0 and not self._may_be_zero:
             self.fail("it must be more than nothing", param, ctx)
         return seconds
 
@@ -137,7 +140,7 @@ def complete_targets(
     try:
         config = load_config(common(ctx).config)
     except InfluxopsError:
-        return []  # nobody reads messages while completing
+        return []  # no message can be shown while completing
     return _items((section.name for section in config.by_role("targets")), start)
 
 

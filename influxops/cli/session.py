@@ -100,7 +100,7 @@ def execute(
     for guard in allow:
         if guard in IN_TASKS_ONLY and not replaces:
             raise ConfigError(
-                f"the guard {guard} has nothing to do here: no command drops what nobody retired",
+                f"the guard {guard} has nothing to do here: commands drop only retired tenants",
                 hint=IN_TASKS_ONLY[guard],
             )
     options = common(ctx)
@@ -214,7 +214,9 @@ def ended_by_signals(context: RunContext) -> Iterator[None]:
             ended = True
             context.cancel()
             with contextlib.suppress(OSError):  # Past Python's own buffer, which may be in use.
-                line = error_line("ending; once more to end at once", before="influxops: ")
+                line = error_line(
+                    "stopping gracefully; press Ctrl-C again to abort", before="influxops: "
+                )
                 os.write(2, f"{before_it}{line}\n".encode())
 
     def end(number: int, frame: FrameType | None) -> None:

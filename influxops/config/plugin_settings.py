@@ -75,7 +75,7 @@ class LedgerSettings(PluginSettings):
     )
     cache_ttl: str = setting(
         "60s",
-        description="How long an application may go on using the place of a database that it "
+        description="How long an application may use the target of a database that it "
         "looked up, the time of a write included; a move waits so long for those that still write "
         "to the old one.",
         parse=checked(parse_duration),

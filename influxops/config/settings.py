@@ -259,6 +259,10 @@ class PluginSettings:
 
     #: The variable that says where this section is, for messages.
     location_variable: ClassVar[str] = ""
+    #: The settings that say where it is; one of them is enough.
+    place: ClassVar[tuple[str, ...]] = ()
+    #: The settings that a section with `like = "NAME"` takes from that one where it lacks them.
+    connection: ClassVar[tuple[str, ...]] = ()
     #: The names of the settings that were given; the others have their defaults.
     given: ClassVar[frozenset[str]] = frozenset()
     #: What settings were called in an earlier version: the new name, by the old one.

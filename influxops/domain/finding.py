@@ -75,9 +75,7 @@ class FindingKind(StrEnum):
     MOVED = "moved"  # its database is on another target now
     NOT_READ = "not-read"  # its target cannot be read
     RETENTION_NOT_READ = "retention-not-read"  # wanted, and cannot be read
-    COMPLETENESS_UNKNOWN = (
-        "completeness-unknown"  # whether it is complete cannot be told from what is there
-    )
+    COMPLETENESS_UNKNOWN = "completeness-unknown"  # whether it is complete is unknown
     STILL_REGISTERED_AFTER_DROP = (
         "still-registered-after-drop"  # dropped although a source still has it
     )
@@ -88,7 +86,7 @@ class FindingKind(StrEnum):
     UNCONFIRMED = "unconfirmed"  # made, and perhaps not durable
     OUTCOME_UNKNOWN = "outcome-unknown"  # how a change ended could not be found out
     # about the run
-    NO_LOCK = "no-lock"  # no lock could be had, or it was lost
+    NO_LOCK = "no-lock"  # no lock was available, or it was lost
     LOCK_BUSY = "lock-busy"  # another run holds the lock
     CONFIGURATION = "configuration"  # the configuration says what cannot be
     DEADLINE = "deadline"  # the time is used up
@@ -97,10 +95,22 @@ class FindingKind(StrEnum):
     NOTE = "note"  # anything else that a plugin has to say
 
 
+#: What could not be read, or is uncertain.
+READ_FAILURES = (
+    FindingKind.STALE_LEDGER,
+    FindingKind.FAILED_SOURCE,
+    FindingKind.UNREACHABLE,
+    FindingKind.REFUSED,
+    FindingKind.WRONG_SERVER,
+    FindingKind.INTERRUPTED,
+    FindingKind.DEADLINE,
+)
+
+
 class Finding(Struct, frozen=True):
     """Something that a person should know, and perhaps decide.
 
-    `message` says what, without naming whom it is about: `subject` does, and each face puts it
+    `message` says what, without naming what it is about: `subject` does, and each face puts it
     in front where it does not stand there already.
     """
 
@@ -121,7 +131,7 @@ class Finding(Struct, frozen=True):
 
     @property
     def subject(self) -> str:
-        """Whom it is about, safe to print: `tenant 'acme'`, `target eu1`; empty for the run."""
+        """What it is about, safe to print: `tenant 'acme'`, `target eu1`; empty for the run."""
         if self.tenant is not None:
             return f"tenant {quote(self.tenant)}"
         for role in ("target", "source", "reporter"):

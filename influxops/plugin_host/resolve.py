@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,14 @@ from influxops.config.toml import TomlFile
 from influxops.domain.database import TargetCapabilities, Unmanaged
 from influxops.domain.durations import format_duration
 from influxops.domain.hint import Hint
-from influxops.domain.text import one_line, summarize
+from influxops.domain.text import did_you_mean, one_line, summarize
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginLoadError
 from influxops.plugin_host.capabilities import checked_capabilities
 from influxops.plugin_host.discovery import PluginType, find, lacks
 from influxops.plugin_host.validation import validate_hooks
 
+#: The key that names the section whose connection holds for another one of its kind, too.
+_LIKE = "like"
 #: What the settings of a section derive from, where the engine itself reads some of them.
 _SETTINGS: Mapping[str, type[PluginSettings]] = {
     "targets": TargetSettings,
@@ -85,16 +87,17 @@ def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSec
     """
     resolved: list[ResolvedSection] = []
     mistakes: list[InfluxopsError] = []
-    number = Counter((section.role, section.kind) for section in config.sections)
-    for section in config.sections:
+    number = Counter((s.role, s.kind) for s in config.sections if _LIKE not in s.values)
+    for section in sorted(config.sections, key=lambda each: _LIKE in each.values):
         # Where several sections are of a kind, one variable cannot mean all of them.
         alone = number[section.role, section.kind] == 1
-        like = ("sources", section.kind) if section.role == "ledger" else None
-        base = next((r for r in resolved if (r.section.role, r.section.kind) == like), None)
         try:
+            base = _base(section, resolved)
             resolved.append(resolve_section(section, kinds, use_environment=alone, base=base))
         except (ConfigError, PluginError) as error:
             mistakes.append(error)
+    order = {section.full_name: place for place, section in enumerate(config.sections)}
+    resolved.sort(key=lambda each: order[each.name])
     if len(mistakes) == 1:
         raise mistakes[0]
     if mistakes:
@@ -110,6 +113,32 @@ def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSec
     _check_names(config, targets)
     _check_retention(config, targets)
     return resolved
+
+
+def _base(section: Section, resolved: Sequence[ResolvedSection]) -> ResolvedSection | None:
+    """Return the section whose connection holds for another one, too; None where none does.
+
+    Raises:
+        ConfigError: When `like` names no section of the same role and kind.
+    """
+    role, like = section.role, section.values.get(_LIKE)
+    if role == "ledger" and like is None:
+        role = "sources"
+    elif like is None:
+        return None
+    alike = [
+        each for each in resolved if (each.section.role, each.kind.name) == (role, section.kind)
+    ]
+    if like is None:
+        return alike[0] if alike else None
+    base = next((each for each in alike if each.section.name == like), None)
+    if base is None or not base.plugin.Settings.connection:
+        kind = f"{ROLE_NAMES[role]} of the kind {section.kind} that another can be like"
+        raise ConfigError(
+            f"{_place(section, _LIKE)}{section.written(_LIKE)}: {like!r} is no {kind}",
+            hint=did_you_mean(str(like), [each.section.name for each in alike]),
+        )
+    return base
 
 
 def resolve_section(
@@ -136,7 +165,7 @@ def resolve_section(
         specs: Mapping[str, SettingSpec] = plugin.Settings.declared()
     except Exception as error:  # an annotation that names what does not exist
         raise _broken(section, kind, error) from error
-    values = dict(section.values)
+    values = {name: value for name, value in section.values.items() if name != _LIKE}
     origins = {name: section.where(name) for name in values}
     as_text: set[str] = set()
     mistakes: list[str] = []
@@ -146,8 +175,10 @@ def resolve_section(
 
     if base is not None:
         # Variables have spoken for the other section.
-        if not any(key in values for key in getattr(plugin.Settings, "place", ())):
+        if not any(key in values for key in plugin.Settings.place):
             shared = [name for name in base.values if name in specs and name not in values]
+            if _LIKE in section.values:
+                shared = [name for name in shared if name in plugin.Settings.connection]
             values |= {name: base.values[name] for name in shared}
             origins |= {name: base.origins[name] for name in shared}
             as_text |= base.as_text.intersection(shared)
@@ -177,8 +208,50 @@ def resolve_section(
         raise _broken(section, kind, error) from error
     if mistakes:
         raise ConfigError("\n".join(mistakes))
+    _check_variables(section, settings, origins, use_environment or base is not None)
     origins = dict.fromkeys(specs, "default") | origins
     return ResolvedSection(section, kind, plugin, settings, origins, values, frozenset(as_text))
+
+
+def _check_variables(
+    section: Section, settings: PluginSettings, origins: Mapping[str, str], is_used: bool
+) -> None:
+    """Refuse a section whose server is another one than its author means.
+
+    Args:
+        origins: Where each setting that was given comes from.
+        is_used: Whether variables speak for this section.
+    """
+    specs = settings.declared()
+    for name in settings.place:
+        variable = next((each for each in specs[name].env if os.environ.get(each)), None)
+        if variable is None:
+            continue
+        if not is_used and not any(each in settings.given for each in settings.place):
+            number = f"several {section.role} are of the kind {section.kind}"
+            location = settings.location()
+            like = ', or `like = "NAME"` for the connection of another one'
+            raise ConfigError(
+                f"{_place(section)}{section.full_name}: {variable} is set and does not count, for "
+                f"{number}; this one would be {location.text if location else 'its default'}",
+                hint=f"set `{name}`{like if settings.connection else ''}",
+            )
+        secret = next(
+            (each for each in section.values if each in specs and specs[each].is_secret), ""
+        )
+        # A secret may be a whole connection string, parts of which a variable replaces.
+        own = section.values.get(name, ... if secret in settings.place else os.environ[variable])
+        if (
+            secret
+            and origins.get(name) == variable
+            and own != os.environ[variable]
+            and not any(os.environ.get(each) for each in specs[secret].env)
+        ):
+            raise ConfigError(
+                f"{_place(section, secret)}{variable} is set, which would send what "
+                f"{section.written(secret)} has to another server than it is for",
+                hint=f"unset {variable}, or set {specs[secret].env[0]} too",
+            )
 
 
 def _broken(section: Section, kind: PluginType, error: Exception) -> PluginLoadError:

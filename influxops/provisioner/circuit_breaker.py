@@ -1,4 +1,4 @@
-"""A circuit a server: open while the server is in trouble, so that nobody waits for it.
+"""A circuit breaker per server: open while the server fails, so that no call waits for it.
 
 Of the libraries for this, pybreaker (1.4.1), circuitbreaker (2.1.3), purgatory (3.0.1) and
 aiobreaker (1.2.0) all let a caller be the probe: once a time has passed, the next call finds out
@@ -36,7 +36,7 @@ class Circuit:
         name: The full name of its section.
         probe: Asks it something small; raises an InfluxopsError while it is in trouble.
         on_change: Called when it was opened or closed.
-        stopping: Set when nobody will ask any more.
+        stopping: Set when the Provisioner is closed.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class Works:
         kinds: The plugins to choose from.
         rules: What is known without asking.
         timeout: Seconds that a call waits.
-        on_settled: Called with each tenant that is settled, and when what is known of it was read.
+        on_settled: Called with the final result of each tenant, and when its request began.
         on_circuit: Called when a circuit was opened or closed.
     """
 
@@ -230,7 +230,7 @@ class Works:
         self._settle_waiting(left, why)
 
     def _settle_waiting(self, flights: list[Flight], why: str) -> None:
-        """Settle tenants of which nothing more is known for now."""
+        """Postpone tenants of which nothing more is known for now: their callers get the reason."""
         for flight in flights:
             id_ = flight.request.tenant
             plan = flight.plan or TenantPlan(id_, self.rules.name(id_), UNMANAGED)

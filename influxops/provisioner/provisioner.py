@@ -375,7 +375,7 @@ class Provisioner:
         """Tell where a tenant's database is, and create nothing.
 
         Returns:
-            Where it is; or, where it is not there, why, and where a place for it is recorded.
+            Where it is; or, where it is not there, why, and which target is recorded for it.
 
         Raises:
             InvalidRequest: When no database can have this id.

@@ -17,7 +17,7 @@ class EnsureStatus(StrEnum):
 
     EXISTING = "existing"
     CREATED = "created"
-    QUEUED = "queued"  # missing, or not known; it is tried again by itself
+    QUEUED = "queued"  # missing, or unknown; retried automatically
     FAILED = "failed"  # missing, and it stays so before something else changes
 
 

@@ -95,7 +95,7 @@ class UnrecordedChanges(Guard):
 
     def message(self, plans: Sequence[TenantPlan]) -> str:
         return (
-            "the ledger cannot be used, so that nobody would know of what is made or dropped for "
+            "the ledger cannot be used, so no record would exist of what is created or dropped for "
             f"{pluralize(len(plans), 'tenant')}"
         )
 
@@ -354,8 +354,8 @@ class MassChange(RunGuard):
         if len(concerned) < 2 or len(concerned) <= rules.mass_change * len(promised):
             return None
         return self.refusal(
-            f"{len(concerned):,} of {pluralize(len(promised), 'recorded tenant')} would be made "
-            f"anew, dropped or are in no source any more ({len(changing):,} to change, "
+            f"{len(concerned):,} of {pluralize(len(promised), 'recorded tenant')} would be "
+            f"recreated or dropped, or are in no source any more ({len(changing):,} to change, "
             f"{len(gone):,} gone): is the registry complete?",
             (tenant for tenant in plan.tenants.values() if tenant.changes),
         )
@@ -421,7 +421,8 @@ def guard(
             tenant = replace(tenant, status=TenantStatus.OK, finding=None)
         for name, each in active.items():
             changes = [c for c in tenant.changes if each.refuses(tenant, c, observed)]
-            # What is on another server is not what was provisioned, however much it looks it.
+            # A database on a server that replaced the recorded one is not the provisioned one, even
+            # if its name and marker are right.
             is_beside = name == "replaced-server" and tenant.status is TenantStatus.OK
             is_beside = is_beside and tenant.target in observed.ledger_view.replaced
             if name == "recreate-lost" and id_ in rules.recreate:

@@ -78,7 +78,7 @@ def _counted(observed: Observed) -> LedgerState | None:
 
 
 def _final(plan: TenantPlan, state: RunState, context: RunContext) -> TenantPlan:
-    """Return a tenant as it is at the end; one that was not reached was not tried."""
+    """Return the final result of a tenant; a change that was never attempted has failed."""
     settled = state.settled.get(plan.tenant)
     if settled is not None:
         return settled
@@ -95,11 +95,11 @@ def _final(plan: TenantPlan, state: RunState, context: RunContext) -> TenantPlan
 def _notes(
     state: RunState, request: RunRequest, context: RunContext, tenants: Sequence[TenantPlan]
 ) -> Iterator[Finding]:
-    """Yield what is about no single tenant, its severity settled by what it meant for this run."""
+    """Yield the findings about no single tenant, with the severity that they have for this run."""
     scope = context.scope
     waits = any(plan.unseen_on and not plan.status.is_ok for plan in tenants)
     applied = bool(state.settled) and not context.dry_run
-    # Whom a guard refuses wants no place.
+    # Tenants that a guard refuses need no slot.
     beyond = {
         p.target for p in tenants if p.may_exceed_capacity and p.status is not TenantStatus.GUARDED
     }
@@ -108,7 +108,7 @@ def _notes(
             continue  # the server has decided, or will not be asked
         severity = finding.severity
         if finding.kind in _UNREAD:
-            # A target that nobody in the scope depends on, or that was allowed to be away.
+            # A target that no tenant in the scope depends on, or that may be unavailable.
             elsewhere = (scope.tenants is not None and not waits) or not scope.covers(
                 None, finding.target
             )

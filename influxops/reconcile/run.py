@@ -40,8 +40,8 @@ from influxops.runtime.context import RunContext
 NO_LEDGER = Finding(
     FindingKind.NO_LEDGER,
     Severity.INFO,
-    "no ledger is configured, so nothing is remembered: a database that is gone is made again, "
-    "empty, and a server that was replaced at its URL is taken for the old one",
+    "no ledger is configured, so nothing is recorded: a database that is lost is recreated, "
+    "empty, and a server that was replaced at its URL is not detected",
     "configure [ledger] and run `influxops ledger install` (docs/ledger.md)",
 )
 
@@ -69,7 +69,7 @@ def reconcile(
     state = RunState(notes=tuple(notes))
     lock = Lock()
     try:
-        with lock.blocked(request, context):
+        with lock.acquired(request, context):
             for known in steps(operation, request, context, lock, state):
                 state = known
     except (Interrupted, ConfigError, LockBusy) as error:
@@ -99,7 +99,7 @@ def steps(
     if lock.unrecorded:
         observed = without_ledger(observed, lock.unrecorded)
     notes = (*state.notes, *request.tell_start(observed))
-    if request.ledger is None and rules.has_file:  # else nobody could configure one
+    if request.ledger is None and rules.has_file:  # else none can be configured
         notes = (*notes, NO_LEDGER)
     yield (state := replace(state, observed=observed, notes=notes))
 

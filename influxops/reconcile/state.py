@@ -39,14 +39,14 @@ class LedgerView(Struct, frozen=True):
         return self.is_configured and not self.error
 
     def record(self, tenant: str) -> Record | None:
-        """Return the record of a tenant that has, or had, a place; None where there is none."""
+        """Return the record of a tenant that has, or had, a target; None where there is none."""
         record = self.records.get(tenant)
         if record is None or record.state in (State.PENDING, State.RETIRED):
             return None
         return record
 
     def confirmed(self, record: Record) -> datetime | None:
-        """Return when a tenant's database was last seen: by itself, or with all of its target."""
+        """Return when a tenant's database was last seen: alone, or with all of its target."""
         server = self.servers.get(record.target or "")
         read = server.read if server and record.state is State.READY else None
         return max(filter(None, (record.last_seen_at, read)), default=None)
@@ -115,8 +115,8 @@ class RunState(Struct, frozen=True):
 
     observed: Observed = field(default_factory=Observed)
     plan: Plan = field(default_factory=lambda: Plan({}))
-    settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # whose changes were tried
-    recorded: frozenset[str] = frozenset()  # those of them that are in the ledger
+    settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # after their changes
+    recorded: frozenset[str] = frozenset()  # those of them whose result is in the ledger
     #: The tenants whose claims stay at the end: a write of their copy was abandoned.
     kept: frozenset[str] = frozenset()
     events: tuple[HistoryEntry, ...] = ()  # what was written into the ledger's history

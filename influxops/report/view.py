@@ -125,7 +125,7 @@ class ReportView:
         words, changes = (to_do, tenant.changes) if is_planned else (done, tenant.made)
         parts = [self._words(words, change) + _kept_until(change) for change in _reported(changes)]
         if is_planned:
-            parts += ["may find no place"] if tenant.may_exceed_capacity else []
+            parts += ["may exceed the capacity"] if tenant.may_exceed_capacity else []
         elif tenant.status is not TenantStatus.CHANGED:
             parts.append(self._status(tenant))
         return ", ".join(parts) or tenant.status.value
@@ -366,8 +366,8 @@ class ReportView:
         errors = len(self.groups(Severity.ERROR))
         if errors and not report.interrupted:
             what = "the error" if errors == 1 else "the errors"
-            done_once = "" if report.dry_run else "; what is done is not done twice"
-            steps.append(f"see to {what} above, then run it again{done_once}")
+            done_once = "" if report.dry_run else "; completed work is not repeated"
+            steps.append(f"fix {what} above, then run it again{done_once}")
         return steps
 
 

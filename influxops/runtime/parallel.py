@@ -24,7 +24,7 @@ def in_parallel(
     Args:
         tasks: What to run, by what is waited for; the first exception is raised after all have
             ended.
-        say: Whether somebody waits who wants to know for whom.
+        say: Whether to log which tasks take long, for a person who waits.
     """
     if not tasks:
         return []

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import READ_FAILURES, Finding, FindingKind, Severity
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import summarize
 from influxops.engine.operations import Ensure
@@ -17,17 +17,6 @@ from influxops.report.model import Report
 from influxops.report.wording import ANSIBLE_STYLE
 from influxops_ansible.result import Result, TaskReport, listed, no_tenants, run_task
 from influxops_ansible.task import Task
-
-#: Findings about what could not be read, or is uncertain, fail the task; others are returned only.
-_READ_FAILURES = (
-    FindingKind.STALE_LEDGER,
-    FindingKind.FAILED_SOURCE,
-    FindingKind.UNREACHABLE,
-    FindingKind.REFUSED,
-    FindingKind.WRONG_SERVER,
-    FindingKind.INTERRUPTED,
-    FindingKind.DEADLINE,
-)
 
 
 def gather(parameters: Mapping[str, Any]) -> Result:
@@ -70,13 +59,13 @@ def without_lock_warning(report: Report) -> Report:
 
 
 def read_failures(report: Report) -> Report:
-    """Return a report with only the findings about what could not be read."""
+    """Return a report with only the findings about what could not be read: those fail a task."""
     return replace(
         report,
         notes=tuple(
             finding
             for finding in report.notes
-            if finding.kind in _READ_FAILURES and finding.severity is not Severity.INFO
+            if finding.kind in READ_FAILURES and finding.severity is not Severity.INFO
         ),
         tenants=tuple(_unread_tenants(report)),
         refusals=(),

@@ -91,9 +91,11 @@ class EmbeddedPostgres:
 
 
 @contextlib.contextmanager
-def embedded_postgres(*, options: Mapping[str, str] | None = None) -> Iterator[EmbeddedPostgres]:
+def embedded_postgres(
+    *, options: Mapping[str, str] | None = None, folder: str | None = None
+) -> Iterator[EmbeddedPostgres]:
     """Run a PostgreSQL for as long as the context lasts; see `start_postgres`."""
-    server = start_postgres(options=options)
+    server = start_postgres(options=options, folder=folder)
     try:
         with ended_with_this_process(server):
             yield server
@@ -125,14 +127,16 @@ def ended_with_this_process(server: EmbeddedPostgres) -> Iterator[None]:
             watchdog.kill()
 
 
-def start_postgres(*, options: Mapping[str, str] | None = None) -> EmbeddedPostgres:
+def start_postgres(
+    *, options: Mapping[str, str] | None = None, folder: str | None = None
+) -> EmbeddedPostgres:
     """Start a PostgreSQL on a free TCP port, with the user `iot` and the database `iotcloud`.
 
-    It outlives this process unless `stop()` is called. Its data are in a temporary folder, without
-    the writing-through that would make them durable. The options are configuration parameters of
-    the server (`{"autovacuum": "off"}`).
+    It outlives this process unless `stop()` is called. Its data are in a temporary folder (in
+    `folder`, where one is given), without the writing-through that would make them durable. The
+    options are configuration parameters of the server (`{"autovacuum": "off"}`).
     """
-    work_dir = make_work_dir()
+    work_dir = make_work_dir(folder)
     try:
         programs, data_dir = _programs(work_dir), work_dir / "data"
         _initialize(programs, work_dir, data_dir)
@@ -150,13 +154,13 @@ def start_postgres(*, options: Mapping[str, str] | None = None) -> EmbeddedPostg
     return server
 
 
-def make_work_dir() -> Path:
+def make_work_dir(folder: str | None = None) -> Path:
     """Create a folder for a server's socket and log, which its account owns.
 
-    It is in the folder for temporary files, or in `/tmp` where that is too long for a socket's
-    path.
+    It is in a folder or that for temporary files, or in `/tmp` where that is too long for a
+    socket's path.
     """
-    folder = tempfile.gettempdir()
+    folder = folder or tempfile.gettempdir()
     if len(folder) > _LONGEST_FOLDER and Path("/tmp").is_dir():
         folder = "/tmp"
     work_dir = Path(tempfile.mkdtemp(prefix="influxops-pg-", dir=folder))

@@ -7,12 +7,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypedDict, Unpack
 
 from influxops_devserver.cli import READY
+
+#: Seconds after which a stand-in that does not answer is killed.
+_STARTUP = 60.0
+#: What starts the process of a stand-in; the tests of influxops fork one instead.
+_start: Callable[..., subprocess.Popen[str]] = subprocess.Popen
 
 
 class StandInFailed(RuntimeError):
@@ -56,7 +61,6 @@ class StandInOptions(TypedDict, total=False):
 
     #: None keeps nothing.
     data_dir: Path | None
-    host: str
     #: 0 takes a free one, which is the default.
     port: int
     #: None is no limit, of tables as well.
@@ -73,8 +77,6 @@ class StandInOptions(TypedDict, total=False):
     #: Each query of a table of that name is answered with 500; ``system.parquet_files`` is one.
     unreadable_table: str
     with_auth: bool
-    #: Seconds after which a stand-in that does not answer is killed.
-    startup_timeout: float
 
 
 @contextlib.contextmanager
@@ -103,19 +105,18 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
         StandInFailed: It ended, or did not answer in time.
     """
     arguments = [sys.executable, "-m", "influxops_devserver.cli", "--port", "0"]
-    startup_timeout = options.get("startup_timeout", 60.0)
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
         if name == "with_auth":
             arguments += [option] if value else []
         elif name.startswith("max_") and value is None:
             arguments += [option, "unlimited"]
-        elif name != "startup_timeout" and value is not None:
+        elif value is not None:
             arguments += [option, str(value)]
     if not outlives:
         arguments.append("--until-stdin-ends")
     with tempfile.TemporaryFile("w+") as stderr:
-        process = subprocess.Popen(
+        process = _start(
             arguments,
             stdin=subprocess.DEVNULL if outlives else subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -123,7 +124,7 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
             text=True,
         )
         # One that hangs is killed, which ends its output and with that the wait for it.
-        watchdog = threading.Timer(startup_timeout, process.kill)
+        watchdog = threading.Timer(_STARTUP, process.kill)
         watchdog.start()
         try:
             url = _ready_url(process.stdout)
@@ -133,7 +134,7 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
             _close(process)
             code = process.wait()
             stderr.seek(0)
-            message = stderr.read().strip() or f"no answer within {startup_timeout:g} s"
+            message = stderr.read().strip() or f"no answer within {_STARTUP:g} s"
             raise StandInFailed(f"the stand-in ended with {code}: {message}")
     return StandIn(url, process)
 

@@ -167,19 +167,19 @@ def _rights(
 def _places(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
     held = pluralize(len(inventory.databases), "database")
     if settings.capacity == "unlimited":
-        return Check("places", True, f"{held}; no limit is set")
+        return Check("capacity", True, f"{held}; no limit is set")
     if settings.capacity is not None:
-        capacity, whose = settings.capacity, "as configured"
+        capacity, whose = settings.capacity, "configured"
     elif inventory.capacity is not None:
         capacity, whose = inventory.capacity, f"estimated from the edition {inventory.edition}"
     else:
-        return Check("places", None, f"{held}; the server does not tell its limit")
+        return Check("capacity", None, f"{held}; the limit of the server is unknown")
     left = max(0, capacity - len(inventory.databases))
-    message = f"{held}, {pluralize(left, 'place')} left of {capacity} ({whose})"
+    message = f"{held}, {pluralize(left, 'slot')} free (capacity {capacity}, {whose})"
     if left:
-        return Check("places", True, message)
+        return Check("capacity", True, message)
     return Check(
-        "places",
+        "capacity",
         None,
         message,
         Hint.setting("capacity", "new tenants need another target, or {} if it holds more"),
@@ -194,7 +194,7 @@ def _tables(tables: int, capacity: int) -> Check:
         "tables",
         None,
         f"{message}; every tenant takes at least two",
-        "drop tables that nobody needs, or add a target",
+        "drop tables that are not needed, or add a target",
     )
 
 

@@ -49,13 +49,12 @@ from influxops_influxdb3.errors import (
 from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.inspect.inventory import (
     QUERIES,
+    Deleted,
     MarkerCheck,
     count_tables,
-    freshly_deleted,
     is_internal,
     oldest_marker,
     read_deleted,
-    read_deleted_ago,
     read_inventory,
 )
 from influxops_influxdb3.naming_rules import (
@@ -150,9 +149,8 @@ class InfluxDB3Target(
     ) -> Inventory:
         ping = cache.ping
         findings: tuple[Finding, ...] = ()
-        deleted: dict[str, datetime | None] = {}
-        deleted_ago: dict[str, float] = {}
-        tables = None
+        deleted: dict[str, Deleted] = {}
+        tables, now = None, datetime.now(UTC)
         assert ping is not None
         try:
             rows = self._client.inventory(context)
@@ -162,10 +160,8 @@ class InfluxDB3Target(
             findings = (self._partial(error, ping),)
         else:
             databases, tables = read_inventory(rows), count_tables(rows)
-            deleted = read_deleted(rows)
-            now = ping.clock or datetime.now(UTC)
-            deleted_ago = read_deleted_ago(rows, now)
-            cache.reused |= freshly_deleted(rows, now)
+            deleted, now = read_deleted(rows), ping.clock or now
+            cache.reused |= {name for name, each in deleted.items() if each.is_fresh(now)}
         self._markers(context).verify(databases, {*verify, *cache.reused})
         return Inventory(
             databases=databases,
@@ -177,8 +173,8 @@ class InfluxDB3Target(
             table_capacity=self._table_capacity(ping),
             out_of_tables=self._client.out_of_tables_in == context.id,
             complete=not findings,
-            deleted=deleted,
-            deleted_ago=deleted_ago,
+            deleted={name: each.until for name, each in deleted.items()},
+            deleted_ago={name: (now - each.at).total_seconds() for name, each in deleted.items()},
             findings=findings,
         )
 
@@ -214,7 +210,7 @@ class InfluxDB3Target(
         # What could not be a name is the name of no database, and needs no quoting either.
         asked = sorted(name for name in names if not name_rule(name))
         databases: dict[str, Database] = {}
-        deleted: dict[str, datetime | None] = {}
+        gone: dict[str, datetime | None] = {}
         complete = True
         if not asked:
             client.ping(context)
@@ -228,10 +224,10 @@ class InfluxDB3Target(
                 complete = False
                 break
             databases |= read_inventory(rows)
-            deleted |= read_deleted(rows)
-            fresh = freshly_deleted(rows, datetime.now(UTC))
+            deleted, now = read_deleted(rows), datetime.now(UTC)
+            fresh = {name for name, each in deleted.items() if each.is_fresh(now)}
             self._markers(context).verify(databases, fresh)
-        gone = {name: until for name, until in deleted.items() if name in asked}
+            gone |= {name: each.until for name, each in deleted.items() if name in asked}
         return Inventory(
             databases,
             identity=client.cluster_uuid,

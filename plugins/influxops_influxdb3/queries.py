@@ -35,7 +35,7 @@ TABLE_COUNT = "SELECT COUNT(*) AS n FROM system.tables WHERE deleted = false"
 def inventory(deletion_column: str, names: Iterable[str] | None = None) -> str:
     """Ask for databases, their retention periods, and how many tables they have.
 
-    The marker's table stands apart from the others; of deleted databases it is asked when their
+    The marker's table is counted apart from the others; of deleted databases it is asked when their
     data goes.
 
     Args:

@@ -56,6 +56,7 @@ class InfluxDB3Settings(TargetSettings):
     """What a section `[targets.NAME]` with `kind = "influxdb3"` may say."""
 
     location_variable: ClassVar[str] = "INFLUXDB_URL"
+    place: ClassVar[tuple[str, ...]] = ("url",)
 
     url: str = setting(
         "http://localhost:8181",
@@ -174,7 +175,7 @@ class InfluxDB3Settings(TargetSettings):
                 context.load_cert_chain(self.client_cert, self.client_key, password=_no_prompt)
         except _EncryptedKeyError:
             raise SettingError(
-                "the key is encrypted, and nobody is there to give the passphrase; store it "
+                "the key is encrypted, and there is no prompt for the passphrase; store it "
                 "without one",
                 "client_cert" if self.client_key is None else "client_key",
             ) from None

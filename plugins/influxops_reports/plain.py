@@ -70,8 +70,8 @@ def _places(target: TargetState) -> str:
     left = target.free_slots
     if left is None:
         return "" if target.databases is None else pluralize(target.databases, "database")
-    guess = " (an estimate)" if target.capacity_is_estimate else ""
-    return f"{left:,} of {pluralize(target.capacity or 0, 'place')} left{guess}"
+    capacity = "estimated capacity" if target.capacity_is_estimate else "capacity"
+    return f"{pluralize(left, 'slot')} free ({capacity} {target.capacity or 0:,})"
 
 
 def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) -> Iterator[str]:

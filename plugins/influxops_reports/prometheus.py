@@ -78,7 +78,8 @@ class PrometheusReporter(Reporter, HealthChecks):
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected(families))
         data = generate_latest(registry)
-        replace_file(path, data, context, what="the Prometheus textfile")
+        # node_exporter runs as another user.
+        replace_file(path, data, context, what="the Prometheus textfile", mode=0o644)
 
     def _former(self, path: Path, context: RunContext) -> dict[str, Metric]:
         """Return the last run's metrics by name; none where there is no textfile to read."""

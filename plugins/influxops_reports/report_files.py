@@ -21,12 +21,14 @@ def is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def replace_file(path: Path, data: bytes, context: RunContext, *, what: str) -> None:
+def replace_file(
+    path: Path, data: bytes, context: RunContext, *, what: str, mode: int = 0o640
+) -> None:
     """Replace a file at once, so that a reader sees the old one or the new one.
 
-    All may read it: node_exporter, say, runs as another user. A device or a pipe (`/dev/stderr`)
-    is written to, never replaced; the target of a link is replaced, not the link. `what` names the
-    file in an error: `the JSON report`.
+    Its owner may write it and its group read it, unless `mode` says otherwise. A device or a pipe
+    (`/dev/stderr`) is written to, never replaced; the target of a link is replaced, not the link.
+    `what` names the file in an error: `the JSON report`.
 
     Raises:
         ReporterError: When it cannot be written.
@@ -37,19 +39,19 @@ def replace_file(path: Path, data: bytes, context: RunContext, *, what: str) -> 
         if is_special(path):
             context.run_abandonable(lambda: path.write_bytes(data))
             return
-        _replace(path, data)
+        _replace(path, data, mode)
     except OSError as error:
         raise unwritable(path, error, what) from None
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, data: bytes, mode: int) -> None:
     # A hidden name of another suffix: node_exporter reads every *.prom in the folder.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(file.fileno(), mode)  # whatever the umask
             os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:

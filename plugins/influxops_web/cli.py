@@ -152,11 +152,11 @@ def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
     now = datetime.now(UTC)
     rows = []
     for each in found:
-        ended = each.expires_at is not None and each.expires_at <= now
-        state = "revoked" if each.revoked_at else "expired" if ended else "good"
-        expires = format_time(each.expires_at) if each.expires_at else None
-        made = format_time(each.created_at)
-        rows.append((each.id, each.role, each.name, state, made, each.created_by, expires))
+        end, made = each["expires_at"], format_time(each["created_at"])
+        ended = end is not None and end <= now
+        state = "revoked" if each["revoked_at"] else "expired" if ended else "good"
+        about, by, expires = each["id"], each["created_by"], format_time(end) if end else None
+        rows.append((about, each["role"], each["name"], state, made, by, expires))
     names = ("id", "role", "name", "state", "created", "by", "expires")
     if output == "json":
         say_json({"version": 1, "tokens": [dict(zip(names, row, strict=True)) for row in rows]})

@@ -27,8 +27,8 @@ from influxops_web.api.problems import database_unavailable, outcome_unknown
 from influxops_web.db.connect import AsyncConnection, Database, DatabaseLocation
 from influxops_web.db.schema import DeviceTable
 from influxops_web.security.api_keys import Role
-from influxops_web.security.rate_limits import LoginRateLimit
-from influxops_web.security.sessions import FIND, Credentials, Operator, Sessions
+from influxops_web.security.rate_limits import FailureRateLimit
+from influxops_web.security.sessions import BEGINNING, FIND, Credentials, Operator, Sessions
 
 log = logging.getLogger("influxops.web")
 
@@ -82,7 +82,7 @@ class Service:
         self.retire_after = parse_duration(engine.ledger.settings.retire_after)
         self.provisioner = Provisioner(engine.config, timeout=self.web.timeout)
         self.sessions = Sessions(key, parse_duration(self.web.session_ttl))
-        self.logins = LoginRateLimit(self.web.login_rate_per_minute)
+        self.failures = FailureRateLimit(self.web.login_rate_per_minute)
         self._pool: AsyncConnectionPool[AsyncConnection] | None = None
         self._waited_at = -_RECENTLY  # when a request last waited for a connection and got none
 
@@ -154,12 +154,22 @@ class Service:
     async def operator(self, credentials: Credentials) -> Operator | None:
         """Return the operator; None where the token is unknown, revoked or expired."""
         async with self.connection() as database:
-            rows = await database.rows(FIND, {"hash": credentials.hash, "id": credentials.token})
+            values = {
+                "hash": credentials.hash,
+                "id": credentials.token,
+                "beginning": credentials.beginning,
+            }
+            rows = await database.rows(FIND, values)
         if not rows:
             return None
         (row,) = rows
         return Operator(
-            row["id"], Role(row["role"]), row["name"], credentials.via, credentials.csrf
+            row["id"],
+            Role(row["role"]),
+            row["name"],
+            credentials.via,
+            credentials.csrf,
+            bytes(row["hash"])[:BEGINNING],
         )
 
     async def audit(self, entry: Mapping[str, Any]) -> None:

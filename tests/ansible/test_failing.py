@@ -163,7 +163,7 @@ def test_a_failure_that_is_a_warning_keeps_diff_and_handlers_and_says_who_it_is(
     assert not away["failed"]
     assert not away["changed"]
     assert away["not_as_desired"] == ["good", "a b"]
-    # Who that is about, nobody can say.
+    # Which tenant that is about is unknown.
     assert wrong["failed"]
     assert unread["failed"]
 

@@ -1,4 +1,4 @@
-"""The lookup `tenant`: where a tenant's database is, or why nobody can say."""
+"""The lookup `tenant`: where a tenant's database is, or why that is unknown."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_what_lets_databases_be_dropped_is_refused_where_none_is(
     db.registry("acme")
     done = ops(command, "--allow", "drop")
     assert done.code == 2
-    assert "no command drops what nobody retired" in done.err and "state: absent" in done.err
+    assert "commands drop only retired tenants" in done.err and "state: absent" in done.err
     assert influx.databases() == []
 
 

@@ -137,7 +137,7 @@ def test_a_signal_writes_past_pythons_own_buffers(
         os.kill(os.getpid(), signal.SIGTERM)
         assert threading.Event().wait(0) is False  # a place where Python runs the handler
     assert run.cancelled
-    assert "ending; once more to end at once" in capfd.readouterr().err
+    assert "stopping gracefully; press Ctrl-C again to abort" in capfd.readouterr().err
 
 
 def test_a_signal_needs_nobody_who_reads_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,5 +172,5 @@ with ended_by_signals(context), context.on_end(done.set):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr.splitlines()[1:]) == (
         0,
-        ["influxops: ending; once more to end at once"],
+        ["influxops: stopping gracefully; press Ctrl-C again to abort"],
     ), done.stderr

@@ -152,7 +152,7 @@ def test_a_log_holds_no_escape_sequence(
         assert reached.wait(30)
         process.send_signal(signal.SIGTERM)
         done = ended(process)
-    assert "ending; once more to end at once" in done.err or done.code == 1
+    assert "stopping gracefully; press Ctrl-C again to abort" in done.err or done.code == 1
     assert "\x1b" not in done.all
 
 

@@ -13,7 +13,7 @@ from tests.integration.command import PROGRAM, Cli, Result
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
-#: Names that no name server knows (RFC 2606): whoever tries to connect says so, and slowly.
+#: Names that no name server knows (RFC 2606): connecting to them fails, and slowly.
 REMOTE_PG = "registry.invalid"
 REMOTE_INFLUX = "http://influxdb.invalid:8181"
 
@@ -226,3 +226,77 @@ def test_a_mistyped_command_line_is_usage(
     done = ops(*arguments)
     assert done.code == 2
     assert done.err.strip()
+
+
+# Which server a variable, or another section, leads to -------------------------------------------
+
+
+def test_a_second_source_of_a_kind_does_not_read_another_registry_in_silence(
+    cli: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    db.registry("acme")
+    text = '[sources.registry]\nkind = "postgres"\n[sources.tenants]\nkind = "postgres"\n'
+    cli.config(text)
+    env = {**db.environment, **influx.environment}
+    done = cli("plan", env=env)
+    assert done.code == 2
+    assert "PG_HOST is set and does not count" in done.all
+    assert "localhost" in done.all
+    assert 'like = "NAME"' in done.all
+
+
+def test_a_source_like_another_takes_its_connection_and_reads_a_table_of_its_own(
+    cli: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    db.registry("acme")
+    db.execute("CREATE TABLE tenants (tenant_id text)", "INSERT INTO tenants VALUES ('beta')")
+    text = '[sources.tenants]\nkind = "postgres"\nlike = "registry"\ntable = "tenants"\n'
+    cli.config(f'{text}[sources.registry]\nkind = "postgres"\nwhere = "tenant_id <> \'x\'"\n')
+    env = {**db.environment, **influx.environment}
+    assert cli("ensure", env=env).code == 0
+    assert influx.databases() == ["telemetry_acme", "telemetry_beta"]
+    cli.config(text.replace("registry", "registri") + '[sources.registry]\nkind = "postgres"\n')
+    done = cli("plan", env=env)
+    assert done.code == 2
+    assert "did you mean registry?" in done.all
+
+
+@pytest.mark.parametrize("token", ['{file = "token"}', '{env = "EU1_TOKEN"}'])
+def test_a_variable_sends_no_token_of_a_section_to_another_server(
+    cli: Cli, db: TestDatabase, influx: Influx, token: str
+) -> None:
+    db.registry("acme")
+    (cli.folder / "token").write_text("apiv3_of_the_file")
+    cli.config(
+        f'[targets.eu1]\nkind = "influxdb3"\nurl = "http://other.example"\ntoken = {token}\n'
+    )
+    env = {**db.environment, "INFLUXDB_URL": influx.url, "EU1_TOKEN": "apiv3_of_eu1"}
+    refused = cli("plan", env=env)
+    assert refused.code == 2
+    assert "INFLUXDB_URL is set, which would send" in refused.all
+    assert "unset INFLUXDB_URL, or set INFLUXDB_TOKEN too" in " ".join(refused.all.split())
+    assert "apiv3" not in refused.all
+    assert cli("plan", env={**env, "INFLUXDB_TOKEN": "apiv3_given"}).code == 0
+
+
+def test_a_section_that_takes_its_token_from_the_same_variables_may_be_led_elsewhere(
+    cli: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    db.registry("acme")
+    text = '[targets.eu1]\nkind = "influxdb3"\nurl = "http://other.example"\n'
+    cli.config(f'{text}token = {{env = "INFLUXDB_TOKEN"}}\n')
+    env = {**db.environment, "INFLUXDB_URL": influx.url, "INFLUXDB_TOKEN": "apiv3_given"}
+    assert cli("plan", env=env).code == 0
+
+
+def test_a_variable_sends_no_password_of_a_section_to_another_server(
+    cli: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    db.registry("acme")
+    (cli.folder / "password").write_text("of the file")
+    text = '[sources.registry]\nkind = "postgres"\nhost = "db.example"\n'
+    cli.config(text + 'password = {file = "password"}\n')
+    env = {**db.environment, **influx.environment, "PG_PASS": ""}
+    refused = cli("plan", env=env)
+    assert refused.code == 2
+    assert "PG_HOST is set, which would send" in refused.all

@@ -389,7 +389,7 @@ def test_who_finds_no_place_anywhere_is_named(bench: Bench) -> None:
     bench.server(limit=2, capacity=2, edition="Core")
     planned = bench.run(dry_run=True)
     assert planned.exit_code == 1
-    assert "3 to create, 2 places left" in planned.findings[0].message
+    assert "3 to create, ~2 slots free" in planned.findings[0].message
     report = bench.run()
     assert states(report) == {"a": "changed", "b": "changed", "c": "blocked"}
     assert [f.tenant for f in report.findings if f.kind == "over-capacity"] == ["c"]
@@ -451,7 +451,7 @@ def test_a_run_for_one_tenant_minds_no_lack_of_places_for_others(bench: Bench) -
     assert kinds(report)["over-capacity"] == 0
     assert report.exit_code == 0
     note = bench.run(tenants=("new",), dry_run=True).notes[0]
-    assert "1 to create, 0 places left" in note.message
+    assert "1 to create, ~0 slots free" in note.message
 
 
 def test_whom_a_guard_refuses_wants_no_place(bench: Bench) -> None:
@@ -973,7 +973,7 @@ def test_what_even_a_close_look_does_not_show_is_counted(bench: Bench) -> None:
     bench.server(databases=there("telemetry_a", complete=UNKNOWN))
     report = bench.run(verify=True)
     assert report.exit_code == 0
-    assert "whether 1 database had a marker cannot be told" in report.findings[0].message
+    assert "whether 1 database had a marker is unknown" in report.findings[0].message
 
 
 def test_a_target_that_looks_at_no_clock_is_left_behind(bench: Bench) -> None:

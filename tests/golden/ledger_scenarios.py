@@ -203,7 +203,7 @@ def unreachable(stage: Stage) -> str:
 
 
 def full(stage: Stage) -> str:
-    """Servers are full: as they are set, as they are thought to be, as they say."""
+    """Servers are full: by the configured capacity, by the estimated one, by their answer."""
     with stage.scene("acme", "beta", "gamma") as scene:
         scene.server("eu1")
         scene.server("eu2")

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
 
-from tests.golden.forked import ForkedCli
 from tests.golden.modules import run_module
 from tests.golden.stage import NOBODY, Stage
 from tests.golden.steady import plain, pretty, steady, trace
 from tests.golden.terminal import at_terminal
+from tests.integration.command import Cli
 from tests.integration.proxy import Proxy, running_proxy
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import TestDatabase
@@ -197,7 +197,7 @@ class World:
     """The running servers of a scenario, the command line in front of them, and what it said."""
 
     scenario: Scenario
-    cli: ForkedCli
+    cli: Cli
     proxies: Mapping[str, Proxy]
     webhook: Webhook
     names: Mapping[str, str]
@@ -297,7 +297,7 @@ def _world(scenario: Scenario, stage: Stage, db: TestDatabase, told: list[str]) 
             proxies[name] = stack.enter_context(running_proxy(servers[name].url))
             names[proxies[name].url] = f"http://127.0.0.1:{str(number) * 5}"
         environment = {**db.environment, "SLACK_WEBHOOK": webhook.url, **scenario.environment}
-        cli = ForkedCli(folder, environment, stage.commands)
+        cli = Cli(folder, environment)
         cli.config(_toml(scenario, proxies, folder))
         yield World(scenario, cli, proxies, webhook, names, told)
 

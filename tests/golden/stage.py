@@ -21,12 +21,11 @@ import psycopg
 from psycopg import sql
 
 from influxops_demo.postgres import EmbeddedPostgres
-from tests.golden.forked import ForkedCli, ForkServer
 from tests.golden.modules import run_module
 from tests.golden.statements import SqlLog, aggregated
 from tests.golden.steady import counted, kinds, plain, pretty, trace
 from tests.golden.terminal import at_terminal
-from tests.integration.command import Result
+from tests.integration.command import Cli, Result
 from tests.integration.proxy import Proxy, running_proxy
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import TestDatabase
@@ -53,11 +52,10 @@ class Stage:
 
     Args:
         postgres: A server that logs statements.
-        commands: Runs commands.
     """
 
-    def __init__(self, postgres: EmbeddedPostgres, commands: ForkServer) -> None:
-        self.postgres, self.commands = postgres, commands
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self.postgres = postgres
         self._templates: dict[str, str] = {}
 
     @contextlib.contextmanager
@@ -88,9 +86,9 @@ class Stage:
                         "INSERT INTO device_registry (tenant_id) SELECT unnest(%s::text[])",
                         [[*tenants]],
                     )
-            environment = {**db.environment, "SLACK_WEBHOOK": webhook.url, "DSN": db.conninfo}
+            environment = {"SLACK_WEBHOOK": webhook.url, "DSN": db.conninfo}
             scene = Scene(
-                ForkedCli(folder, environment, self.commands),
+                Cli(folder, environment),
                 db,
                 SqlLog(self.postgres, db.name),
                 webhook,
@@ -129,7 +127,7 @@ class Stage:
             db.execute(*schema)
         else:
             db.registry()
-        cli = ForkedCli(folder, {**db.environment, "DSN": db.conninfo}, self.commands)
+        cli = Cli(folder, {"DSN": db.conninfo})
         cli.config(top + HEAD.format(ledger='dsn = {env = "DSN"}') + target("eu1", NOBODY))
         for command in installed:
             done = cli(*command.split())
@@ -157,7 +155,7 @@ def target(name: str, url: str, more: str = "") -> str:
 class Scene:
     """One scenario: its command line, its servers, and what was said so far."""
 
-    cli: ForkedCli
+    cli: Cli
     db: TestDatabase
     log: SqlLog
     webhook: Webhook

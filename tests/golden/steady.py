@@ -81,7 +81,7 @@ def pretty(text: str, drop: Sequence[str] = ()) -> str:
 
 def plain(text: str, names: Mapping[str, str]) -> str:
     """Replace what varies in a text, and what has a fixed name."""
-    # What takes long is told; whether it does depends on the machine.
+    # What takes long is reported; whether it does depends on the machine.
     text = re.sub(r"^.*still waiting for .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"^influxops: (comparing|copying|catching up) .*\n", "", text, flags=re.MULTILINE)
     for found, fixed in names.items():

@@ -9,11 +9,10 @@ import re
 import tempfile
 import threading
 
-from tests.golden.forked import ForkedCli
-from tests.integration.command import Result
+from tests.integration.command import STUCK, Cli, Result
 
 
-def at_terminal(cli: ForkedCli, command: str, width: int) -> Result:
+def at_terminal(cli: Cli, command: str, width: int) -> Result:
     """Run a command at a terminal; what it writes at one of 80 columns is given without colours."""
     ours, theirs = pty.openpty()
     variables = {"COLUMNS": str(width), "LINES": "50", "TERM": "xterm-256color"}
@@ -27,12 +26,14 @@ def at_terminal(cli: ForkedCli, command: str, width: int) -> Result:
 
     reader = threading.Thread(target=read)
     reader.start()
-    with tempfile.NamedTemporaryFile("r") as complaints:
-        code = cli.on_terminal(command.split(), variables, theirs, complaints.name)
-        os.close(theirs)
+    with tempfile.NamedTemporaryFile("r+") as complaints:
+        with cli.start(command.split(), variables, theirs, complaints.fileno()) as process:
+            os.close(theirs)
+            code = process.wait(STUCK)
         reader.join()
         os.close(ours)
         text = said.decode().replace("\r\n", "\n")
         if width == 80:
             text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+        complaints.seek(0)
         return Result(code, text, complaints.read())

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from influxops_demo.postgres import embedded_postgres
 from tests.golden import (
     ledger_scenarios,
     lifecycle_scenarios,
@@ -22,9 +21,9 @@ from tests.golden import (
     service_scenarios,
     worker_scenarios,
 )
-from tests.golden.forked import ForkServer
 from tests.golden.stage import Play, Stage
 from tests.golden.statements import LOGGING
+from tests.pg import postgres_server
 
 EXPECTED = Path(__file__).parent / "expected"
 SCENARIOS: dict[str, Play] = {
@@ -44,10 +43,8 @@ pytestmark = pytest.mark.stand_in
 
 @pytest.fixture(scope="session")
 def stage() -> Iterator[Stage]:
-    with embedded_postgres(options=LOGGING) as postgres:
-        commands = ForkServer()
-        yield Stage(postgres, commands)
-        commands.close()
+    with postgres_server(LOGGING) as postgres:
+        yield Stage(postgres)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -36,7 +36,7 @@ def queue_commands(stage: Stage) -> str:
 
 
 def _work(scene: Scene, *tenants: str, ready: int) -> None:
-    """Let a worker make the databases of tenants that are inserted meanwhile."""
+    """Let a worker make the databases of tenants that are inserted while it runs."""
     scene.forget()
     with working(scene.cli, listens=True) as worker:
         insert(scene.db, tenants)
@@ -63,7 +63,7 @@ def _work(scene: Scene, *tenants: str, ready: int) -> None:
 
 
 def _is_no_pulse(statement: str) -> bool:
-    """Tell whether a statement is sent for a reason, and not as time goes by."""
+    """Tell whether a statement is sent for a reason, and not periodically."""
     own = "FROM influxops" in statement  # the tests do not quote a schema
     return not own and "procrastinate" not in statement and statement != "SELECT 1"
 
@@ -91,7 +91,7 @@ def full_first(stage: Stage) -> str:
 
 
 def _troubled(scene: Scene, title: str) -> None:
-    """Let a worker try in vain."""
+    """Let a worker fail."""
     with working(scene.cli):
         insert(scene.db, ["acme"])
         query = "SELECT error FROM influxops.tenants WHERE error <> ''"
@@ -109,7 +109,7 @@ def _troubled(scene: Scene, title: str) -> None:
 
 def _of_any_attempt(text: str) -> str:
     """Return a text with the server's reason alone: which attempt is shown depends on time."""
-    return re.sub(r"no place left: \w+ is full \((.*?)\)", r"\1", text)
+    return re.sub(r"no free slot: \w+ is full \((.*?)\)", r"\1", text)
 
 
 def _without_times(text: str) -> str:

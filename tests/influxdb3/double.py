@@ -119,7 +119,7 @@ class Double:
         self.statistics: dict[str, dict[str, Any]] = {}
         self.without_row: set[str] = set()  # whose marker is lost, though its table is there
         self.renamed: list[str] = []  # what deleted databases are called now
-        #: What else is told of them, by that name.
+        #: What else is listed of them, by that name.
         self.removed: dict[str, dict[str, str]] = {}
         self._context = context
         self._lock = threading.Lock()

@@ -9,14 +9,16 @@ import os
 import pty
 import struct
 import subprocess
-import sys
 import termios
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-PROGRAM = Path(sys.executable).with_name("influxops")
+from tests.fork_server import PROGRAM, Forked, can_fork
+
+__all__ = ["PROGRAM", "STUCK", "Cli", "Result", "ended"]
+
 #: Seconds after which a command is called stuck; none of these tests takes a quarter of it.
 STUCK = 60
 
@@ -50,10 +52,19 @@ class Result:
 
 @dataclass(frozen=True)
 class Cli:
-    """Runs commands in a folder with nothing but the given variables of ours."""
+    """Runs commands in a folder with nothing but the given variables of ours.
+
+    Args:
+        folder: The folder.
+        variables: The variables.
+        forks: Whether a process that has imported influxops is forked, where that is the same.
+        columns: The width of what is no terminal; None leaves it to influxops.
+    """
 
     folder: Path
     variables: Mapping[str, str]
+    forks: bool = True
+    columns: str | None = "120"
 
     def environment(self, env: Mapping[str, str] | None) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
@@ -61,7 +72,7 @@ class Cli:
             **kept,
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
-            "COLUMNS": "120",
+            **({"COLUMNS": self.columns} if self.columns else {}),
             **self.variables,
             **(env or {}),
         }
@@ -76,20 +87,12 @@ class Cli:
             env: Further variables; an empty one is as good as none.
             timeout: Seconds after which it counts as stuck.
         """
-        done = subprocess.run(
-            [str(PROGRAM), *arguments],
-            cwd=self.folder,
-            env=self.environment(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        with self.running(*arguments, env=env) as process:
+            done = ended(process, timeout)
         if not {"-v", "-vv"} & set(arguments):
-            assert "Traceback" not in done.stderr, done.stderr
-        assert "this is a fault in influxops" not in done.stderr, done.stderr
-        return Result(done.returncode, done.stdout, done.stderr)
+            assert "Traceback" not in done.err, done.err
+        assert "this is a fault in influxops" not in done.err, done.err
+        return done
 
     @contextlib.contextmanager
     def running(
@@ -105,21 +108,42 @@ class Cli:
             env: Further variables.
             program: What to start instead of it, with the same arguments.
         """
-        process = subprocess.Popen(
-            [*(program or [str(PROGRAM)]), *arguments],
-            cwd=self.folder,
-            env=self.environment(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        with process:
+        pipe = subprocess.PIPE
+        with self.start([*arguments], env, pipe, pipe, program=program) as process:
             try:
                 yield process
             finally:
                 if process.poll() is None:
                     process.kill()
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str] | None,
+        stdout: int,
+        stderr: int,
+        program: Sequence[str] = (),
+    ) -> subprocess.Popen[str]:
+        """Start `influxops`, by a fork where that is the same.
+
+        Args:
+            arguments: Its arguments.
+            env: Further variables.
+            stdout: The file that is its standard output, or `subprocess.PIPE`.
+            stderr: The file that is its standard error, or `subprocess.PIPE`.
+            program: What to start instead of it, with the same arguments.
+        """
+        environment = self.environment(env)
+        forks = self.forks and not program and can_fork(environment)
+        return (Forked if forks else subprocess.Popen)(
+            [*(program or [str(PROGRAM)]), *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+        )
 
     def at_terminal(
         self, *arguments: str, env: Mapping[str, str] | None = None, columns: int = 120
@@ -132,17 +156,10 @@ class Cli:
             columns: How wide the terminal is.
         """
         terminal, inside = pty.openpty()
-        environment = self.environment({"TERM": "xterm-256color", **(env or {})})
-        environment.pop("COLUMNS", None)
+        without = replace(self, columns=None)
+        variables = {"TERM": "xterm-256color", **(env or {})}
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-        with subprocess.Popen(
-            [str(PROGRAM), *arguments],
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=inside,
-            stderr=inside,
-        ) as process:
+        with without.start(arguments, variables, inside, inside) as process:
             os.close(inside)
             shown = b""
             # Linux answers EIO when the last one that had it open has gone.

@@ -42,7 +42,7 @@ class Proxy:
         url: Where it listens.
         seen: All requests so far.
         before: Called with each request before the server gets it; what it returns is answered.
-        after: Called with each request once the server has answered, before the client is told.
+        after: Called with each request once the server has answered, before the client gets it.
     """
 
     url: str = ""

@@ -140,11 +140,9 @@ def test_one_that_is_written_to_without_an_end_is_held_until_late_writes_are_all
 
         done = stage.due("--allow", "late-writes")
         log.info(done.out)
-        # What still writes makes the database again at once: that is told, and stays known.
+        # What still writes makes the database again at once: that is reported, and stays known.
         assert done.code == 1
-        assert (
-            "it was dropped, and is there again: something probably still writes to it" in done.out
-        )
+        assert "it was dropped, and exists again: something probably still writes to it" in done.out
         assert "telemetry_t0" in stage.began
         assert "telemetry_t0" in stage.cli("ensure").fine
         window = stage.lost(writer)

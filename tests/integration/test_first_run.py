@@ -89,10 +89,10 @@ def test_seven_tenants_and_five_places_are_five_databases_and_two_names(
     db.registry(*(f"t{number}" for number in range(1, 8)))
     plan = ops("plan")
     assert plan.code == 1
-    assert "ERR target default: 7 to create, 5 places left (an estimate" in plan.out
+    assert "ERR target default: 7 to create, ~5 slots free (estimated capacity 5)" in plan.out
     done = ops("ensure")
     assert done.code == 1
-    # Whom the plan promised a place gets it, although two writes are in flight.
+    # Tenants within the estimated capacity are created, although two writes are in flight.
     assert influx.databases() == [f"telemetry_t{number}" for number in range(1, 6)]
     errors = [line for line in done.lines if line.startswith("ERR")]
     assert [error.split(":")[0] for error in errors] == ["ERR telemetry_t6", "ERR telemetry_t7"]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,12 @@ from tests.pg import TestDatabase
 TENANTS = [f"t{number}" for number in range(1, 6)]
 DATABASES = [f"telemetry_{tenant}" for tenant in TENANTS]
 RETENTION = {"unmanaged": "", "managed": '[database]\nretention = "30d"\n'}
+
+
+@pytest.fixture
+def cli(cli: Cli) -> Cli:
+    """What signals do is seen of processes that have started as a user's do."""
+    return replace(cli, forks=False)
 
 
 class _At:

@@ -148,7 +148,7 @@ def test_a_tenant_is_retired_and_its_database_dropped_when_it_is_due(
     assert "telemetry_acme" in server.databases()
 
     make_due(db)
-    assert kept("retire", "--due").code == 4  # of late, there was telemetry
+    assert kept("retire", "--due").code == 4  # there was telemetry recently
     assert "telemetry_acme" in server.databases()
     dropped = kept("retire", "--due", "--allow", "recent-telemetry", "--format", "json").json
     assert "telemetry_acme" not in server.databases()
@@ -208,7 +208,7 @@ def test_a_late_writer_is_found_and_named_and_what_it_made_retired_again(
     assert kept("retire", "--due").code == 0
     telemetry(server, "telemetry_acme", timedelta(days=2))
     plan = kept("plan")
-    assert "is on eu1 again: a late write probably made it" in plan.out
+    assert "is on eu1 again: a late write probably created it" in plan.out
     assert "influxops retire acme" in plan.out
     assert kept("retire", "acme").code == 0
 

@@ -194,7 +194,7 @@ def test_a_ledger_restored_to_the_middle_of_a_move_writes_over_nothing_newer(
     write(eu2, 9001, 9002)
     ledger.restore()
     assert ledger.state() == ("moving", "eu1", "eu2")
-    # A client that asks the ledger writes to the older place meanwhile.
+    # A client that asks the ledger writes to the older target in the meantime.
     write(eu1, 8001)
     ensured = good(kept("ensure"))
     assert "the ledger has it as being copied to eu2 since" in ensured.out

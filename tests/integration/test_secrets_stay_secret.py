@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_a_secret_is_in_no_process_list(
 
     proxy.before = hold
     env = {"INFLUXDB_URL": proxy.url, "INFLUXDB_TOKEN": server.token}
-    with cli.running("ensure", env=env) as process:
+    with replace(cli, forks=False).running("ensure", env=env) as process:
         assert reached.wait(30)
         shown = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
         let_go.set()

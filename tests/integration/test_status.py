@@ -191,7 +191,7 @@ def test_a_full_server_is_not_said_to_take_one_more(
     db.execute("INSERT INTO device_registry (tenant_id) VALUES ('f')")
     done = ops("where", "f")
     assert done.code == 1
-    assert "would try default" in done.err and "may find no place" in done.err
+    assert "would try default" in done.err and "which may be full" in done.err
     plan = ops("plan")
     assert "PLAN create telemetry_f on default (may exceed the capacity)" in plan.lines
     assert any("as far as there is room" in line for line in plan.lines)

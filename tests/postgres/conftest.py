@@ -49,7 +49,7 @@ def database(server: EmbeddedPostgres) -> Iterator[TestDatabase]:
 
 @pytest.fixture(autouse=True)
 def nobodys_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Keep the password file and the variables of whoever runs the tests out of them."""
+    """Keep the password file and the variables of the user who runs the tests out of them."""
     for name in os.environ:
         if name.startswith("PG"):
             monkeypatch.delenv(name)

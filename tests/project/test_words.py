@@ -6,39 +6,40 @@ import pytest
 
 from tests.words import LIST, found, phrases
 
-LOOKED_FOR = [*phrases("# a comment\n\nin its hands -> claimed\nhands -> by\nof late -> recently")]
+LOOKED_FOR = [*phrases("# a comment\n\nup in arms -> angry\narms -> weapons\nat dusk -> later")]
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "what it has in its hands",
-        "In its hands: two",
-        '    """It has three in its\n    hands."""',
-        "    # what it has in\n    # its hands",
-        "#: in its\n#: hands",
-        "> a note: in\n> its hands",
-        'say("what it has in its "\n    "hands")',
-        'say("what it has in its"\n    f" hands")',
+        "what is up in arms",
+        "Up in arms: two",
+        '    """It is up in\n    arms."""',
+        "    # what is up\n    # in arms",
+        "#: up in\n#: arms",
+        "> a note: up\n> in arms",
+        'say("what is up in "\n    "arms")',
+        'say("what is up in"\n    f" arms")',
     ],
 )
 def test_a_phrase_is_found_where_a_text_goes_on_in_the_next_line(text: str) -> None:
-    assert [instead for _, _, instead in found(text, LOOKED_FOR)] == ["claimed"]
+    assert [instead for _, _, instead in found(text, LOOKED_FOR)] == ["angry"]
 
 
 @pytest.mark.parametrize(
-    "text", ["in_its_hands()", "--of-late", "is-of late", "of lateness", "in its\n\nhands-on"]
+    "text",
+    ["up_in_arms()", "--at-dusk", "is-at dusk", "at dusk.hour", "at duskiness", "up in\n\narms-on"],
 )
 def test_a_part_of_a_name_is_no_phrase(text: str) -> None:
     assert not list(found(text, LOOKED_FOR))
 
 
 def test_phrases_come_in_the_order_of_the_text_with_their_lines() -> None:
-    text = "one\nof late, in its\nhands\nof late"
+    text = "one\nat dusk, up in\narms\nat dusk"
     assert [(line, phrase) for line, phrase, _ in found(text, LOOKED_FOR)] == [
-        (2, "of late"),
-        (2, "in its hands"),
-        (4, "of late"),
+        (2, "at dusk"),
+        (2, "up in arms"),
+        (4, "at dusk"),
     ]
 
 

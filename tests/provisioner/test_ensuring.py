@@ -62,7 +62,7 @@ def test_a_database_survives_a_crash_of_its_server_right_after_the_answer(
         server.kill()
     with running_stand_in(data_dir=data, port=server.port, wal_flush_interval="50ms") as server:
         assert Influx(server.url).databases() == ["telemetry_acme"]
-        # What was lost is written once more.
+        # What was lost is written again.
         assert until(lambda: "_init" in str(tables(Influx(server.url), "telemetry_acme")))
 
 

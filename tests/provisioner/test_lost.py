@@ -1,4 +1,4 @@
-"""What an application is told of databases that are gone, and of those that clients create."""
+"""What an application learns of databases that are lost, and of those that clients create."""
 
 from __future__ import annotations
 

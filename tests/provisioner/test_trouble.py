@@ -201,7 +201,7 @@ def test_a_request_does_nothing_but_take_note(
     held.let_go.set()
     assert made.wait(*ids[:-1], timeout=30)
     assert len(server.databases()) == 99
-    # The last one is committed only now, and still comes by itself.
+    # The last one is committed only now, and its database is still created.
     insert(db, ids[-1])
     assert made.wait(timeout=30)
     assert "telemetry_t99" in server.databases()
@@ -322,7 +322,7 @@ def test_a_slow_server_delays_only_its_own_tenants(
     first = made.ensure("t3")
     assert (first.status, "slow" in first.reason) == ("queued", True)
     assert until(lambda: made.health().trouble)
-    # Who has a place on the other one, or is to have it there, is served meanwhile.
+    # Tenants that are on the other one, or are to be created there, are served concurrently.
     assert made.ensure("t0").status == "existing"
     assert made.ensure("t2").status == "created"
     recorded = made.ensure("t1")

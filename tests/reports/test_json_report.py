@@ -133,7 +133,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
         assert reader.read() == "an old report, which somebody is reading"
     assert json.loads(path.read_text())["version"] == 2
     assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_target_of_another_kind_is_told_in_its_own_words(
     reporter.influxops_started(head(told), RunContext())
     assert capsys.readouterr().err.splitlines()[-1] == (
         "target    pg: http://eu1.example:8181, PostgreSQL 16.4, "
-        "2 of 5 places left (an estimate), identity 6f1c-a"
+        "2 slots free (estimated capacity 5), identity 6f1c-a"
     )
 
 
@@ -175,7 +175,7 @@ def test_tenants_of_whom_nothing_could_be_read_are_not_counted(
     assert lines == [
         "ERR source registry: refused",
         "tenants unknown: no source could be read, in 2.1 s",
-        "Next: see to the error above, then run it again; what is done is not done twice",
+        "Next: fix the error above, then run it again; completed work is not repeated",
     ]
     assert "0 tenants: " in piped(told)
 
@@ -199,7 +199,7 @@ def test_findings_about_no_tenant_get_lines_of_their_own(piped: Tell) -> None:
         [tenant("x", "ok")],
         notes=[
             unreachable(),
-            warning("no lock could be had", "grant it"),
+            warning("no lock was available", "grant it"),
             Finding(FindingKind.ORPHAN, Severity.INFO, "telemetry_gone belongs to no tenant"),
         ],
         exit_code=1,
@@ -207,7 +207,7 @@ def test_findings_about_no_tenant_get_lines_of_their_own(piped: Tell) -> None:
     lines = piped(told).splitlines()
     assert lines[:3] == [
         "ERR target eu2: connection refused (start it)",
-        "WARN no lock could be had (grant it)",
+        "WARN no lock was available (grant it)",
         "OK telemetry_x",
     ]
     assert not any("telemetry_gone" in line for line in lines)
@@ -285,7 +285,7 @@ def test_an_outage_is_its_cause_and_one_line_for_all_tenants(piped: Tell) -> Non
         "telemetry_t003 and 996 more): its target cannot be read",
         "ERR telemetry_x: of its own",
         "1,001 tenants: 0 ok, 1,000 unknown, 1 failed, in 2.1 s",
-        "Next: see to the errors above, then run it again; what is done is not done twice",
+        "Next: fix the errors above, then run it again; completed work is not repeated",
     ]
     assert "ERR telemetry_t999: its target cannot be read" in piped(told, verbose=1).splitlines()
 
@@ -364,7 +364,7 @@ def test_the_start_of_a_run_says_what_it_works_on(capsys: pytest.CaptureFixture[
         "config    /etc/influxops.toml (dry run 3f2a9c01d7be by ops@ops1)",
         "source    registry: iot@db.example:5432/iotcloud (postgres), 3 tenants",
         "target    eu1: http://eu1.example:8181, InfluxDB 3 Core 3.10.0, "
-        "2 of 5 places left (an estimate), cluster-uuid 6f1c-a",
+        "2 slots free (estimated capacity 5), cluster-uuid 6f1c-a",
         "target    eu2: http://eu2.example:8181, NOT READ: connection refused",
         "target    old: http://eu1.example:8181, InfluxDB 3 Core 3.10.0, 3 databases, draining",
     ]
@@ -472,11 +472,11 @@ def test_what_is_not_known_to_be_right_is_not_nothing_to_do(piped: Tell, told: R
 def test_creates_beyond_an_estimate_are_no_promise(piped: Tell) -> None:
     creates = [tenant(f"t{i}", "pending", "create", may_exceed_capacity=i > 1) for i in range(4)]
     beyond = error(
-        "4 to create, 2 places left", "add a target", target="eu1", kind=FindingKind.OVER_CAPACITY
+        "4 to create, ~2 slots free", "add a target", target="eu1", kind=FindingKind.OVER_CAPACITY
     )
     lines = piped(report(creates, notes=[beyond], dry_run=True, exit_code=1)).splitlines()
     assert lines[:5] == [
-        "ERR target eu1: 4 to create, 2 places left (add a target)",
+        "ERR target eu1: 4 to create, ~2 slots free (add a target)",
         "PLAN create telemetry_t0 on eu1",
         "PLAN create telemetry_t1 on eu1",
         "PLAN create telemetry_t2 on eu1 (may exceed the capacity)",

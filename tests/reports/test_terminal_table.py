@@ -94,7 +94,7 @@ def test_a_thousand_good_tenants_do_not_bury_the_bad_one(on_terminal: Tell) -> N
     assert " - telemetry_bad on eu1: eu1 answered 503" in lines
     assert "   -> look at eu1" in lines
     assert lines[-2].startswith("1,000 tenants: 999 ok, 1 failed")
-    assert lines[-1].startswith("Next: see to the error above, then run it again")
+    assert lines[-1].startswith("Next: fix the error above, then run it again")
     assert plain(on_terminal(report(tenants, exit_code=1), verbose=1)).count("telemetry_t") == 999
 
 
@@ -108,10 +108,10 @@ def test_tenants_that_share_a_reason_are_told_together_names_first(on_terminal: 
 
 
 def test_a_long_reason_cuts_off_no_name(on_terminal: Tell) -> None:
-    long = "no place left: " + "the server said that it is full, " * 40
+    long = "no free slot: " + "the server said that it is full, " * 40
     tenants = [tenant(f"t{i}", "blocked", message=long, target=None) for i in range(30)]
     out = " ".join(plain(on_terminal(report(tenants, exit_code=1), 200)).split())
-    assert "(telemetry_t0, telemetry_t1, telemetry_t2, telemetry_t3 and 26 more): no place" in out
+    assert "(telemetry_t0, telemetry_t1, telemetry_t2, telemetry_t3 and 26 more): no free" in out
     assert "... (-v shows all)" in out
 
 

@@ -158,10 +158,10 @@ def test_tenants_that_share_a_reason_are_one_line() -> None:
 
 
 def test_a_full_fleet_cuts_the_servers_words_and_no_name() -> None:
-    long = "no place left: " + "the server said that it is full, " * 40
+    long = "no free slot: " + "the server said that it is full, " * 40
     full = [tenant(f"t{i}", "blocked", message=long, target=None) for i in range(30)]
     text = section(message(report(full, exit_code=1)), "Errors")
-    assert "30 tenants (telemetry_t0, telemetry_t1, telemetry_t2 and 27 more): no place" in text
+    assert "30 tenants (telemetry_t0, telemetry_t1, telemetry_t2 and 27 more): no free" in text
 
 
 def test_an_acknowledged_tenant_is_no_error() -> None:

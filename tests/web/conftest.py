@@ -16,7 +16,7 @@ import pytest
 import urllib3
 
 from influxops_demo.postgres import EmbeddedPostgres
-from tests.integration.command import PROGRAM, Cli
+from tests.integration.command import Cli
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import TestDatabase, new_database
 
@@ -120,15 +120,8 @@ def serving(
     """Run `influxops serve` on a free port."""
     log = cli.folder / f"serve-{time.monotonic_ns()}.log"
     with log.open("w") as err:
-        process = subprocess.Popen(
-            [str(PROGRAM), "serve", "--port", "0", *options],
-            cwd=cli.folder,
-            env=cli.environment(None),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=err,
-            text=True,
-        )
+        arguments = ["serve", "--port", "0", *options]
+        process = cli.start(arguments, None, subprocess.PIPE, err.fileno())
     with process:
         try:
             assert process.stdout is not None

@@ -28,8 +28,8 @@ _OPTIONS = (
     click.option(
         "--writers-paused",
         is_flag=True,
-        help="Say that nobody writes to these tenants during the move: it is tested, and clients "
-        "are not waited for.",
+        help="Declare that no client writes to these tenants during the move: it is tested, and "
+        "clients are not waited for.",
     ),
     click.option(
         "--after",

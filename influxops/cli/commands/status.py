@@ -69,7 +69,7 @@ def _is_good(row: Mapping[str, Any]) -> bool:
 
 
 def _acknowledged(view: ReportView) -> set[str]:
-    """Return the tenants that are held, and of which somebody has said that this is known."""
+    """Return the blocked tenants whose problems are configured as known."""
     from influxops.domain.finding import Severity
     from influxops.domain.plan import TenantStatus
 

@@ -145,7 +145,7 @@ def _tell(
             for finding in view.report.notes
         )
         on = tenant.target
-        then = f"try {on}, where it may find no place" if full else f"make it on {on}"
+        then = f"try {on}, which may be full" if full else f"make it on {on}"
         say(
             f"{truncate(tenant.database)} is not there yet; `influxops ensure` would {then}",
             err=True,

@@ -33,7 +33,7 @@ def next_batch(state: RunState) -> list[TenantPlan]:
 
 
 def still_open(state: RunState) -> list[TenantPlan]:
-    """Return the tenants whose changes were not tried yet, or found no place."""
+    """Return the tenants whose changes were not attempted yet, or whose target was full."""
     return [
         plan
         for plan in state.plan.tenants.values()
@@ -110,7 +110,7 @@ def carry_out(
 def make_room(
     batch: Sequence[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> tuple[Observed, dict[str, list[Outcome]], list[Finding]]:
-    """Drop what is to be replaced, before anything is created in its place.
+    """Drop databases that are to be replaced, before anything is created under their names.
 
     Returns:
         What was read afterwards; how the changes of each such tenant ended so far, the last one
@@ -126,7 +126,7 @@ def make_room(
     for outcome in (settled(o, plans[o.change.tenant], observed) for o in outcomes):
         ended[outcome.change.tenant] = [outcome]
         if outcome.status is not ChangeResult.DONE:
-            why = "not tried: what is in its place could not be dropped"
+            why = "not attempted: the database of that name could not be dropped"
             rest = [c for c in plans[outcome.change.tenant].changes if c.action is not Action.DROP]
             ended[outcome.change.tenant] += [Outcome(c, ChangeResult.SKIPPED, why) for c in rest]
     return observed, ended, faults
@@ -162,7 +162,7 @@ def replan(state: RunState, plan: Plan) -> Plan:
         elif id_ in plan.tenants:
             tenants[id_] = plan.tenants[id_]
         else:
-            why = "no place left on the targets that this run may write to"
+            why = "no free slot on the targets that this run may write to"
             tenants[id_] = replace(
                 before, target=None, changes=(), after=None, may_exceed_capacity=False
             ).block(

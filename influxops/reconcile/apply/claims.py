@@ -17,7 +17,7 @@ from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import RunContext
 
-#: What nobody else may do to a tenant at the same time.
+#: What no other run may do to a tenant at the same time.
 _RESERVED = (Action.CREATE, Action.DROP, Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
 
 
@@ -74,7 +74,7 @@ def _reserving(plan: TenantPlan) -> Change | None:
 
 
 def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed) -> Record:
-    """Return the record that takes a place for a tenant."""
+    """Return the record that reserves a slot for a tenant."""
     before = observed.ledger_view.records.get(plan.tenant)
     inventory = observed.inventories.get(target)
     record = before or Record(plan.tenant, State.PENDING)

@@ -244,7 +244,7 @@ class OldCopies:
         """Leave an old copy to which rows came since the pass before; the ledger counts that."""
         known, rows = self._records[plan.tenant], _rows(copied)
         old, new = known.secondary_target, known.target
-        use = "let what writes there use the new place"
+        use = "let its clients write to the new target"
         if late.is_held:
             message = (
                 f"{late.still_written(old)}; the last pass found {rows}, which it copied to {new}, "

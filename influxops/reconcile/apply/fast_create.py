@@ -128,7 +128,7 @@ def _create(
                 plan = _ended(plan, outcome)
                 tell(with_completion(plan) if target.capabilities.completion_marker else plan)
             else:
-                # Another run was faster, or a client: nobody has seen what completes it.
+                # Another run or a client was faster: its marker was not seen.
                 there = Database(plan.database)
                 plan = replace(plan, status=TenantStatus.OK, before=there, after=there, changes=())
                 tell(plan if is_complete else with_completion(plan))

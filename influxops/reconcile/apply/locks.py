@@ -1,4 +1,4 @@
-"""What keeps runs apart: the ledger in which they live, else the lock of the registry."""
+"""Keep concurrent runs apart: by a ledger session, else by the lock of a registry."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ _NOT_OFFERED = "no source offers one"
 
 
 class Lock:
-    """What keeps other runs out: the ledger's reservations, else the lock of the registry."""
+    """Keeps other runs out: by claims in the ledger, else by the lock of a registry."""
 
     def __init__(self) -> None:
         self.is_held = False
         self.unrecorded = ""  # why the ledger, where one is configured, cannot be written
-        self.missing = ""  # why no lock could be had
+        self.missing = ""  # why no lock was available
         self.lost = ""  # why it was lost while it was held
 
     @contextlib.contextmanager
-    def blocked(self, request: RunRequest, context: RunContext) -> Iterator[None]:
-        """Live in the ledger, or hold the lock of the first source that has one, till the report.
+    def acquired(self, request: RunRequest, context: RunContext) -> Iterator[None]:
+        """Keep a ledger session open, else hold the first lock that a source offers.
 
-        A dry run takes none, but knows whether the run that it stands for is offered one.
+        A run with a ledger session is registered there as alive, so that other runs respect its
+        claims. A dry run acquires nothing, but records whether a real run would be offered a lock.
 
         Raises:
-            LockBusy: When another run holds it.
-            Interrupted: When the run is over.
+            LockBusy: When another run holds the lock.
+            Interrupted: When the run was interrupted.
         """
         if context.dry_run:
             offers = any(handle.implements("influxops_lock") for handle in request.sources)
@@ -54,7 +55,7 @@ class Lock:
                     self.lost = error.message if isinstance(error, InfluxopsError) else repr(error)
 
     def _live(self, ledger: LedgerHandle, context: RunContext, stack: contextlib.ExitStack) -> bool:
-        """Let the ledger know that this run lives; return whether it does."""
+        """Register this run in the ledger as alive; return whether that worked."""
         try:
             with ledger.error_boundary():
                 stack.enter_context(ledger.session(context))
@@ -86,18 +87,18 @@ class Lock:
                 self.missing = error.message
 
     def keeps_out(self, request: RunRequest) -> bool:
-        """Return whether no other run can have created a tenant elsewhere in the meantime.
+        """Return whether no other run can have created a database on another target since.
 
         With several sources, another run may hold the lock of another one; with one target,
-        there is no elsewhere to be seen.
+        there is no other target.
         """
         return len(request.targets) < 2 or (self.is_held and len(request.sources) == 1)
 
     def findings(self, request: RunRequest, state: RunState) -> Iterator[Finding]:
-        """Yield what to report of it, if anything was changed without it."""
+        """Yield a finding if anything was changed without the lock, or if it was lost."""
         why = f"the lock was lost ({self.lost})" if self.lost else ""
         if self.missing and (state.settled or state.plan.is_pending):
-            why = f"no lock could be had ({self.missing})"
+            why = f"no lock was available ({self.missing})"
         if why:
             yield Finding(
                 FindingKind.NO_LOCK,

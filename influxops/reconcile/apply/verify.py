@@ -74,7 +74,7 @@ def verify(
     closed: Mapping[str, str],
     ended: Mapping[str, Sequence[Outcome]] | None = None,
 ) -> dict[str, TenantPlan]:
-    """Return tenants with how their changes ended; who found no place is left out, to try again.
+    """Return tenants with the results of their changes, without those to try on another target.
 
     Args:
         plans: The tenants whose changes were tried.
@@ -136,7 +136,7 @@ def _found(change: Change, observed: Observed) -> Database | None:
 
 
 def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
-    """Return an outcome as its target's inventory shows it.
+    """Return the outcome of a change, corrected by what its target holds afterwards.
 
     Args:
         outcome: How a change ended, as its target said.
@@ -169,7 +169,7 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
         return replace(
             outcome,
             status=ChangeResult.FAILED,
-            message="it was dropped, and is there again: something probably still writes to it",
+            message="it was dropped, and exists again: something probably still writes to it",
             remedy="stop what writes to it, then run it again",
         )
     if status is ChangeResult.DONE:
@@ -178,7 +178,7 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
             status=ChangeResult.FAILED,
             message="its target said that it was done, but reading it again shows "
             + ("no such database" if found is None else _difference(change, found)),
-            remedy="somebody else may have changed it; run it again",
+            remedy="another program may have changed it; run it again",
         )
     if status is ChangeResult.UNKNOWN and outcome.abandoned:
         return replace(outcome, remedy=outcome.remedy or _READ_AGAIN)
@@ -220,13 +220,13 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
         note = Finding(
             FindingKind.RETENTION_NOT_READ,
             Severity.WARNING,
-            "its retention period cannot be read, so nobody knows whether it is kept to",
+            "its retention period cannot be read, so whether it is right is unknown",
             tenant=plan.tenant,
             target=target,
         )
         plan = plan.note(note)
     if plan.refused:
-        return plan  # what a guard refuses is what somebody has to decide first
+        return plan  # what a guard refuses needs a decision first
     for status, (verdict, kind) in _FINDINGS.items():
         bad = next((outcome for outcome in outcomes if outcome.status is status), None)
         if bad is not None:

@@ -40,7 +40,7 @@ def record(
     at_end: bool = False,
     with_seen: bool = False,
 ) -> RunState:
-    """Write the results of a run to the ledger, as far as they are not there yet.
+    """Write the results of a run to the ledger that are not recorded yet.
 
     Args:
         state: What is known.
@@ -61,7 +61,7 @@ def record(
         found = request.ledger.commit(writing, context.with_grace_period(GRACE))
     except InfluxopsError as error:
         note = failed_ledger(error)
-        message = f"{note.message}; what this run did is not recorded, and the next one sees to it"
+        message = f"{note.message}; what this run did is not recorded: the next run reconciles it"
         state = state.note(replace(note, message=message))
         lost = [each.tenant for each in writing.records]
         return replace(state, settled={**state.settled, **dict(_undecided(lost, state, error))})
@@ -73,7 +73,7 @@ def record(
 def _undecided(
     tenants: Iterable[str], state: RunState, error: InfluxopsError
 ) -> Iterator[tuple[str, TenantPlan]]:
-    """Yield the tenants for which the ledger alone had something to do, and did not."""
+    """Yield the tenants that needed a change of the ledger alone, as failed."""
     for plan in filter(None, map(state.settled.get, tenants)):
         if all(outcome.change.needs_target for outcome in plan.outcomes):
             continue
@@ -95,7 +95,7 @@ def _undecided(
 
 
 class _Writer:
-    """Makes what is to be written of what a run knows."""
+    """Computes the ledger update from the state of a run."""
 
     def __init__(self, state: RunState, request: RunRequest, run: str) -> None:
         self.state, self.request, self.run = state, request, run
@@ -103,7 +103,7 @@ class _Writer:
         self.entries: list[HistoryEntry] = []
 
     def writing(self, *, at_end: bool, with_seen: bool) -> LedgerUpdate:
-        """Return all of it.
+        """Return the update.
 
         Args:
             at_end: Whether what was read is written too.
@@ -121,7 +121,7 @@ class _Writer:
             if id_ in self.state.kept or (settled is not None and _may_still_drop(settled)):
                 continue  # its claim stays until the next run has read what became of it
             if after != before or (at_end and before.claimed_by == self.run):
-                records.append(after)  # what this run took, and did not come to, is let go
+                records.append(after)  # claims of tenants that this run did not change are released
         if not at_end:
             return LedgerUpdate(tuple(records), entries=tuple(self.entries))
         return LedgerUpdate(
@@ -157,7 +157,7 @@ class _Writer:
             return record
         if made is not None and made.status is not ChangeResult.DONE and not made.partially_applied:
             if made.status is ChangeResult.UNKNOWN:
-                return record  # it may be there: its place stays taken
+                return record  # it may be there: its slot stays reserved
             if made.status is not ChangeResult.UNCONFIRMED:
                 free = State.LOST if before.is_provisioned else State.PENDING
                 return replace(record, state=free)
@@ -214,7 +214,7 @@ class _Writer:
         if plan.status is not TenantStatus.OK or plan.before is None:
             return before
         if plan.target in self.ledger_view.replaced and "replaced-server" not in self.request.allow:
-            return before  # nobody said that this is its server
+            return before  # no one has confirmed that this is its server
         state = self._state(plan.before, plan.target)
         if before.state is State.UNCONFIRMED and state is not State.READY:
             return before  # it is still not known
@@ -327,9 +327,9 @@ class _Writer:
         return record
 
     def _missed(self, records: Iterable[Record]) -> set[str | None]:
-        """Return the targets without a database that stays recorded as ready on them.
+        """Return the targets that lack a database which stays recorded as ready on them.
 
-        Its tenant was not this run's to judge: it is in no source, or out of the scope.
+        This run does not change such records: their tenants are in no source or out of scope.
         """
         written = {record.tenant: record for record in records}
         known = (written.get(id_, record) for id_, record in self.ledger_view.records.items())
@@ -343,7 +343,7 @@ class _Writer:
         }
 
     def _servers(self, records: Iterable[Record]) -> tuple[Server, ...]:
-        """Return the servers that were read in full, but for those that replaced another."""
+        """Return the facts of all servers that were read in full and did not replace another."""
         if self.observed.is_selected:
             return self._learned()
         servers = []
@@ -365,7 +365,7 @@ class _Writer:
                     )
                 )
             read: datetime | None = self._now
-            if name in missed:  # what was last seen of a target is seen of all that is ready there
+            if name in missed:  # keep the time of the last read that found all recorded databases
                 read = (
                     self.ledger_view.servers[name].read
                     if name in self.ledger_view.servers
@@ -398,7 +398,7 @@ class _Writer:
         )
 
     def _learned(self) -> tuple[Server, ...]:
-        """Return what a run for some tenants learned of servers: they were read, or said no."""
+        """Return the facts of servers that a run for single tenants read or found to be full."""
         learned = {server.target: server for server in self.observed.learned}
         for name, inventory in self.observed.inventories.items():
             known = self.ledger_view.servers.get(name)
@@ -407,7 +407,7 @@ class _Writer:
         return tuple(self._full(server) for name, server in learned.items() if self._is_known(name))
 
     def _is_known(self, target: str) -> bool:
-        """Return whether a target answers, and leads to the server that is recorded of it."""
+        """Return whether a target is reachable, and its server is the one that is recorded."""
         answers = {state.name for state in self.observed.targets if state.reachable}
         return target in answers and target not in self.ledger_view.replaced
 

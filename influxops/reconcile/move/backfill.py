@@ -181,8 +181,7 @@ class MoveSteps(MovesInProgress):
             current = found[move.plan.tenant]
         except LedgerError as error:
             raise MoveFailed(
-                f"whether its place was changed to {record.secondary_target} is not known: "
-                f"{error.message}",
+                f"whether it was cut over to {record.secondary_target} is unknown: {error.message}",
                 Hint.command(f"where --recorded {shlex.quote(move.plan.tenant)}", "{} says so"),
             ) from None
         if not is_written(after, current):
@@ -195,8 +194,8 @@ class MoveSteps(MovesInProgress):
     def _is_quiet(self, move: MoveProgress) -> bool:
         """Return whether two passes in a row, some seconds apart, found nothing to copy.
 
-        They may look at a part of it, since nobody is to write: the pass after the cut-over looks
-        at all.
+        They may look at a part of it, since no client should write: the pass after the cut-over
+        looks at all.
         """
         quiet = 0
         for _ in range(_PASSES):
@@ -207,7 +206,7 @@ class MoveSteps(MovesInProgress):
         self.warn(
             move,
             "its writers are not paused: rows kept coming, so clients were waited for as usual",
-            "find out who writes",
+            "find out which client writes",
         )
         return False
 
@@ -231,7 +230,7 @@ class MoveSteps(MovesInProgress):
         move.progress = found.progress if found.unread else ""
         if found.rows and move.writers_paused:
             move.writers_paused = False
-            self.warn(move, "its writers were not paused: rows came to the old place", "")
+            self.warn(move, "its writers were not paused: rows were written to the old target", "")
         if began >= safe and not found.rows:
             self._finish(move)
         elif began < safe:
@@ -240,9 +239,9 @@ class MoveSteps(MovesInProgress):
             self._queue(move, _BETWEEN)
         else:
             raise MoveFailed(
-                f"somebody still writes to it on {move.route.source}: the last of {move.passes} "
+                f"it is still written to on {move.route.source}: the last of {move.passes} "
                 f"passes found {pluralize(found.rows, 'new row')}",
-                f"let that look the place up anew ({move.route.target}), then run it again",
+                f"let clients look its target up again ({move.route.target}), then run it again",
             )
 
     def _without_source(self, move: MoveProgress) -> None:

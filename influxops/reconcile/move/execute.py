@@ -160,7 +160,7 @@ class _MoveExecutor(MoveSteps):
         seconds = math.ceil(at - time.monotonic())
         if seconds <= 0:
             return
-        what = f"waiting {seconds} s for clients that still use the old place"
+        what = f"waiting {seconds} s for clients that still use the old target"
         self.context.on_stage(what, seconds)
         while (left := at - time.monotonic()) > 0:
             self.context.sleep(min(left, 1.0))
@@ -302,9 +302,7 @@ class _MoveExecutor(MoveSteps):
         """Return a plan for a tenant whose new target took nothing more; none where it ends."""
         target = move.route.target
         why = self.state.observed.closed.get(target, "it is full")
-        failed = MoveFailed(
-            f"no place left: {target} is full ({why})", kind=FindingKind.OVER_CAPACITY
-        )
+        failed = MoveFailed(f"{target} is full ({why})", kind=FindingKind.OVER_CAPACITY)
         if self.goal.to is not None:
             self._not_made(move, failed)
             return []

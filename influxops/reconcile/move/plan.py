@@ -30,7 +30,7 @@ class MoveRequest(Struct, frozen=True):
     to: str | None = None  # the target that the tenants go to; None: where placement puts them
     away: str | None = None  # the target that all recorded tenants leave
     writers_paused: bool = False  # whether the user says that writers are paused
-    cache_ttl: int = 60  # seconds for which clients may go on using a place
+    cache_ttl: int = 60  # seconds for which clients may go on using a target that they looked up
     retire_after: int = 7 * 86400  # seconds for which the old copy is kept
     #: Tables that do not keep a tenant from being cut over where they cannot be copied.
     without_tables: tuple[str, ...] = ()
@@ -246,7 +246,7 @@ class MovePlanner:
             return plan.blocked(
                 FindingKind.IN_TWO_TARGETS,
                 f"a database {truncate(record.database)} is on {target} already",
-                "find out what it holds, and drop it there if nobody needs it",
+                "find out what it holds, and drop it there if it is not needed",
                 target=source,
                 facts={"copies": [{"target": source}, {"target": target}]},
             )
@@ -317,7 +317,7 @@ class MovePlanner:
             yield Finding(
                 FindingKind.DRAINING,
                 Severity.WARNING,
-                "it is active, so that new tenants may be placed on it meanwhile",
+                "it is active, so that new tenants may be placed on it in the meantime",
                 Hint.setting("state", 'set {} to "draining"', f"target:{away}"),
                 target=away,
             )
@@ -331,9 +331,9 @@ class MovePlanner:
             yield Finding(
                 FindingKind.ORPHAN,
                 Severity.WARNING,
-                f"{pluralize(len(rest), 'database')} of no tenant that is known stay: "
+                f"{pluralize(len(rest), 'database')} of no known tenant will stay: "
                 f"{summarize([truncate(name) for name in rest])}",
-                "see to them before the server goes",
+                "adopt, back up or drop them before the server is removed",
                 target=away,
             )
         old = sorted(

@@ -32,7 +32,7 @@ class MoveProgress:
         self.plan, self.route, self.record = plan, route_of(plan), record
         self.made: tuple[Outcome, ...] = ()  # what was made on the new target
         self.started_at = time.monotonic()
-        self.last_saved_at = self.started_at  # when the ledger was last told how far it is
+        self.last_saved_at = self.started_at  # when its progress was last recorded in the ledger
         self.progress = record.progress
         self.copied = ""  # the progress of the copy that was cut over
         self.rows = self.bytes = 0  # what was copied, by all calls
@@ -42,13 +42,14 @@ class MoveProgress:
         self.cut_at = 0.0  # when it was cut over, or taken up again after that
         self.passes = 0  # passes since all clients must have looked its target up again
         self.writers_paused = False  # whether its writers are paused, as was said and tested
-        #: Whether an earlier run has begun it, so that the new place may hold newer rows by now.
+        #: Whether an earlier run has begun it, so that the new target may hold newer rows.
         self.is_taken_up = (
             plan.record is not None
             and plan.record.state is State.MOVING
             and not any(change.action is Action.CREATE for change in plan.changes)
         )
-        self.is_ahead = False  # whether it does: then only what it lacks is copied
+        #: Whether the new target holds newer rows: then only rows that it lacks are copied.
+        self.is_ahead = False
         #: Whether a write of its copy was abandoned, and may still arrive: its claim stays.
         self.is_abandoned = False
 
@@ -150,11 +151,11 @@ class MovesInProgress:
         due: datetime | None = None,
         given_up: bool = False,
     ) -> None:
-        """Report a tenant that is where it is to be; the ledger knows that its move has ended.
+        """Report a tenant whose move has ended and is recorded as ended in the ledger.
 
         Args:
             due: When the other copy may be dropped; None where there is none.
-            given_up: Whether it was to stay after all.
+            given_up: Whether the move was cancelled, so that the tenant stays.
         """
         plan, kind = move.plan, FindingKind.MOVING if given_up else FindingKind.MOVED
         seconds = round(time.monotonic() - move.started_at, 3)
@@ -174,7 +175,7 @@ class MovesInProgress:
         self.open.pop(plan.tenant, None)
 
     def fail(self, move: MoveProgress, failed: MoveFailed) -> None:
-        """End one tenant's move for now: it goes on from there when it is run again."""
+        """Stop one tenant's move, and record its progress: the next run continues from there."""
         tenant = move.plan.tenant
         if isinstance(failed, ClaimLost):
             self.open.pop(tenant, None)
@@ -199,7 +200,7 @@ class MovesInProgress:
 
     @staticmethod
     def _left(move: MoveProgress, failed: MoveFailed) -> Record:
-        """Return the record of a tenant whose move stops here, to go on from there."""
+        """Return the record of a tenant whose move stops here, with its progress."""
         attempts = move.record.attempts + 1
         return replace(move.record, progress=move.progress, error=failed.message, attempts=attempts)
 
@@ -243,7 +244,7 @@ class MovesInProgress:
         """Write the records of tenants, and release their claims; some have to stay.
 
         Returns:
-            Whether the ledger has all of them now; the others are settled.
+            Whether the ledger has all of them now; each failure is reported for its tenant.
         """
         records = tuple(record for move, record, _ in ended.values() if not move.is_abandoned)
         kept = [record for move, record, _ in ended.values() if move.is_abandoned]
@@ -268,7 +269,7 @@ class MovesInProgress:
                 continue
             whole = False
             if found[tenant].claimed_by in ("", self.context.id):
-                changed = MoveFailed("its record was changed meanwhile")
+                changed = MoveFailed("its record was changed in the meantime")
                 self._report_failed(move, changed, FindingKind.CLAIMED)
             else:
                 self.tenants[tenant] = busy(move.plan, found[tenant])
@@ -278,9 +279,9 @@ class MovesInProgress:
         """Report that the ledger could not record where a tenant is."""
         tenant = move.plan.tenant
         self.open.pop(tenant, None)
-        message = f"the ledger could not be told how far its move is: {error.message}"
+        message = f"the progress of its move could not be recorded: {error.message}"
         again = f"move {shlex.quote(tenant)} --to {move.route.target}"
-        remedy = Hint.command(again, "see to the ledger, then go on with {}")
+        remedy = Hint.command(again, "fix the ledger, then continue with {}")
         failed = MoveFailed(message, remedy, kind=FindingKind.FAILED_LEDGER)
         self.resolve(move.plan, failed, ChangeResult.UNKNOWN, move.made, move)
 

@@ -37,7 +37,7 @@ def ledger_view(memory: LedgerSnapshot, inventories: Mapping[str, Inventory]) ->
         for name, inventory in inventories.items()
         if name in servers
         and servers[name].identity is not None
-        and inventory.identity is not None  # else nobody knows which server it is
+        and inventory.identity is not None  # else which server it is is unknown
         and servers[name].identity != inventory.identity
     }
     records = memory.records

@@ -158,7 +158,7 @@ def look_at_busy(
 
 
 def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
-    """Return what is known once the tenants that others had claimed were read again.
+    """Replace the plans of tenants that were claimed elsewhere and are right now.
 
     Args:
         state: What was known.

@@ -37,7 +37,7 @@ from influxops.runtime.parallel import in_parallel
 
 
 class TenantRequest(Struct, frozen=True):
-    """A tenant that somebody asks for."""
+    """A tenant that a caller asks for."""
 
     tenant: str  # its id
     retention: str | None = None  # the retention period that it is made with, instead of its own
@@ -210,7 +210,7 @@ def chooses(request: RunRequest) -> bool:
 def _find(handle: SourceHandle, ids: Sequence[str], context: RunContext) -> list[Tenant]:
     if not handle.missing and not handle.implements("influxops_get_tenants"):
         raise NotSupported(
-            f"the kind {handle.kind} cannot look up single tenants; a full run sees to them"
+            f"the kind {handle.kind} cannot look up single tenants; a full run handles them"
         )
     wanted = frozenset(ids)
     return [tenant for tenant in handle.get_tenants(ids, context) if tenant.id in wanted]
@@ -359,7 +359,7 @@ def _look_at(
 ) -> Inventory:
     if not handle.missing and not handle.implements("influxops_get_databases"):
         raise NotSupported(
-            f"the kind {handle.kind} cannot look at single databases; a full run sees to them"
+            f"the kind {handle.kind} cannot look at single databases; a full run handles them"
         )
     reading = context.with_timeout(request.rules.reading, slow_hint(request.rules))
     try:

@@ -42,7 +42,7 @@ _APART = timedelta(seconds=10)
 #: Seconds for which a target is looked at that should hold nothing of a tenant.
 _BESIDE = 0.5
 _MAY_BE_OLDER = "was the ledger restored from a backup?"
-#: States without a place; what the ledger may not know is a place all the same.
+#: States without a target; what the ledger may not know has a target all the same.
 _PLACELESS = (State.PENDING, State.RETIRED)
 
 
@@ -53,7 +53,7 @@ class Suspect(Struct, frozen=True):
     target: str
     database: str
     since: datetime  # its marker is no older than that if the ledger should know of it
-    record: Record | None = None  # what the ledger has of the tenant, which has a place elsewhere
+    record: Record | None = None  # what the ledger has of the tenant, which has another target
 
 
 def stale_ledger(
@@ -69,7 +69,7 @@ def stale_ledger(
         observed: What was read.
         desired: What each tenant should have; None where sources were not read.
         request: What the run is asked to do.
-        scope: Whom it is asked for.
+        scope: The tenants and targets that the run is restricted to.
         context: The run.
 
     Raises:

@@ -180,7 +180,7 @@ def _home(plan: TenantPlan, planning: Planning) -> str | TenantPlan:
         FindingKind.NO_DATABASE,
         f"{nothing if scope.targets else 'no target holds'} a database called "
         f"{truncate(plan.database)}{where}",
-        did_you_mean(plan.database, known) or "see to its name",
+        did_you_mean(plan.database, known) or "check its name",
     )
 
 

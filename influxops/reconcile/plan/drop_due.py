@@ -88,7 +88,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
             change, note = unretire(plan)
             return plan.note(note).with_changes(change)
         if is_retiring and not observed.sources_complete:
-            why = "not every source could be read, so nobody knows whether it is back"
+            why = "not every source could be read, so whether it is back is unknown"
             return plan.defer(FindingKind.NOT_READ, why)
         if target not in planning.rules.targets:
             why = f"it is recorded on {target}, which is not configured any more"
@@ -162,7 +162,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
         tenants = dict(state.plan.tenants)
         still = []
         for before in batch:
-            why = why or view.error or "the ledger has changed meanwhile"
+            why = why or view.error or "the ledger has changed in the meantime"
             now = plan.tenants.get(before.tenant) or before.defer(FindingKind.NOT_READ, why)
             tenants[before.tenant] = now
             if [c.action for c in now.changes] == [c.action for c in before.changes]:

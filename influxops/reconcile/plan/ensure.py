@@ -200,7 +200,7 @@ class _EnsurePlanner:
         for number, plan in enumerate(missing):
             if number % LOOK == 0:
                 self.check()
-            # Placed even outside the scope: those that follow must not find that place free.
+            # Placed even outside the scope: those that follow must not find that slot free.
             plan = self._missing(plan)
             if self._writes(plan.target or plan.pin):
                 planned[plan.tenant] = plan
@@ -385,7 +385,7 @@ class _EnsurePlanner:
             if pinned is not None and pinned.draining:
                 self._no_place[pin] = (
                     FindingKind.DRAINING,
-                    f"no place left: {pin} is draining and gets nothing new",
+                    f"no free slot: {pin} is draining and gets nothing new",
                     "pin it elsewhere, or set that target's state to active",
                 )
         return self._no_place[pin]

@@ -81,7 +81,7 @@ def locate(
 def placement_of(
     observed: Observed, rules: Rules, takes: Callable[[str], bool] = lambda target: True
 ) -> Placement:
-    """Return the places on the targets that were read, in the order of the configuration.
+    """Return how full each target that was read is, in the order of the configuration.
 
     Args:
         takes: Whether a target comes into question.
@@ -113,7 +113,7 @@ class Placement:
         self._policy = policy
 
     def choose(self, pin: str | None = None, before: str | None = None) -> Location | None:
-        """Take a place for one more database.
+        """Take a slot for one more database.
 
         A target whose capacity is an estimate is asked for more only after all others are full:
         the server decides then.
@@ -152,8 +152,8 @@ class Placement:
         why = ", ".join(f"{each.target} {each.explain_exhausted()}" for each in considered)
         advice = "add a target, raise a capacity, or drop what is not needed"
         if any(each.out_of_tables for each in considered):
-            advice = "add a target, or drop tables that nobody needs"
-        return FindingKind.OVER_CAPACITY, f"no place left: {why or otherwise}", advice
+            advice = "add a target, or drop tables that are not needed"
+        return FindingKind.OVER_CAPACITY, f"no free slot: {why or otherwise}", advice
 
     def _pick(self, locations: Iterable[Location]) -> Location | None:
         if self._policy == "spread":

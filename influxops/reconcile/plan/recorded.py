@@ -72,7 +72,7 @@ def busy(plan: TenantPlan, record: Record) -> TenantPlan:
     """Return a tenant, blocked because another run has claimed or changed it."""
     plan = plan.unchanged()
     if not record.claimed_by:
-        changed = f"another run has changed it meanwhile: it is {record.state}"
+        changed = f"another run has changed it in the meantime: it is {record.state}"
         return plan.blocked(FindingKind.CLAIMED, changed, "run it again")
     doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
     on = f" on {record.target}" if record.target else ""
@@ -326,11 +326,11 @@ def explain_lost(record: Record | None, observed: Observed) -> str:
     seen = observed.ledger_view.confirmed(record)
     by = f" by run {record.created_by}" if record.created_by else ""
     made = (
-        f"made{by} {format_time(record.created_at)}"
+        f"created{by} at {format_time(record.created_at)}"
         if record.created_at is not None
-        else f"made{by}"
+        else f"created{by}"
     )
-    parts = [f"it is gone from {record.target}, {made}"]
+    parts = [made]
     if seen is not None:
         parts.append(f"last seen {format_time(seen)}")
     if inventory is None:
@@ -343,13 +343,13 @@ def explain_lost(record: Record | None, observed: Observed) -> str:
         server = f"another server answers: {capabilities.identity} {inventory.identity}, not "
         server += record.identity
         if inventory.identity == record.identity:
-            server = f"the server is the same ({capabilities.identity} {record.identity})"
+            server = f"same server: {capabilities.identity} {record.identity}"
         parts.append(server)
     if inventory is not None and record.database in inventory.deleted:
         gone = inventory.deleted[record.database]
-        until = f"; its data goes {format_time(gone)}" if gone is not None else ""
-        parts.append(f"it was deleted there{until}")
-    why = ", ".join(parts)
+        until = f": its data is kept until {format_time(gone)}" if gone is not None else ""
+        parts.append(f"deleted there{until}")
+    why = f"missing on {record.target} ({', '.join(parts)})"
     if is_recreated(record, observed.database(record.target, record.database)):
         why += f"; a client has created another one of that name on {record.target}"
     if record.secondary_target != record.target and observed.database(

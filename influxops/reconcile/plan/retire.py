@@ -95,7 +95,7 @@ class Retire(RecordOperation, Struct, frozen=True):
         if record.state is State.MOVING or record.secondary_target is not None:
             return plan.block(move_in_progress_finding(record))
         if not observed.sources_complete:
-            why = "not every source could be read, so nobody knows whether one still has it"
+            why = "not every source could be read, so whether one still has it is unknown"
             return plan.defer(FindingKind.NOT_READ, why)
         if record.tenant in observed.known_elsewhere:
             message = "a source still has it, so the next run for all tenants unretires it"
@@ -222,7 +222,7 @@ def _check_recent_writes(
     message = f"when telemetry last came could not be read: {why}"
     if "recent-telemetry" in planning.request.allow:
         return _recent_write_note(plan, message)
-    remedy = Hint.allow("recent-telemetry", "only if nobody writes to it any more")
+    remedy = Hint.allow("recent-telemetry", "only if no client writes to it any more")
     return plan.defer(FindingKind.NOT_READ, message, remedy)
 
 

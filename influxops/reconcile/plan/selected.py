@@ -119,7 +119,7 @@ _EXPLAINED = (FindingKind.IN_TWO_TARGETS, FindingKind.MISPLACED)
 
 
 class _Decider:
-    """Decides what planning means where not everything was read, and somebody waits."""
+    """Decides the plan of single tenants for a waiting caller, where not everything was read."""
 
     def __init__(
         self, read: Selected, observed: Observed, request: RunRequest, hints: TargetHints

@@ -61,8 +61,8 @@ class PlanWarnings:
             yield Finding(
                 FindingKind.OVER_CAPACITY,
                 Severity.ERROR if unknown else Severity.INFO,
-                f"{created[target]:,} to create, {pluralize(left, 'place')} left (an estimate: "
-                f"it is thought to hold {capacity}); {len(these):,} may find no place",
+                f"{created[target]:,} to create, ~{pluralize(left, 'slot')} free (estimated "
+                f"capacity {capacity}): {len(these):,} may not fit",
                 self._capacity_setting(target, "add a target, or set {} if the server holds more"),
                 target=target,
                 facts={"to_create": created[target], "left": left, "beyond": len(these)},
@@ -97,8 +97,8 @@ class PlanWarnings:
             yield Finding(
                 FindingKind.COMPLETENESS_UNKNOWN,
                 Severity.INFO,
-                f"whether {pluralize(number, 'database')} had a {marker} cannot be told: a "
-                "retention period may have taken it",
+                f"whether {pluralize(number, 'database')} had a {marker} is unknown: a "
+                "retention period may have deleted it",
                 target=target,
             )
 
@@ -134,7 +134,7 @@ class PlanWarnings:
                 f"it takes no further table: {held} are used up"
                 if inventory.out_of_tables
                 else f"it holds {held}, and every tenant takes at least two",
-                "add a target, or drop tables that nobody needs",
+                "add a target, or drop tables that are not needed",
                 target=target,
                 facts={"tables": tables, "table_capacity": capacity},
             )
@@ -164,7 +164,7 @@ class PlanWarnings:
             if was_recreated(name, target, self.observed):
                 kind, severity = FindingKind.RECREATED_AFTER_DROP, Severity.WARNING
                 message = f"the database {name} on {target} was deleted, and is there again: a "
-                message += "late write probably made it"
+                message += "late write probably created it"
                 remedy = Hint.advise("stop what writes to it, then drop it")
             elif owner is not None:  # a tenant that is recorded, and in no source
                 retire = f"retire {shlex.quote(owner)}"
@@ -213,8 +213,12 @@ def explained_databases(
 def _back_again(record: Record, target: str, found: Database) -> Finding:
     """Return the finding that the database of a retired tenant exists again."""
     when = f" {format_time(record.state_since)}" if record.state_since else ""
-    # What a write creates by itself has no marker.
-    by = "a late write probably made it" if found.complete is False else "somebody made it"
+    # A database that a write creates has no marker.
+    by = (
+        "a late write probably created it"
+        if found.complete is False
+        else "another program created it"
+    )
     return Finding(
         FindingKind.RECREATED_AFTER_DROP,
         Severity.WARNING,

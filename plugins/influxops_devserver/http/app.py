@@ -118,15 +118,12 @@ class StandInApp:
             "revision": _REVISION,
             "process_id": self._process,
         }
-        request_id = str(uuid.uuid4())
         return Response(
             compact(content),
             headers={
                 "content-type": "application/json",
                 "x-influxdb-build": "Core",
                 "x-influxdb-version": _VERSION,
-                "request-id": request_id,
-                "x-request-id": request_id,
             },
         )
 

@@ -234,10 +234,8 @@ class Catalog:
         database = self._by_name.get(name)
         if name == INTERNAL:
             raise ApiError(500, f"cannot {verb} internal db")
-        if database is None:
+        if database is None or database.deleted:
             raise not_found(name)
-        if database.deleted:
-            raise ApiError(409, f"attempted to modify resource that was already deleted: {name}")
         return database.copy()
 
     def _store(self, database: Database) -> None:

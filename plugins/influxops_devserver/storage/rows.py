@@ -133,37 +133,16 @@ def _key(row: Row) -> _Key:
 
 
 def _to_arrow(columns: Mapping[str, Kind], rows: Iterable[Row]) -> Any:
-    found = list(rows)
-    fields, arrays = _fields(columns), []
-    for name, kind in sorted(columns.items()):
-        values: list[Any]
-        match kind:
-            case Kind.TIME:
-                values = [moment for moment, _, _ in found]
-            case Kind.TAG:
-                values = [tags.get(name) for _, tags, _ in found]
-            case _:
-                values = [cells.get(name) for _, _, cells in found]
-        array = pa.array(values, type=pa.string() if kind is Kind.TAG else ARROW_TYPES[kind])
-        arrays.append(array.dictionary_encode() if kind is Kind.TAG else array)
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+    found = [{**tags, **cells, "time": moment} for moment, tags, cells in rows]
+    return pa.RecordBatch.from_pylist(found, schema=pa.schema(_fields(columns)))
 
 
 def _from_arrow(columns: Mapping[str, Kind], batch: Any) -> Iterator[Row]:
     tags = [name for name, kind in columns.items() if kind is Kind.TAG]
-    cells = [name for name, kind in columns.items() if kind not in (Kind.TAG, Kind.TIME)]
-    values = {
-        name: (
-            batch.column(name).cast(pa.int64()) if name == "time" else batch.column(name)
-        ).to_pylist()
-        for name in columns
-    }
-    for index, moment in enumerate(values["time"]):
-        yield (
-            moment,
-            {name: v for name in tags if (v := values[name][index]) is not None},
-            {name: v for name in cells if (v := values[name][index]) is not None},
-        )
+    times = batch.column("time").cast(pa.int64()).to_pylist()
+    for moment, row in zip(times, batch.drop_columns(["time"]).to_pylist(), strict=True):
+        cells = {name: value for name, value in row.items() if value is not None}
+        yield moment, {name: cells.pop(name) for name in tags if name in cells}, cells
 
 
 def _widened(columns: Mapping[str, Kind], batch: Any) -> Any:

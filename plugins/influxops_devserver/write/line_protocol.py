@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from influxops_devserver.limits import MAX_STRING_BYTES
@@ -104,9 +105,7 @@ def parse_line(line: str) -> Line:
         raise LineError("No fields were provided")
     timestamp = None
     if found := _TIMESTAMP.match(line, end):
-        timestamp, end = int(found[1]), found.end()
-        if not -(2**63) <= timestamp < 2**63:
-            raise LineError(f"Unable to parse timestamp value `{found[1]}`")
+        timestamp, end = _timestamp(found[1]), found.end()
     if end < len(line):
         rest = _shortened(line[end:])
         raise LineError(f"Could not parse entire line. Found trailing content: `{rest}`")
@@ -142,18 +141,16 @@ def _word(word: str, escaped: re.Pattern[str] = _ESCAPED_IN_KEY) -> str:
     return _checked(word)
 
 
-def _integer(text: str) -> int:
+def _whole(what: str, first: int, last: int, text: str) -> int:
     value = int(text)
-    if not -(2**63) <= value < 2**63:
-        raise LineError(f"Unable to parse integer value `{text}`")
+    if not first <= value <= last:
+        raise LineError(f"Unable to parse {what} value `{text}`")
     return value
 
 
-def _unsigned(text: str) -> int:
-    value = int(text)
-    if value >= 2**64:
-        raise LineError(f"Unable to parse unsigned integer value `{text}`")
-    return value
+_integer = partial(_whole, "integer", -(2**63), 2**63 - 1)
+_unsigned = partial(_whole, "unsigned integer", 0, 2**64 - 1)
+_timestamp = partial(_whole, "timestamp", -(2**63), 2**63 - 1)
 
 
 def _checked(text: str) -> str:

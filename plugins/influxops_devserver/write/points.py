@@ -47,10 +47,6 @@ def accept(
     What a refused line would have needed is created all the same, up to where it was refused, and
     the database even where not one line was good: so does the server. With `partial`, good lines
     are taken although others are refused.
-
-    Raises:
-        ApiError: There may be no more databases, the database is deleted, the body has no line,
-            or a line is refused and ``partial`` is false.
     """
     draft = catalog.draft(database)
     if draft.deleted:

@@ -25,7 +25,7 @@ from influxops_influxdb3.queries import FIRST, LAST, Span
 #: So many rows of one slice, and so many seconds of reading, tell how fast rows can be copied.
 _SAMPLE, _SAMPLING = 50_000, 3.0
 #: Each row is read about so often: to copy it, and on both sides to compare it, and when nobody can
-#: write to the old place any more.
+#: write to the old target any more.
 _READ = 5
 #: Seconds between two reports of progress.
 _REPORT_INTERVAL = 2.0

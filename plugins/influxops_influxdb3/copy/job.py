@@ -255,12 +255,7 @@ class CopyJob:
                     yield True
 
     def _checkpoint(self) -> Iterator[None]:
-        """Make all that was written durable, and verify that it exists.
-
-        Raises:
-            _Restarted: When the server was restarted, so that it may be lost.
-            TargetError: When the copy holds what the source does not.
-        """
+        """Make all that was written durable, and verify that it exists."""
         if not self._writer.barrier():
             raise _Restarted(
                 f"another process of {self._copy.client.url} answers than before",

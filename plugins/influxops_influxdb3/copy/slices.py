@@ -120,6 +120,6 @@ class SliceCheck(Struct, frozen=True):
         return TargetError(
             f"{copy.name} holds {what} than {source.name} in the table "
             f"{one_line(self.table.name)} ({self.span.condition})",
-            hint="does somebody write to the copy already, or is there an older copy? Look at "
+            hint="does a client write to the copy already, or is there an older copy? Look at "
             "it; drop that database only if you are sure, and start again",
         )

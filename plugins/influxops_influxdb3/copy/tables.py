@@ -205,11 +205,7 @@ class UnreadableTables:
 
     @contextlib.contextmanager
     def table(self, name: str) -> Iterator[None]:
-        """Leave the block, and no more than that, where its table cannot be read or written.
-
-        Raises:
-            TargetError: When there are too many of them.
-        """
+        """Leave the block, and no more than that, where its table cannot be read or written."""
         try:
             yield
         except (Unwritable, ServerFailed, QueryFileLimit) as error:

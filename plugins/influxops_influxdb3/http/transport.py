@@ -86,12 +86,7 @@ class Transport:
         """Send a request once.
 
         Where it is streamed, what fails in the answer's body is raised by its `chunks`, which have
-        to be closed.
-
-        Raises:
-            ConnectionFailed: When there is no answer.
-            NotInfluxDB3: When it cannot be read.
-            Interrupted: When the run is over; one that only reads is not waited for then.
+        to be closed. Errors are those of `retries.send`.
         """
         exchange = _Exchange(context, self._settings, request)
         with contextlib.ExitStack() as closing:
@@ -261,11 +256,7 @@ class _Exchange:
 
     @contextlib.contextmanager
     def wait(self) -> Iterator[None]:
-        """Bound the wait in the block by the run and by the time to wait for an answer.
-
-        Raises:
-            ConnectionAbortedError: When the wait was ended; `ending` says why.
-        """
+        """Bound the wait in the block by the run and by the time to wait for an answer."""
         self.began, shut = time.monotonic(), partial(_shut, self._sock)
         within = self._settings.read_timeout
         grace = GRACE if self.request.operation.changes else 0.0

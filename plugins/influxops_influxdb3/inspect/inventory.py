@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.plugin import UNKNOWN, Database, Marker, RunContext, Unknown
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 #: What a deleted database is called: its name, and when it was deleted, in UTC.
 _DELETED = re.compile(r"(.+)-(\d{8}T\d{6})(?:-\d+)?")
-#: For so long, a database of the same name may lose what is written to it.
-_FRESHLY_DELETED = timedelta(seconds=10)
+#: For so long, and a second for the fraction that a name lacks, a database of the same name may
+#: lose what is written to it.
+_FRESHLY_DELETED = timedelta(seconds=11)
 _NANOSECONDS = 1_000_000_000
 #: Queries under way at once, where each database is asked.
 QUERIES = 4
@@ -57,37 +59,31 @@ def count_tables(rows: Iterable[dict[str, object]]) -> int:
     return sum(count for count in counts if isinstance(count, int))
 
 
-def read_deleted(rows: Iterable[dict[str, object]]) -> dict[str, datetime | None]:
-    """Return when the data of the newest deleted database of each name goes; None for never."""
-    # Sorted by when they were deleted, so that the newest one of a name is the one that stays.
-    found = sorted(_deleted(rows), key=lambda each: each[1])
-    return {name: read_timestamp(row.get("hard_deletion_time")) for name, _, row in found}
+class Deleted(Struct, frozen=True):
+    """The newest deleted database of a name."""
+
+    at: datetime  # when it was deleted, to the second
+    until: datetime | None  # when its data goes; None for never
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Return whether it was deleted moments ago.
+
+        What is written to a database of the same name may be lost with what the deleted one still
+        had in the server's memory, although every answer is good.
+        """
+        return now - self.at < _FRESHLY_DELETED
 
 
-def read_deleted_ago(rows: Iterable[dict[str, object]], now: datetime) -> dict[str, float]:
-    """Return how many seconds ago the newest deleted database of each name was deleted."""
-    newest = {
-        name: read_timestamp(at) for name, at in sorted((n, at) for n, at, _ in _deleted(rows))
-    }
-    return {name: (now - at).total_seconds() for name, at in newest.items() if at is not None}
-
-
-def freshly_deleted(rows: Iterable[dict[str, object]], now: datetime) -> set[str]:
-    """Return the names of databases that were deleted moments ago.
-
-    What is written to a database of the same name may be lost with what the deleted one still
-    had in the server's memory, although every answer is good.
-    """
-    since = f"{now - _FRESHLY_DELETED:%Y%m%dT%H%M%S}"
-    return {name for name, at, _ in _deleted(rows) if at >= since}
-
-
-def _deleted(rows: Iterable[dict[str, object]]) -> Iterator[tuple[str, str, dict[str, object]]]:
-    """Yield the former name of each deleted database, when it was deleted, and its row."""
+def read_deleted(rows: Iterable[dict[str, object]]) -> dict[str, Deleted]:
+    """Read the inventory query's rows of deleted databases, by their former names."""
+    found: dict[str, Deleted] = {}
     for row in rows:
         match = _DELETED.fullmatch(str(row.get("database_name"))) if row.get("deleted") else None
-        if match is not None:
-            yield match[1], match[2], row
+        at = read_timestamp(match[2]) if match is not None else None
+        if match is not None and at is not None:
+            each = Deleted(at, read_timestamp(row.get("hard_deletion_time")))
+            found[match[1]] = max(each, found.get(match[1], each), key=lambda each: each.at)
+    return found
 
 
 class MarkerCheck:

@@ -58,16 +58,11 @@ def hold(
     broke: InfluxopsError,
     idle: IdleConnections | None = None,
 ) -> Iterator[None]:
-    """Hold a lock on a connection of its own for as long as the block lasts.
+    """Hold a lock, which `take` takes or raises, for as long as the block lasts.
 
-    Args:
-        take: Takes the lock, or raises.
-        primary: What to do where this is a standby.
-        broke: Raised on leaving where the connection broke in the block, and the lock with it.
-        idle: Lends the connection, and keeps it if all goes well.
-
-    Raises:
-        InfluxopsError: What `take` raises, `broke`, or `settings.error` where no lock can be had.
+    Its connection is its own, or lent by `idle`. `settings.error` says that no lock can be had;
+    where this is a standby, with `primary` as its hint. `broke` is raised on leaving where the
+    connection broke in the block, and the lock with it.
     """
     location = settings.parameters().text
     with connected(settings, context, idle) as connection:

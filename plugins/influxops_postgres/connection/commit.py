@@ -63,13 +63,8 @@ def commit(connection: psycopg.Connection[Any], identity: Sequence[str | None]) 
         CommitUnknown: When the connection broke before PostgreSQL had answered.
         psycopg.Error: When PostgreSQL refused it, and has rolled it back.
     """
-    _check_open(connection)
-    try:
+    with _committing(connection, identity):
         cursor = connection.execute("COMMIT")
-    except psycopg.Error as error:
-        if _is_unknown(connection, identity):
-            raise CommitUnknown(str(error), identity) from error
-        raise
     _check_answer(cursor.statusmessage)
 
 
@@ -77,12 +72,7 @@ def commit(connection: psycopg.Connection[Any], identity: Sequence[str | None]) 
 def confirmed(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """Run the block in a transaction, and leave it only once that is known to be committed.
 
-    The connection is in autocommit mode, and in no transaction.
-
-    Raises:
-        NotCommitted: When it was not committed.
-        CommitUnknown: When the connection broke before PostgreSQL had answered.
-        psycopg.Error: When PostgreSQL refused something, and has rolled it back.
+    The connection is in autocommit mode, and in no transaction. It fails as `commit` does.
     """
     try:
         connection.execute("BEGIN")
@@ -112,17 +102,9 @@ async def confirming(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[
                 await connection.rollback()
         raise
     assert row is not None, "it gives one row"
-    _check_open(connection)
-    try:
-        answer = await connection.execute("COMMIT")
-    except psycopg.Error as error:
-        if _is_unknown(connection, row[0]):
-            raise CommitUnknown(str(error), row[0]) from error
-        raise
-    except asyncio.CancelledError as error:
-        # The caller's time is over, not the transaction; what was answered is lost with the call.
-        raise CommitUnknown("no answer in time", row[0]) from error
-    _check_answer(answer.statusmessage)
+    with _committing(connection, row[0]):
+        cursor = await connection.execute("COMMIT")
+    _check_answer(cursor.statusmessage)
 
 
 def was_committed(
@@ -143,20 +125,24 @@ def was_committed(
     return None
 
 
-def _check_open(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    if connection.info.transaction_status != TransactionStatus.INTRANS:
-        raise NotCommitted("the connection broke, or the transaction failed, before its COMMIT")
-
-
-def _is_unknown(
+@contextlib.contextmanager
+def _committing(
     connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
     identity: Sequence[str | None],
-) -> bool:
-    """Return whether a COMMIT that failed may have been done.
-
-    On a connection that works, PostgreSQL has rolled it back; without a number, it wrote nothing.
-    """
-    return connection.closed and identity[0] is not None
+) -> Iterator[None]:
+    if connection.info.transaction_status != TransactionStatus.INTRANS:
+        raise NotCommitted("the connection broke, or the transaction failed, before its COMMIT")
+    try:
+        yield
+    except psycopg.Error as error:
+        # On a connection that works, PostgreSQL has rolled it back; without a number, it wrote
+        # nothing.
+        if connection.closed and identity[0] is not None:
+            raise CommitUnknown(str(error), identity) from error
+        raise
+    except asyncio.CancelledError as error:
+        # The caller's time is over, not the transaction; what was answered is lost with the call.
+        raise CommitUnknown("no answer in time", identity) from error
 
 
 def _check_answer(tag: str | None) -> None:

@@ -40,12 +40,7 @@ class Connection(psycopg.Connection[Row]):
         self._context, self._seconds = context, seconds
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """Wait for what psycopg is doing.
-
-        Raises:
-            NoAnswer: When the server says nothing for so long.
-            psycopg.Error: What psycopg raises, also when the run is over.
-        """
+        """Wait for what psycopg is doing, which raises its errors also when the run is over."""
         if self._context is None:
             return super().wait(gen, *args, **kwargs)
         with _ending(self._context, self, self._seconds) as ending:

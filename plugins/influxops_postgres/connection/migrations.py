@@ -22,6 +22,16 @@ _EXISTS = sql.SQL(
     "WHERE n.nspname = {schema} AND c.relname = {table})"
 )
 _VERSION = sql.SQL("SELECT coalesce(max(version), 0) FROM {table}")
+#: What a transaction begins with that makes a schema, where there is none, or upgrades it.
+PREPARE = sql.SQL("""\
+SELECT pg_advisory_xact_lock({key});
+DO $influxops$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = {name}) THEN
+    CREATE SCHEMA {schema};
+  END IF;
+END $influxops$;
+SET LOCAL search_path = {schema};
+""")
 
 
 class Migration(Struct, frozen=True):

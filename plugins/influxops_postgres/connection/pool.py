@@ -76,10 +76,7 @@ def connected(
     """Connect for as long as the block and the run last.
 
     It is in autocommit mode, and its rows are dictionaries. One that `idle` lends goes back there
-    if the block ends well and outside of a transaction.
-
-    Raises:
-        InfluxopsError: `settings.error` when that fails; the message says why.
+    if the block ends well and outside of a transaction. What fails is raised as `settings.error`.
     """
     connection = idle.take(settings, context) if idle is not None else None
     if connection is None:

@@ -56,6 +56,17 @@ class ConnectionSettings(PluginSettings):
     """
 
     location_variable: ClassVar[str] = "PG_HOST"
+    place: ClassVar[tuple[str, ...]] = ("dsn", "host")
+    connection: ClassVar[tuple[str, ...]] = (
+        "dsn",
+        *_WITH_DEFAULTS.values(),
+        "password",
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "connect_timeout",
+    )
     #: What the database holds, for messages.
     content: ClassVar[str] = "database"
     #: What is raised where it cannot be reached.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Generator, Iterator
 
-from msgspec import Struct
 from psycopg import sql
 
 from influxops.plugin import Check, Hint, LedgerError, RunContext, pluralize
 from influxops_postgres.connection.advisory_locks import HELD
 from influxops_postgres.connection.checks import check_server
-from influxops_postgres.connection.connection import Connection
+from influxops_postgres.connection.connection import Connection, Row
 from influxops_postgres.connection.errors import explained
 from influxops_postgres.connection.pool import connected
 from influxops_postgres.ledger import schema
@@ -35,24 +33,6 @@ SELECT count(*) AS entries, min(at) AS first, max(at) AS last,
        (SELECT pg_total_relation_size(tableoid) FROM {history} LIMIT 1) AS bytes
   FROM {history}
 """)
-
-
-class Namespace(Struct, frozen=True):
-    """What the ledger holds of one namespace."""
-
-    name: str
-    tenants: Mapping[str, int]  # how many, by state
-
-
-class Contents(Struct, frozen=True):
-    """What the ledger holds."""
-
-    version: int  # of its schema
-    namespaces: tuple[Namespace, ...]
-    entries: int  # of the history
-    first: datetime | None  # when the oldest one was written
-    last: datetime | None
-    history_bytes: int  # on the server's disk, with its indexes
 
 
 def checks(settings: PostgresLedgerSettings, context: RunContext) -> Iterator[Check]:
@@ -85,21 +65,17 @@ def checks(settings: PostgresLedgerSettings, context: RunContext) -> Iterator[Ch
         yield Check(name, False, error.message, error.remedy)
 
 
-def contents(session: LedgerSession) -> Contents:
-    """Read how much the ledger holds, of all namespaces."""
+def contents(session: LedgerSession) -> tuple[dict[str, dict[str, int]], Row]:
+    """Read how much the ledger holds: tenants by namespace and state, and of the history.
+
+    Its row has the number of entries, when the oldest and the newest one was written, and how many
+    bytes they have on the server's disk, with their indexes.
+    """
     found: dict[str, dict[str, int]] = {}
     tenants, history = session.table("tenants"), session.table("history")
     for row in session.connection.execute(_STATES.format(tenants=tenants)):
         found.setdefault(row["namespace"], {})[row["state"]] = row["tenants"]
-    row = session.connection.execute(_HISTORY.format(history=history)).fetchone() or {}
-    return Contents(
-        schema.newest(),
-        tuple(Namespace(name, states) for name, states in found.items()),
-        row["entries"],
-        row["first"],
-        row["last"],
-        row["bytes"] or 0,
-    )
+    return found, session.connection.execute(_HISTORY.format(history=history)).fetchone() or {}
 
 
 def _server(connection: Connection, location: str) -> Generator[Check, None, bool]:

@@ -75,34 +75,35 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
 @click.pass_context
 def status(ctx: click.Context, output: str, timeout: float | None) -> None:
     """Show the schema's version, the tenants of each namespace by state, and the history's size."""
+    from influxops_postgres.ledger import schema
     from influxops_postgres.ledger.checks import contents
     from influxops_postgres.ledger.settings import PostgresLedgerSettings
     from influxops_postgres.ledger.transaction import reading
 
     with configured_ledger(ctx, PostgresLedgerSettings, timeout) as (settings, context):
         with reading(settings, context) as session:
-            found = contents(session)
-        where = settings.location().text
-    times = {"first": found.first, "last": found.last}
+            namespaces, history = contents(session)
+        where, version = settings.location().text, schema.newest()
+    entries, size = history["entries"], history["bytes"] or 0
+    times = {name: history[name] for name in ("first", "last")}
     shown = {name: at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else None for name, at in times.items()}
     if output == "json":
         say_json(
             {
                 "version": 2,
-                "schema": {"name": settings.schema, "version": found.version},
-                "namespaces": {each.name: dict(each.tenants) for each in found.namespaces},
-                "history": {"entries": found.entries, "bytes": found.history_bytes, **shown},
+                "schema": {"name": settings.schema, "version": version},
+                "namespaces": namespaces,
+                "history": {"entries": entries, "bytes": size, **shown},
             }
         )
         return
-    say(f"{where}: version {found.version}")
-    size = f"{pluralize(found.entries, 'entry', 'entries')}, {found.history_bytes / 2**20:.1f} MiB"
-    span = f", {shown['first']} to {shown['last']}" if found.entries else ""
-    say(f"history: {size}{span}")
+    say(f"{where}: version {version}")
+    span = f", {shown['first']} to {shown['last']}" if entries else ""
+    say(f"history: {pluralize(entries, 'entry', 'entries')}, {size / 2**20:.1f} MiB{span}")
     rows = [
-        (each.name, state, f"{tenants:,}")
-        for each in found.namespaces
-        for state, tenants in each.tenants.items()
+        (name, state, f"{tenants:,}")
+        for name, states in namespaces.items()
+        for state, tenants in states.items()
     ]
     if rows:
         say("")

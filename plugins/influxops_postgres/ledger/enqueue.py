@@ -6,7 +6,8 @@ just enqueuing makes it wait for that commit, so it waits for a moment only.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+import contextlib
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -55,48 +56,42 @@ def enqueue(
             f"a connection of psycopg 3 is needed, not a {type(connection).__name__}",
             hint="hand over psycopg's own connection, not what wraps it",
         )
-    is_alone = _is_alone(connection)
-    try:
-        if _begins(connection):
+    with _refusing(connection) as is_to_begin:
+        if is_to_begin:
             connection.execute(_BEGIN)
         with connection.transaction(), connection.cursor(row_factory=_first) as cursor:
             before = cursor.execute(_PREPARE.format(_PATIENCE)).fetchone()
             cursor.execute(query)
             cursor.execute(_RESTORE.format(before))
-    except psycopg.Error as error:
-        raise _refused(error, connection, is_alone) from error
     return None
 
 
 async def _later(query: sql.Composed, connection: psycopg.AsyncConnection[Any]) -> None:
-    is_alone = _is_alone(connection)
-    try:
-        if _begins(connection):
+    with _refusing(connection) as is_to_begin:
+        if is_to_begin:
             await connection.execute(_BEGIN)
         async with connection.transaction(), connection.cursor(row_factory=_first) as cursor:
             await cursor.execute(_PREPARE.format(_PATIENCE))
             before = await cursor.fetchone()
             await cursor.execute(query)
             await cursor.execute(_RESTORE.format(before))
+
+
+@contextlib.contextmanager
+def _refusing(
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
+) -> Iterator[bool]:
+    """Yield whether a transaction of the application is still to begin.
+
+    Else psycopg would take this for a whole transaction, and commit it. A failure is raised with
+    what it means for the application.
+    """
+    is_idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    is_alone = is_idle and connection.autocommit  # what was done before is committed
+    try:
+        yield is_idle and not is_alone
     except psycopg.Error as error:
         raise _refused(error, connection, is_alone) from error
-
-
-def _begins(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Return whether a transaction of the application is still to begin.
-
-    Else psycopg would take this for a whole transaction, and commit it.
-    """
-    return not connection.autocommit and _is_idle(connection)
-
-
-def _is_alone(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Return whether this is a transaction of its own: what was done before is committed."""
-    return connection.autocommit and _is_idle(connection)
-
-
-def _is_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    return connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
 def _first(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> Any:

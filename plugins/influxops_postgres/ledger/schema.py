@@ -16,16 +16,6 @@ from influxops_postgres.connection.advisory_locks import key_of
 from influxops_postgres.connection.connection import Connection
 from influxops_postgres.connection.migrations import Migration
 
-#: What each transaction begins with.
-_PREPARE = sql.SQL("""\
-SELECT pg_advisory_xact_lock({key});
-DO $influxops$ BEGIN
-  IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = {name}) THEN
-    CREATE SCHEMA {schema};
-  END IF;
-END $influxops$;
-SET LOCAL search_path = {schema};
-""")
 _LOCKED = sql.SQL("LOCK TABLE migrations IN ACCESS EXCLUSIVE MODE;\n")
 _DONE = sql.SQL("INSERT INTO migrations (version, name) VALUES ({version}, {name});\n")
 
@@ -79,7 +69,7 @@ def _text(migration: Migration, schema: str) -> str:
     """Return what one step runs between BEGIN and COMMIT."""
     name, quoted = sql.Literal(schema), sql.Identifier(schema)
     key = sql.SQL(str(lock_key(schema)))
-    prepare = _PREPARE.format(key=key, name=name, schema=quoted).as_string()
+    prepare = migrations.PREPARE.format(key=key, name=name, schema=quoted).as_string()
     lock = _LOCKED.as_string() if migration.version > 1 else ""
     done = _DONE.format(version=migration.version, name=migration.name).as_string()
     return f"{prepare}{lock}\n{migration.text}\n{done}"

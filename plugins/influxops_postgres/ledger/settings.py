@@ -26,7 +26,6 @@ class PostgresLedgerSettings(ConnectionSettings, LedgerSettings):
 
     content: ClassVar[str] = "ledger"
     error: ClassVar[type[InfluxopsError]] = LedgerError
-    place: ClassVar[tuple[str, ...]] = ("dsn", "host")
 
     schema: str = setting(
         "influxops",

@@ -210,7 +210,7 @@ _FREE = frozenset({"error", "progress"})
 
 _sent = operator.attrgetter(*_Sent.__struct_fields__)
 
-#: States in which a tenant has a place.
+#: States in which a tenant has a target.
 _PLACED = frozenset(State) - {State.PENDING, State.RETIRED}
 
 
@@ -355,7 +355,7 @@ def _checked(session: LedgerSession, rows: Iterable[tuple[Any, ...]]) -> list[Re
         if known is None or wrong:
             raise LedgerError(
                 f"{session.location}: the record of {quote(tenant)} has {wrong}",
-                hint=f"correct its row in {session.settings.schema}.tenants; somebody edited it",
+                hint=f"correct its row in {session.settings.schema}.tenants; it was edited by hand",
             )
         found.append(Record(tenant, known, database, target, *rest))
     return found

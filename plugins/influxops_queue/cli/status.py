@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from influxops.domain.durations import format_duration_approx
 from influxops.plugin import pluralize, quote
@@ -70,35 +72,18 @@ def _document(namespace: str, stats: QueueStats, failed: Sequence[FailedTenant])
         "namespace": namespace,
         "workers": [{"works_seconds": round(seconds, 1)} for seconds in stats.workers],
         "hints": stats.hints,
-        "waiting": [
-            {
-                "state": each.state,
-                "target": each.target or None,
-                "tried": each.tried,
-                "tenants": each.tenants,
-                "oldest_seconds": round(each.oldest, 1),
-            }
-            for each in stats.waiting
-        ],
-        "jobs": [
-            {
-                "task": job.task,
-                "target": job.target or None,
-                "status": job.status,
-                "begins_in_seconds": None if job.after is None else round(job.after, 1),
-            }
-            for job in stats.jobs
-        ],
-        "troubled": [
-            {
-                "tenant": each.tenant,
-                "target": each.target or None,
-                "reason": each.reason,
-                "waits_seconds": round(each.waits, 1),
-            }
-            for each in failed
-        ],
+        "waiting": [_row(each, "oldest_seconds", "oldest", "free") for each in stats.waiting],
+        "jobs": [_row(job, "begins_in_seconds", "after") for job in stats.jobs],
+        "troubled": [_row(each, "waits_seconds", "waits") for each in failed],
     }
+
+
+def _row(value: Struct, name: str, field: str, *left_out: str) -> dict[str, Any]:
+    """Return a value as plain data; the field that is in seconds comes last, by another name."""
+    found = {key: each for key, each in asdict(value).items() if key not in left_out}
+    seconds = found.pop(field)
+    found["target"] = found["target"] or None
+    return {**found, name: None if seconds is None else round(seconds, 1)}
 
 
 def _show(where: str, stats: QueueStats, failed: Sequence[FailedTenant], *, quiet: bool) -> None:
@@ -134,7 +119,7 @@ def _rows(stats: QueueStats) -> Iterator[tuple[str, ...]]:
         placed = each.state == "allocated"
         task = "create_databases" if placed else "retry_unplaced" if each.tried else ""
         jobs = [j for j in _jobs(stats, task) if j.target == (each.target if placed else "")]
-        what = "their database" if placed else "another try" if each.tried else "a place"
+        what = "their database" if placed else "another try" if each.tried else "a free slot"
         yield (
             f"{each.tenants:,}",
             what,

@@ -6,24 +6,9 @@ from typing import Any
 
 import click
 
-from influxops.domain.durations import parse_seconds
+from influxops.cli.options import Duration
 from influxops.errors import Interrupted
 from influxops.plugin.cli import common, common_options, configured, say
-
-
-class _Every(click.ParamType[float]):
-    """How often: a duration, or 0 for never."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return seconds."""
-        try:
-            return parse_seconds(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 class _Address(click.ParamType[tuple[str, int]]):
@@ -44,7 +29,7 @@ class _Address(click.ParamType[tuple[str, int]]):
 @click.command("worker", short_help="Make what the queue asks for, until told to stop.")
 @click.option(
     "--full-run-every",
-    type=_Every(),
+    type=Duration(may_be_zero=True),
     default="1h",
     show_default=True,
     metavar="DURATION",

@@ -55,5 +55,5 @@ def _hint(error: psycopg.Error, settings: PostgresLedgerSettings) -> str | Hint:
         case "25006":
             return "have the ledger's section lead to a primary, as a user who may write"
         case "55P03" | "57014":
-            return "somebody keeps it busy: try again"
+            return "another session holds a lock on it: try again"
     return "look at the server's log"

@@ -119,7 +119,7 @@ class Waiting(Struct, frozen=True):
     """Tenants that wait for their databases, of one kind."""
 
     state: str  # `pending` or `allocated`
-    target: str  # where their place is reserved; empty without one
+    target: str  # where their slot is reserved; empty without one
     tried: bool  # whether something stood in the way
     tenants: int  # how many there are
     free: int  # how many of them no live run has claimed
@@ -139,7 +139,7 @@ class FailedTenant(Struct, frozen=True):
     """A tenant whose database could not be created."""
 
     tenant: str
-    target: str  # the target where a place is reserved for it; empty without one
+    target: str  # the target where a slot is reserved for it; empty without one
     reason: str
     waits: float  # seconds since it was wanted
 
@@ -215,7 +215,7 @@ class Queries:
     async def reserved(
         self, connection: Connection, target: str, after: str, most: int
     ) -> dict[str, float]:
-        """Return tenants with a place on a target, and for how many seconds each waits."""
+        """Return tenants with a slot on a target, and for how many seconds each waits."""
         rows = await self._rows(connection, _RESERVED, target=target, after=after, most=most)
         return dict(rows)
 

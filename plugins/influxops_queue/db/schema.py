@@ -23,14 +23,7 @@ from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection import migrations
 from influxops_queue.db.settings import queue_schema
 
-_PREPARE = sql.SQL("""
-SELECT pg_advisory_xact_lock(hashtextextended({name}, 0));
-DO $influxops$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = {name}) THEN
-        CREATE SCHEMA {schema};
-    END IF;
-END $influxops$;
-SET LOCAL search_path = {schema};
+_TABLE = sql.SQL("""
 SET LOCAL client_min_messages = warning;
 CREATE TABLE IF NOT EXISTS installed (
     step text COLLATE "C" PRIMARY KEY,
@@ -103,11 +96,11 @@ def install(
 ) -> Iterator[Step]:
     """Run what is missing, each step in a transaction of its own, and yield each that is done."""
     name = queue_schema(settings)
-    schema = sql.Identifier(name)
+    schema, key = sql.Identifier(name), sql.SQL("hashtextextended({}, 0)").format(name)
 
     def next_step() -> Step | None:
         # Other installations wait here, and then see what is done.
-        connection.execute(_PREPARE.format(name=name, schema=schema))
+        connection.execute(migrations.PREPARE.format(key=key, name=name, schema=schema) + _TABLE)
         installed = _installed(connection, name)
         _refuse_newer(installed, name)
         return next(iter(missing(installed)), None)

@@ -1,4 +1,4 @@
-"""Triggers on a registry: whatever program changes it, whom it names is noted with the change.
+"""Triggers on a registry: they note the tenants that a change names, whatever program makes it.
 
 A trigger of the statement sees all the rows that it wrote at once, and appends those tenants that
 the ledger lacks to a table without a unique key. So no application waits for another one's commit,
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from msgspec import Struct
@@ -54,7 +54,7 @@ SELECT current_user AS user, has_schema_privilege({schema}, 'USAGE') AS may_see,
 # whole ledger for each single row that comes after it.
 _FUNCTION = sql.SQL("""
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $influxops$
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS {quote}
 BEGIN
     BEGIN
         INSERT INTO {hints} (namespace, tenant)
@@ -74,7 +74,7 @@ BEGIN
     END;
     RETURN NULL;
 END
-$influxops$;
+{quote};
 REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
 """)
 
@@ -112,13 +112,7 @@ def registries(
 ) -> list[Registry]:
     """Look at the registries of all sources, and refuse what can have no triggers.
 
-    Args:
-        ledger: The settings of the ledger, whose database they must be in.
-
-    Raises:
-        ConfigError: When a registry can have no triggers, or there is none; the message says why.
-        SourceError: When one cannot be reached.
-        LedgerError: When the ledger cannot.
+    They must be in the ledger's database.
     """
     found = []
     with connected(ledger, context) as ours:
@@ -149,7 +143,7 @@ def _registry(
     if settings.query is not None:
         raise _refused(
             source,
-            "it has a query of its own, and nobody knows which tables that reads",
+            "it has a custom query, and which tables that reads is unknown",
             "name its table and column instead, or leave --trigger out",
         )
     table = sql.Identifier(*settings.table_parts)
@@ -197,6 +191,14 @@ def _registry(
     return Registry(source, row["oid"], row["schema"], row["name"], settings.column)
 
 
+def _dollar_quote(text: str) -> LiteralString:
+    """Return a dollar quote that a text does not have, so that it cannot end there."""
+    quote: LiteralString = "$influxops$"
+    while quote in text:
+        quote = quote[:-1] + "_$"
+    return quote
+
+
 def install(
     connection: psycopg.Connection[Any], registry: Registry, ledger: PostgresLedgerSettings
 ) -> Iterator[str]:
@@ -221,7 +223,9 @@ def install(
             registry,
             connection,
         )
-        cursor.execute(_FUNCTION.format(**values).as_bytes(connection))
+        inside = f"{schema}{ledger.schema}{ledger.namespace}{registry.column}"
+        quote = sql.SQL(_dollar_quote(inside))
+        cursor.execute(_FUNCTION.format(quote=quote, **values).as_bytes(connection))
         query = _THERE.format(function=function.as_string(connection), oid=registry.oid)
         there = {row["name"]: row for row in cursor.execute(query)}
         for event in ("INSERT", "UPDATE"):
@@ -229,8 +233,8 @@ def install(
             row = there.get(trigger)
             if row and row["is_disabled"]:
                 raise LedgerError(
-                    f"{registry.source}: the trigger {trigger} on {registry} is there, and "
-                    "somebody has disabled it",
+                    f"{registry.source}: the trigger {trigger} on {registry} exists, and "
+                    "is disabled",
                     hint=f'ALTER TABLE {registry} ENABLE TRIGGER "{trigger}", as its owner',
                 )
             if row and row["fits"]:

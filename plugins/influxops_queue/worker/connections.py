@@ -38,11 +38,7 @@ _WHERE = "SELECT pg_backend_pid(), current_setting('port'), host(inet_server_add
 
 
 class Connections:
-    """The connections of one session: where one breaks or gets no answer, all of them end.
-
-    Args:
-        limit: Seconds that an answer may take.
-    """
+    """The connections of one session: where one breaks or falls silent, all of them end."""
 
     def __init__(self, limit: float) -> None:
         self.why = ""  # why the first of them ended; empty while all are well
@@ -90,8 +86,7 @@ class Connections:
     def end(self, why: str) -> None:
         """End all that there are at once, whether the server answers or not; new ones work.
 
-        Args:
-            why: The reason, which counts if it is the first.
+        The first reason counts.
         """
         if not self.ended.is_set():
             self.why = why
@@ -107,12 +102,7 @@ class Connections:
 
 
 async def end_left_behind(connection: Connection, backends: Sequence[tuple[int, datetime]]) -> None:
-    """End what the server still has of an earlier session, and the locks that it holds with it.
-
-    Args:
-        connection: A connection of the same user.
-        backends: The processes, and when they began.
-    """
+    """End what the server still has of an earlier session, and the locks that it holds with it."""
     if backends:
         pids, starts = zip(*backends, strict=True)
         await connection.execute(_END, [[*pids], [*starts]])
@@ -122,13 +112,6 @@ async def check_pooling(keywords: Mapping[str, Any], place: str) -> None:
     """Refuse a pooler that lends its connections by the transaction.
 
     It sets nothing, for what a worker sets there would hold for other programs.
-
-    Args:
-        place: Where that is, for the message.
-
-    Raises:
-        ConfigError: When there is one.
-        psycopg.Error: When PostgreSQL cannot be reached.
     """
     first = await Connections(LIMIT).open(keywords)
     others = Connections(_HOLD)

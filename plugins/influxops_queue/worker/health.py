@@ -67,12 +67,7 @@ class Health(Collector):
         self.registry.register(self)
 
     def report_problem(self, about: str, why: str) -> None:
-        """Log what is wrong, once while it lasts, and that it is over.
-
-        Args:
-            about: What it is about.
-            why: What is wrong; empty where all is well.
-        """
+        """Log what is wrong, once while it lasts, and that it is over, where all is well again."""
         if bool(why) == bool(self.problems.get(about)):
             return
         self.problems[about] = why
@@ -120,7 +115,7 @@ class Health(Collector):
         yield jobs
         tenants = GaugeMetricFamily(
             "influxops_queue_waiting_tenants",
-            "Tenants that wait for their databases: without a place, and with one.",
+            "Tenants that wait for their databases, without a target and with one.",
             labels=["state"],
         )
         for state in ("pending", "allocated"):
@@ -162,11 +157,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection.
-
-        Raises:
-            OSError: When that fails; one line of the log says so.
-        """
+        """Accept a connection; where that fails, one line of the log says so."""
         try:
             return super().get_request()
         except OSError as error:
@@ -210,11 +201,7 @@ class _Server(ThreadingHTTPServer):
         log.debug("a health check was not answered", exc_info=True)
 
     def _end_oldest(self, before: float = math.inf) -> bool:
-        """End the connection that has been open longest; return whether there was one.
-
-        Args:
-            before: Only one that was there before that.
-        """
+        """End the connection that has been open longest, since `before`, if there is one."""
         with self._lock:
             request, since = next(iter(self._open.items()), (None, math.inf))
             if request is None or since >= before:
@@ -257,17 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def serve(health: Health, host: str, port: int) -> ThreadingHTTPServer:
-    """Answer health checks and Prometheus in threads of their own.
-
-    Args:
-        port: The port, 0 for a free one.
-
-    Returns:
-        The server; `server_address` says where it answers.
-
-    Raises:
-        OSError: When it cannot listen there.
-    """
+    """Answer health checks and Prometheus in threads of their own, on a free port where it is 0."""
     server = _Server((host, port), health)
     threading.Thread(target=server.serve_forever, name="influxops-health", daemon=True).start()
     return server

@@ -17,7 +17,6 @@ from typing import Any, Protocol, TypeVar
 
 import procrastinate
 import psycopg
-from msgspec import Struct
 
 from influxops.errors import InfluxopsError
 from influxops_postgres.connection.commit import confirming
@@ -39,46 +38,30 @@ _SHARE = 0.1
 _FULL_AGAIN = 60.0
 
 
-class Options(Struct, frozen=True):
-    """How a worker works."""
-
-    full_every: float | None  # seconds between two full runs; None where it makes none
-    full_timeout: float  # seconds that a full run may take
-
-
 class _InThread(Protocol):
     async def __call__(self, work: Callable[..., T], *arguments: Any) -> T: ...
 
 
 class Jobs:
-    """What one worker does for jobs, and how it puts them into the queue.
-
-    Args:
-        stopping: Set when what is under way is to end.
-    """
+    """What one worker does for jobs, until it is `stopping`, and how they get into the queue."""
 
     def __init__(
         self,
         queries: Queries,
         making: Making,
-        options: Options,
+        full_every: float | None,
         health: Health,
         stopping: asyncio.Event,
         *,
         connection: Callable[[], contextlib.AbstractAsyncContextManager[Connection]],
         in_thread: _InThread,
     ) -> None:
-        self._queries, self._making, self._options = queries, making, options
+        self._queries, self._making, self._full_every = queries, making, full_every
         self._health, self._stop = health, stopping
         self._connection, self._in_thread = connection, in_thread
 
     async def defer(self, connection: Connection, task: str, target: str = "", **how: Any) -> None:
-        """Put a job into the queue, as `Queries.defer` does, unless it is there.
-
-        Args:
-            connection: A connection in no transaction.
-            **how: What else `Queries.defer` takes.
-        """
+        """Put a job into the queue, as `Queries.defer` does, in a transaction of its own."""
         # Another worker may just be deferring the same.
         with contextlib.suppress(psycopg.errors.UniqueViolation):
             async with confirming(connection):
@@ -119,13 +102,12 @@ class Jobs:
             async with self._connection() as connection:
                 await self._put_off(connection, task, target, tries)
 
-    async def _put_off(
-        self, connection: Connection, task: str, target: str, tries: int, delay: float = 0.0
-    ) -> None:
+    async def _put_off(self, connection: Connection, task: str, target: str, tries: int) -> None:
         with contextlib.suppress(psycopg.errors.UniqueViolation):
             async with confirming(connection):
+                delay = backoff(tries)
                 await self._queries.reschedule(
-                    connection, task, target, delay=max(delay, backoff(tries)), tries=tries + 1
+                    connection, task, target, delay=delay, tries=tries + 1
                 )
 
     async def _make(self, target: str, tries: int) -> None:
@@ -186,21 +168,16 @@ class Jobs:
 
     async def _full(self) -> None:
         """Make a full run, and drop what is due."""
-        assert self._options.full_every is not None
-        delay = self._options.full_every
+        assert self._full_every is not None
+        delay, ended = self._full_every, None
         try:
-            ended = await self._in_thread(
-                full_run, self._making.engines, self._options.full_timeout
-            )
-            self._health.observe_run(ended)
+            ended = await self._in_thread(full_run, self._making.engines, self._making.timeout)
         except InfluxopsError as error:
             log.warning("no full run: %s", error.message)
-            delay = min(delay, _FULL_AGAIN)
-            self._health.observe_run(None)
         except Exception:
             log.exception("a full run broke")
-            delay = min(delay, _FULL_AGAIN)
-            self._health.observe_run(None)
+        self._health.observe_run(ended)
+        delay = min(delay, _FULL_AGAIN) if ended is None else delay
         async with self._connection() as connection:
             delay = 0.0 if self._stop.is_set() else delay
             await self.defer(connection, "reconcile", delay=delay, queue=self._queries.full_queue)

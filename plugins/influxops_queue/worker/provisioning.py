@@ -45,34 +45,22 @@ _READY = (EnsureStatus.EXISTING, EnsureStatus.CREATED)
 
 @dataclass
 class Placed:
-    """Results of tenants that had no slot."""
+    """Results of tenants that were to get a slot, or a database in theirs."""
 
     targets: set[str] = field(default_factory=set)  # where slots are reserved now
-    waiting: int = 0  # tenants that could not be decided
+    waiting: int = 0  # tenants that are neither decided nor ready
     full_run: bool = False  # whether one of them waits for a full run
-    trouble: str = ""  # why nothing could be found out; empty where it could
-
-
-@dataclass
-class Made:
-    """Results of tenants with a slot on one target."""
-
+    trouble: str = ""  # why nothing could be done; empty where it could
     ready: list[str] = field(default_factory=list)  # tenants whose database exists
-    targets: set[str] = field(default_factory=set)  # other targets where they have a slot now
-    waiting: int = 0  # tenants that keep their slot, or have none any more, and wait
-    trouble: str = ""  # what is wrong with the target or the ledger; empty where all is well
 
 
 class Making:
-    """What one worker has at hand: engines, circuits, and what completes databases.
+    """What one worker has at hand: engines, circuits, and what completes databases."""
 
-    Args:
-        on_back: Called with the name of a target that answers again.
-    """
-
-    def __init__(self, config: Config, on_back: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, on_target_recovered: Callable[[str], None]) -> None:
         self.engines = Engines(config, None)
-        self._on_target_recovered = on_back
+        self.timeout = config.timeout  # seconds that a run over all tenants may take
+        self._on_target_recovered = on_target_recovered
         self._stopping = threading.Event()
         with Engine(config) as engine:
             self.targets = [handle.name for handle in engine.targets]
@@ -129,9 +117,9 @@ class Making:
         placed.full_run = planned.needs_full_run
         return placed
 
-    def make(self, target: str, ids: Sequence[str]) -> Made:
+    def make(self, target: str, ids: Sequence[str]) -> Placed:
         """Create the databases of tenants that have a slot on a target."""
-        made = Made(trouble=self.away(target))
+        made = Placed(trouble=self.away(target))
         if made.trouble:
             return made
         here, planned = self._just_allocated(target, ids)
@@ -183,7 +171,7 @@ class Making:
         return [plan for plan, _ in here], here[0][1] if here else None
 
     def _settle_others(
-        self, engine: Engine, target: str, planned: SelectedPlan, made: Made, run: RunContext
+        self, engine: Engine, target: str, planned: SelectedPlan, made: Placed, run: RunContext
     ) -> list[TenantPlan]:
         """Record tenants that are not to be created on a target; return those that are."""
         failed = planned.failed.get(f"target:{target}")
@@ -210,7 +198,7 @@ class Making:
         target: str,
         plans: Sequence[TenantPlan],
         planned: SelectedPlan,
-        made: Made,
+        made: Placed,
         context: RunContext,
     ) -> list[str]:
         """Create databases; return the tenants that the target had no room for."""

@@ -9,16 +9,9 @@ from influxops.report.model import Report
 
 
 def full_run(engines: Engines, timeout: float) -> ExitCode:
-    """Make a run over all tenants, and drop what is due; both are reported.
+    """Make a run over all tenants, and drop what is due, each within so many seconds.
 
-    Args:
-        timeout: Seconds that each of the two may take.
-
-    Returns:
-        The worse exit code of the two.
-
-    Raises:
-        InfluxopsError: When no run could be made.
+    Both are reported; the worse exit code of the two is returned.
     """
     with engines.run(timeout) as (engine, context):
         made = engine.run(Ensure(), context)

@@ -14,7 +14,6 @@ from influxops.errors import ConfigError
 from influxops.runtime.context import RunContext
 from influxops_postgres import PostgresLedgerSettings
 from influxops_queue.worker.health import Health, serve
-from influxops_queue.worker.jobs import Options
 from influxops_queue.worker.worker import Worker
 
 
@@ -27,17 +26,9 @@ def run(
     listen: tuple[str, int] | None,
     tell: Callable[[str], None],
 ) -> None:
-    """Work until the run is over.
+    """Work until the run is over, with a full run every so many seconds.
 
-    Args:
-        context: The run: its end is the worker's.
-        full_every: Seconds between two full runs, None for none.
-        listen: Host and port of the health endpoint, None for none.
-        tell: Shows a line on the terminal.
-
-    Raises:
-        ConfigError: When it cannot listen there, or a pooler in between lends connections by the
-            transaction.
+    `listen` is the host and port of the health endpoint; what is told is a line each.
     """
     health = Health()
     server = None
@@ -46,13 +37,12 @@ def run(
             server = serve(health, *listen)
         except OSError as error:
             raise ConfigError(
-                f"nobody can listen on {listen[0]}:{listen[1]}: {error.strerror or error}",
+                f"cannot listen on {listen[0]}:{listen[1]}: {error.strerror or error}",
                 hint="give --listen another address",
             ) from None
-    options = Options(full_every, config.timeout)
 
     async def work() -> None:
-        worker = Worker(config, settings, options, health)
+        worker = Worker(config, settings, full_every, health)
         with context.on_end(worker.stop):
             with contextlib.suppress(psycopg.Error):  # it says so itself, and waits
                 await worker.check()

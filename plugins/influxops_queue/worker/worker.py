@@ -35,7 +35,7 @@ from influxops_queue.db.settings import BEAT, CHANNEL, LIMIT
 from influxops_queue.worker import connections
 from influxops_queue.worker.connections import Connections
 from influxops_queue.worker.health import Health
-from influxops_queue.worker.jobs import BATCH, SOON, Jobs, Options, backoff
+from influxops_queue.worker.jobs import BATCH, SOON, Jobs, backoff
 from influxops_queue.worker.provisioning import Making
 
 log = logging.getLogger("influxops")
@@ -59,9 +59,13 @@ class Worker:
     """One worker, in an event loop of its own."""
 
     def __init__(
-        self, config: Config, settings: PostgresLedgerSettings, options: Options, health: Health
+        self,
+        config: Config,
+        settings: PostgresLedgerSettings,
+        full_every: float | None,
+        health: Health,
     ) -> None:
-        self._settings, self._options, self._health = settings, options, health
+        self._settings, self._full_every, self._health = settings, full_every, health
         self._queries = Queries(settings)
         self._making = Making(config, self._on_target_recovered)
         self._parallel = min(len(self._making.targets), _MOST_TARGETS) + 2
@@ -73,7 +77,7 @@ class Worker:
         self._jobs = Jobs(
             self._queries,
             self._making,
-            options,
+            full_every,
             health,
             self._stop,
             connection=self._connection,
@@ -86,22 +90,12 @@ class Worker:
         self._loop.call_soon_threadsafe(self._stop.set)
 
     async def check(self) -> None:
-        """Refuse a pooler in between that lends connections by the transaction.
-
-        Raises:
-            ConfigError: When there is one.
-            psycopg.Error: When PostgreSQL cannot be reached.
-        """
+        """Refuse a pooler in between that lends connections by the transaction."""
         keywords = async_keywords(self._settings)
         await connections.check_pooling(keywords, self._settings.location().text)
 
     async def run(self) -> None:
-        """Work until it is stopped.
-
-        Raises:
-            ConfigError: When a pooler has come in between that lends connections by the
-                transaction.
-        """
+        """Work until it is stopped, or a pooler has come in between."""
         tries = 0
         ending = asyncio.create_task(self._end_in_time())
         try:
@@ -155,7 +149,7 @@ class Worker:
         )
         self._jobs.register(app)
         queues = [self._queries.queue]
-        if self._options.full_every:
+        if self._full_every:
             queues.append(self._queries.full_queue)
         try:
             await self._open(app)
@@ -201,11 +195,7 @@ class Worker:
             await app.close_async()
 
     async def _open(self, app: procrastinate.App) -> None:
-        """Open an app's connections.
-
-        Raises:
-            psycopg.Error: When there are none in time.
-        """
+        """Open an app's connections, in time."""
         try:
             async with asyncio.timeout(LIMIT):
                 await app.open_async()
@@ -273,14 +263,9 @@ class Worker:
                 after = await self._take(*after)
 
     async def _take(self, hint: str, tenant: str) -> tuple[str, str] | None:
-        """Take some hints and tenants without a place.
+        """Take some hints and tenants without a target, after those that were taken last.
 
-        Args:
-            hint: The last hint that was taken.
-            tenant: The last tenant that was.
-
-        Returns:
-            Both where to go on; None at the end.
+        Returns the last ones that were taken now; None at the end.
         """
         queries = self._queries
         async with self._connection() as connection:
@@ -345,10 +330,10 @@ class Worker:
                     await self._jobs.defer(connection, "create_databases", each.target)
             elif each.state == "pending" and each.tried and ("retry_unplaced", "") not in there:
                 await self._jobs.defer(connection, "retry_unplaced", delay=SOON)
-        if self._options.full_every:
+        if self._full_every:
             if ("reconcile", "") not in there:
                 await self._jobs.defer(connection, "reconcile", queue=self._queries.full_queue)
-            await self._queries.bring_forward(connection, "reconcile", self._options.full_every)
+            await self._queries.bring_forward(connection, "reconcile", self._full_every)
 
     def _on_target_recovered(self, target: str) -> None:
         """Let what waits for a target begin: it answers again. Called from any thread."""

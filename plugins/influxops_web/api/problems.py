@@ -8,7 +8,9 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
+
+from influxops_web.api.schemas import example
 
 MEDIA_TYPE = "application/problem+json"
 #: Seconds after which it is worth trying again, where PostgreSQL is unavailable.
@@ -25,17 +27,11 @@ class WrongField(BaseModel):
 class ProblemDetails(BaseModel):
     """What went wrong, as RFC 9457 says."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "urn:influxops:problem:no-such-tenant",
-                    "title": "Not Found",
-                    "status": 404,
-                    "detail": "there is no tenant acme",
-                }
-            ]
-        }
+    model_config = example(
+        type="urn:influxops:problem:no-such-tenant",
+        title="Not Found",
+        status=404,
+        detail="there is no tenant acme",
     )
 
     type: str = Field(description="The kind of problem; programs go by it.")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from influxops.provisioner import DatabaseInspection
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 #: An id that a tenant of the service may have, as a pattern of JSON Schema.
 TENANT_ID = "^[A-Za-z0-9_-]{1,128}$"
@@ -31,16 +29,29 @@ class Status(StrEnum):
     SUSPENDED = "suspended"
 
 
+def example(**values: Any) -> ConfigDict:
+    """Return the configuration of a model that is documented with an example."""
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
+
+#: A text that is null where it is empty.
+Text = Annotated[str | None, BeforeValidator(lambda text: text or None)]
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class _Answer(BaseModel):
+    """What is answered with the attributes of a value, by the names of `validation_alias`."""
+
+    model_config = ConfigDict(from_attributes=True)
 
 
 class NewTenant(_Request):
     """A tenant to be created."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"tenant_id": "acme", "name": "Acme"}]}
-    )
+    model_config = example(tenant_id="acme", name="Acme")
 
     tenant_id: TenantId
     name: Name = ""
@@ -60,9 +71,7 @@ class TenantChange(_Request):
 class NewDevice(_Request):
     """A device to be registered."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"tenant_id": "acme", "device_id": "pump-7"}]}
-    )
+    model_config = example(tenant_id="acme", device_id="pump-7")
 
     tenant_id: TenantId
     device_id: Annotated[
@@ -81,11 +90,7 @@ class NewDevice(_Request):
 class Created(BaseModel):
     """A tenant that was created."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"tenant_id": "acme", "status": "created", "influxdb_provisioned": True}]
-        }
-    )
+    model_config = example(tenant_id="acme", status="created", influxdb_provisioned=True)
 
     tenant_id: str
     status: str = Field(description="`created`.")
@@ -94,24 +99,26 @@ class Created(BaseModel):
     )
 
 
-class InfluxInfo(BaseModel):
+class InfluxInfo(_Answer):
     """What the ledger has of a tenant's database."""
 
     state: str | None = Field(description="`wanted`, `ready`, …; null: nothing is recorded.")
-    database: str | None = Field(description="Its name; null without a place.")
-    target: str | None = Field(description="The server that it is on; null without a place.")
-    since: datetime | None = Field(description="When it came to this state.")
-    error: str | None = Field(description="Why the last try failed; null after a good one.")
+    database: Text = Field(description="Its name; null while it has no target.")
+    target: str | None = Field(description="The server that it is on; null while it has none.")
+    since: datetime | None = Field(
+        validation_alias="state_since", description="When it came to this state."
+    )
+    error: Text = Field(description="Why the last try failed; null after a good one.")
 
 
-class Tenant(BaseModel):
+class Tenant(_Answer):
     """A tenant."""
 
-    tenant_id: str
+    tenant_id: str = Field(validation_alias="tenant")
     name: str
     status: str
     created_at: datetime
-    influxdb: InfluxInfo
+    influxdb: InfluxInfo = Field(validation_alias="record")
 
 
 class TenantPage(BaseModel):
@@ -124,16 +131,18 @@ class TenantPage(BaseModel):
     total: int = Field(description="How many tenants there are that fit.")
 
 
-class DeviceStats(BaseModel):
+class DeviceStats(_Answer):
     """How many devices a tenant has; null is what the table of devices does not tell."""
 
-    devices: int
-    active_devices: int | None = Field(description="Those with the status `active`.")
+    devices: int = Field(validation_alias="total")
+    active_devices: int | None = Field(
+        validation_alias="active", description="Those with the status `active`."
+    )
     last_device_at: datetime | None = Field(description="When the last one was registered.")
     last_seen_at: datetime | None = Field(description="When one was last seen.")
 
 
-class Table(BaseModel):
+class Table(_Answer):
     """A table of a tenant's database."""
 
     name: str
@@ -142,30 +151,17 @@ class Table(BaseModel):
     last_write: datetime | None = Field(description="The newest time of a row.")
 
 
-class Telemetry(BaseModel):
+class Telemetry(_Answer):
     """A tenant's database as InfluxDB has it; null is what is not known."""
 
-    exists: bool | None = Field(description="Null where nobody can tell now.")
+    exists: bool | None = Field(description="Null where that is unknown now.")
     telemetry_count: int | None = Field(description="How many rows the table `telemetry` has.")
     rows: int | None = Field(default=None, description="How many rows all tables have.")
     tables: list[Table] | None = Field(default=None, description="Each table that it has.")
     last_write: datetime | None = Field(
         default=None, description="The newest time of a row in any table."
     )
-    error: str | None = Field(default=None, description="Why something is not known.")
-
-
-def telemetry(found: DatabaseInspection) -> Telemetry:
-    """Return what InfluxDB has of a tenant's database, as the service answers it."""
-    tables = found.tables
-    return Telemetry(
-        exists=found.exists,
-        telemetry_count=found.telemetry_count,
-        rows=found.rows,
-        tables=None if tables is None else [Table(**table.facts) for table in tables],
-        last_write=found.last_write,
-        error=found.error or None,
-    )
+    error: Text = Field(default=None, description="Why something is not known.")
 
 
 class TenantStats(BaseModel):
@@ -178,34 +174,30 @@ class TenantStats(BaseModel):
     influxdb: Telemetry
 
 
-class Provisioned(BaseModel):
+class Provisioned(_Answer):
     """The result of ensuring a tenant's database."""
 
-    tenant_id: str
-    influxdb_provisioned: bool
-    how: str = Field(description="`existing`, `created`, `queued` or `failed`.")
-    database: str | None
+    tenant_id: str = Field(validation_alias="tenant")
+    influxdb_provisioned: bool = Field(validation_alias="is_ready")
+    how: str = Field(
+        validation_alias="status", description="`existing`, `created`, `queued` or `failed`."
+    )
+    database: Text
     target: str | None = Field(
         description="The server that holds it, or that the ledger has for it; else null."
     )
-    reason: str | None = Field(description="Why it is not there.")
+    reason: Text = Field(description="Why it is not there.")
 
 
 class Registered(BaseModel):
     """A device that was registered."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "tenant_id": "acme",
-                    "device_id": "pump-7",
-                    "activation_code": "K7QF-2MXD-9TRA-C4WH",
-                    "activation_expires_at": "2026-03-02T10:00:00Z",
-                    "influxdb_provisioned": True,
-                }
-            ]
-        }
+    model_config = example(
+        tenant_id="acme",
+        device_id="pump-7",
+        activation_code="K7QF-2MXD-9TRA-C4WH",
+        activation_expires_at="2026-03-02T10:00:00Z",
+        influxdb_provisioned=True,
     )
 
     tenant_id: str
@@ -226,13 +218,13 @@ class Server(BaseModel):
     trouble: str | None = Field(description="Why it cannot be asked now; null where all is well.")
 
 
-class Waiting(BaseModel):
+class Waiting(_Answer):
     """A tenant whose database is not there yet."""
 
-    tenant_id: str
+    tenant_id: str = Field(validation_alias="tenant")
     state: str
-    since: datetime | None
-    error: str | None
+    since: datetime | None = Field(validation_alias="state_since")
+    error: Text
 
 
 class Fleet(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
@@ -14,17 +14,16 @@ from influxops_web.api.schemas import (
     Created,
     DeviceStats,
     Fleet,
-    InfluxInfo,
     NewTenant,
     Provisioned,
     Server,
     Status,
+    Telemetry,
     Tenant,
     TenantChange,
     TenantPage,
     TenantStats,
     Waiting,
-    telemetry,
 )
 from influxops_web.db import queries
 from influxops_web.db.connect import Database
@@ -95,7 +94,7 @@ async def list_tenants(
     pages = max(1, -(-total // per_page))
     if page > pages:
         raise Problem(404, "no-such-page", f"there is no page {page}: the last one is {pages}")
-    tenants = [_shown(row) for row in rows]
+    tenants = [Tenant.model_validate(row) for row in rows]
     return TenantPage(tenants=tenants, page=page, per_page=per_page, pages=pages, total=total)
 
 
@@ -107,31 +106,12 @@ async def registered(database: Database, tenant_id: str) -> queries.TenantRow:
     return row
 
 
-def _shown(row: queries.TenantRow) -> Tenant:
-    registered: dict[str, Any] = {
-        "name": row.name,
-        "status": row.status,
-        "created_at": row.created_at,
-    }
-    return Tenant(
-        tenant_id=row.tenant,
-        influxdb=InfluxInfo(
-            state=row.state,
-            database=row.database or None,
-            target=row.target,
-            since=row.state_since,
-            error=row.error or None,
-        ),
-        **registered,
-    )
-
-
 @router.get("/tenants/{tenant_id}", responses=documented(404))
 async def get_tenant(tenant_id: TenantPath, request: Request) -> Tenant:
     """Return a tenant, and what the ledger has of its database."""
     service = service_of(request)
     async with service.connection() as database:
-        return _shown(await registered(database, tenant_id))
+        return Tenant.model_validate(await registered(database, tenant_id))
 
 
 @router.patch("/tenants/{tenant_id}", responses=documented(*WRITES, 404))
@@ -143,8 +123,7 @@ async def change_tenant(tenant_id: TenantPath, change: TenantChange, request: Re
         raise Problem(422, "nothing-to-change", "give a name, a status, or both")
     async with service.transaction() as database:
         await queries.change_tenant(database, tenant_id, given)
-        row = await registered(database, tenant_id)
-    return _shown(row)
+        return Tenant.model_validate(await registered(database, tenant_id))
 
 
 @router.get("/tenants/{tenant_id}/stats", responses=documented(404))
@@ -158,13 +137,8 @@ async def tenant_stats(tenant_id: TenantPath, request: Request) -> TenantStats:
         tenant_id=tenant_id,
         name=row.name or "",
         status=row.status or "",
-        stats=DeviceStats(
-            devices=found.total,
-            active_devices=found.active,
-            last_device_at=found.last_device_at,
-            last_seen_at=found.last_seen_at,
-        ),
-        influxdb=telemetry(await service.inspect(tenant_id)),
+        stats=DeviceStats.model_validate(found),
+        influxdb=Telemetry.model_validate(await service.inspect(tenant_id)),
     )
 
 
@@ -174,15 +148,7 @@ async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
     service = service_of(request)
     async with service.connection() as database:
         await registered(database, tenant_id)
-    found = await service.ensure(tenant_id)
-    return Provisioned(
-        tenant_id=found.tenant,
-        influxdb_provisioned=found.is_ready,
-        how=found.status.value,
-        database=found.database or None,
-        target=found.target,
-        reason=found.reason or None,
-    )
+    return Provisioned.model_validate(await service.ensure(tenant_id))
 
 
 @router.get("/fleet")
@@ -206,15 +172,7 @@ async def fleet(request: Request) -> Fleet:
             )
             for target in service.targets.values()
         ],
-        waiting=[
-            Waiting(
-                tenant_id=each.tenant,
-                state=each.state,
-                since=each.state_since,
-                error=each.error or None,
-            )
-            for each in waiting
-        ],
+        waiting=[Waiting.model_validate(each) for each in waiting],
         waiting_total=total,
         states=states,
     )

@@ -8,21 +8,25 @@ before a server of InfluxDB is asked; no page waits for that one longer than the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from influxops.domain.text import truncate
-from influxops.engine.operations import Move, Retire, Unretire
+from influxops.engine.engine import Engine
+from influxops.engine.operations import Move, Operation, Retire, Unretire
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.results import EnsureStatus
 from influxops.provisioner.validation import InvalidRequest
+from influxops.report.model import Report
+from influxops.runtime.context import RunContext
 from influxops_web.api.problems import Problem
 from influxops_web.console import wording
 from influxops_web.console.chart import chart
 from influxops_web.console.pages import Pages, link, mount_assets
-from influxops_web.console.runs import Act, OperatorRuns
+from influxops_web.console.runs import OperatorRuns
 from influxops_web.console.servers import SPANS, Contents, LiveStatus, ServerUsage, Span
 from influxops_web.db import history, queries
 from influxops_web.db.devices import Devices, devices
@@ -209,22 +213,12 @@ class Console:
         """Retire a tenant."""
         row, _, _ = await self._read(request, id)
         allow = ("recent-telemetry",) if recent else ()
-        return await self._start(
-            request,
-            row.tenant,
-            "retire",
-            lambda engine, context: engine.run(Retire((row.tenant,)), context, allow=allow),
-        )
+        return await self._start(request, row, "retire", Retire((row.tenant,)), allow=allow)
 
     async def unretire(self, request: Request, id: Named) -> Any:
         """Keep a tenant that is retiring."""
         row, _, _ = await self._read(request, id)
-        return await self._start(
-            request,
-            row.tenant,
-            "keep",
-            lambda engine, context: engine.run(Unretire((row.tenant,)), context),
-        )
+        return await self._start(request, row, "keep", Unretire((row.tenant,)))
 
     async def ask_move(self, request: Request, id: Id = "") -> Any:
         """Ask where a tenant is to be moved."""
@@ -240,22 +234,26 @@ class Console:
         row, _, _ = await self._read(request, id)
         if to not in self._service.targets:
             raise Problem(422, "no-such-target", f"no target {truncate(to)} is configured")
-        return await self._start(
-            request,
-            row.tenant,
-            f"move to {to}",
-            lambda engine, context: engine.run(Move(to), context),
-            endless=True,
-        )
+        return await self._start(request, row, f"move to {to}", Move(to), endless=True)
 
     # How -------------------------------------------------------------------------------------
 
     async def _start(
-        self, request: Request, tenant: str, what: str, act: Act, *, endless: bool = False
+        self,
+        request: Request,
+        row: TenantRow,
+        what: str,
+        operation: Operation,
+        *,
+        allow: Sequence[str] = (),
+        endless: bool = False,
     ) -> RedirectResponse:
+        def act(engine: Engine, context: RunContext) -> Report:
+            return engine.run(operation, context, allow=allow)
+
         who, wait = operator_of(request).who, self._service.web.timeout
-        await self._runs.start(tenant, what, who, act, wait=wait, endless=endless)
-        return _see(link("/tenant", id=tenant))
+        await self._runs.start(row.tenant, what, who, act, wait=wait, endless=endless)
+        return _see(link("/tenant", id=row.tenant))
 
     async def _read(
         self, request: Request, id_: str
@@ -287,7 +285,7 @@ class Console:
         found = await self._service.where(row.tenant)
         if isinstance(found, str):
             return None, found
-        state = "it is there" if found.is_ready else "this place is reserved"
+        state = "it is there" if found.is_ready else "a slot is reserved"
         on = f"{state}: {found.database} on {found.target}" if found.target else ""
         return None, "; ".join(filter(None, (found.reason, on)))
 
@@ -296,11 +294,9 @@ class Console:
         if row.state != "ready" or row.status is None:  # what no source has is said anyway
             return ""
         found = await self._service.where(row.tenant)
-        return (
-            ""
-            if isinstance(found, str) or found.status is not EnsureStatus.FAILED
-            else found.reason
-        )
+        if isinstance(found, str) or found.status is not EnsureStatus.FAILED:
+            return ""
+        return found.reason
 
     def _url(self, target: str | None) -> str | None:
         """Return where a target is; None where it is not configured."""

@@ -13,9 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from influxops.domain.database import UNKNOWN, DatabaseStats, TableStats, Unknown
+from influxops.domain.database import Database, DatabaseStats
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.engine_pool import Engines
@@ -61,15 +60,9 @@ class Contents(Struct, frozen=True):
     """What a server said of one database."""
 
     exists: bool | None = None  # None where it is unknown
-    retention: int | Unknown | None = UNKNOWN  # seconds; None: for ever
-    retention_fault: str = ""  # why data is not kept as that says
-    rows: int | None = None  # in all tables; None: not read
-    at_most: bool = False  # whether there may be fewer
-    tables: Sequence[TableStats] = ()  # each, as its target counts it
-    last_write: datetime | None = None
-    complete: bool | Unknown = UNKNOWN
-    #: Whether it was ever marked as complete: what a client creates is not.
-    marked: bool | Unknown = UNKNOWN
+    database: Database = Database("")  # as the inventory has it
+    retention_fault: str = ""  # why data is not kept as its retention period says
+    stats: DatabaseStats = DatabaseStats("")
     activity: Sequence[tuple[datetime, int]] | None = None  # rows of every span; None: not read
     trouble: str = ""  # why something is not known
 
@@ -160,13 +153,7 @@ def _contents(
     found = handle.get_databases([database], context).databases.get(database)
     if found is None:
         return Contents(exists=False)
-    known = Contents(
-        True,
-        found.retention,
-        handle.capabilities.retention_fault(found.retention),
-        complete=found.complete,
-        marked=found.is_marked,
-    )
+    fault = handle.capabilities.retention_fault(found.retention)
     stats = engine.describe({target: [database]}, context).get((target, database))
     stats = stats or DatabaseStats(database, message="its target cannot count")
     activity, trouble = None, stats.message
@@ -179,13 +166,4 @@ def _contents(
         if counted is not None:
             every = (since + timedelta(seconds=at) for at in range(0, span.seconds, span.step))
             activity = [(begin, counted.get(begin, 0)) for begin in every]
-    return replace(
-        known,
-        rows=stats.rows,
-        at_most=stats.at_most,
-        tables=stats.tables or (),
-        last_write=stats.last_write,
-        complete=stats.complete,
-        activity=activity,
-        trouble=trouble,
-    )
+    return Contents(True, found, fault, stats, activity, trouble)

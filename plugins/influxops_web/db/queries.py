@@ -55,6 +55,11 @@ class TenantRow(Struct, frozen=True):
     error: str | None = None  # why the last attempt failed; empty after a good one
     attempts: int | None = None
 
+    @property
+    def record(self) -> TenantRow:
+        """Its record in the ledger: some of these columns."""
+        return self
+
 
 class TenantPage(Struct, frozen=True):
     """One page of the list."""

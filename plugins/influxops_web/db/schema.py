@@ -134,8 +134,8 @@ def _devices(connection: Connection, location: DatabaseLocation) -> DeviceTable:
     left = [name for name, must in there.items() if must and name not in given]
     if left:
         raise ConfigError(
-            f"{location.text}: a new device needs {', '.join(left)} in {table}, and nobody says "
-            "what",
+            f"{location.text}: a new device needs {', '.join(left)} in {table}, and no "
+            "value is configured",
             hint="write a value for each into `device_values` of [web], or give it a default",
         )
     present = frozenset(name for name, column in columns.items() if column in there)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import datetime
 from enum import StrEnum
-
-from msgspec import Struct
+from typing import Any
 
 from influxops_postgres.connection.commit import confirmed
 from influxops_web.db.connect import Connection, DatabaseLocation
@@ -21,18 +19,6 @@ class Role(StrEnum):
 
     OPERATOR = "operator"  # reads
     ADMIN = "operator_admin"  # writes
-
-
-class Token(Struct, frozen=True):
-    """A token as it is listed; never the token itself."""
-
-    id: int
-    role: str
-    name: str
-    created_at: datetime
-    created_by: str
-    expires_at: datetime | None
-    revoked_at: datetime | None
 
 
 def digest(token: str) -> bytes:
@@ -69,15 +55,14 @@ def create(
     return int(row["id"]), token
 
 
-def tokens(connection: Connection, location: DatabaseLocation) -> list[Token]:
-    """Return all tokens, the oldest first."""
-    rows = connection.execute(
+def tokens(connection: Connection, location: DatabaseLocation) -> list[dict[str, Any]]:
+    """Return all tokens, the oldest first; never the tokens themselves."""
+    return connection.execute(
         location.sql(
             "SELECT id, role, name, created_at, created_by, expires_at, revoked_at "
             "FROM {operator_tokens} ORDER BY id"
         )
-    )
-    return [Token(**row) for row in rows]
+    ).fetchall()
 
 
 def revoke(connection: Connection, location: DatabaseLocation, number: int) -> bool:

@@ -51,18 +51,11 @@ _TOKEN_BODY = {
 async def log_in(request: Request) -> Response:
     """Begin a session: takes a token, and sets the cookie `pulse_session`."""
     service = service_of(request)
-    wait = service.logins.try_one(request.client.host if request.client else "")
-    if wait:
-        raise Problem(
-            429,
-            "too-many-logins",
-            f"too many attempts to log in; try again in {wait} s",
-            headers={"Retry-After": str(wait)},
-        )
     token, after = await _given(request)
     request.state.after = _local(after)  # for the next try, where this token is no good
     operator = await service.operator(Credentials("cookie", hash=digest(token)))
     if operator is None:
+        count_failure(request)
         raise Problem(
             401,
             "no-such-token",
@@ -70,7 +63,7 @@ async def log_in(request: Request) -> Response:
             headers={"WWW-Authenticate": "Bearer"},
         )
     request.state.token, request.state.who = operator.token, operator.who
-    cookie = service.sessions.make(operator.token)
+    cookie = service.sessions.make(operator)
     answer: Response
     if is_form(request):
         answer = RedirectResponse(_local(after), 303)
@@ -86,9 +79,26 @@ async def log_in(request: Request) -> Response:
         path="/",
         secure=request.url.scheme == "https",
         httponly=True,
-        samesite="lax",
+        samesite="strict",
     )
     return answer
+
+
+def count_failure(request: Request) -> None:
+    """Count a request without a good token; refuse it where its address has sent many.
+
+    Raises:
+        Problem: When there were too many.
+    """
+    address = request.client.host if request.client else ""
+    wait = request.state.failures = service_of(request).failures.fail(address)
+    if wait:
+        raise Problem(
+            429,
+            "too-many-failures",
+            f"too many requests without a good token; try again in {wait} s",
+            headers={"Retry-After": str(wait)},
+        )
 
 
 async def _given(request: Request) -> tuple[str, str]:
@@ -134,7 +144,7 @@ def _local(path: str) -> str:
 async def log_out(request: Request) -> Response:
     """End the session in this browser: delete the cookie."""
     answer = RedirectResponse("/login", 303) if is_form(request) else Response(status_code=204)
-    answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
+    answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return answer
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
@@ -20,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from influxops_web.api.health import Metrics
 from influxops_web.api.problems import Problem, answer, database_unavailable, is_api, wants_page
+from influxops_web.security.login import count_failure
+from influxops_web.security.rate_limits import readable_address
 from influxops_web.security.sessions import Operator, brings_csrf, media_type, without_tokens
 from influxops_web.service import Service, log
 
@@ -45,13 +46,7 @@ _HEADERS = {
 
 
 class AccessMiddleware:
-    """Lets requests of operators through, and writes the audit log.
-
-    Args:
-        app: Answers the requests that are let through.
-        service: Knows the operators.
-        metrics: Counts the requests.
-    """
+    """Lets requests of operators through, and writes the audit log."""
 
     def __init__(self, app: ASGIApp, service: Service, metrics: Metrics) -> None:
         self._app, self._service, self._metrics = app, service, metrics
@@ -118,6 +113,7 @@ class _RequestHandler:
                 address = f"{self._path}?{query}" if query else self._path
                 after = quote(address, safe="/") if address != "/" else ""
                 return RedirectResponse(f"{_LOGIN}?next={after}" if after else _LOGIN, 303)
+            count_failure(self._request)
             raise Problem(
                 401,
                 "not-logged-in",
@@ -154,7 +150,12 @@ class _RequestHandler:
         return self._method not in _READS
 
     def _refuse_other_sites(self) -> None:
-        if self._request.headers.get("sec-fetch-site", "") in ("cross-site", "same-site"):
+        headers = self._request.headers
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        is_other = site in ("cross-site", "same-site")
+        if site is None and origin is not None:  # a browser says it over TLS and to itself alone
+            is_other = urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+        if is_other:
             raise Problem(403, "csrf", "another site's page may not write here")
 
     # What it brings --------------------------------------------------------------------------
@@ -215,9 +216,11 @@ class _RequestHandler:
         if self._is_open or self._status == 429:  # a flood of attempts is not to fill the disk
             return True
         who = self._operator
-        path = without_tokens(self._path)
-        named = self._scope.get("path_params", {}).get("tenant_id", "")
-        tenant = self._state.get("tenant") or without_tokens(str(named))[:128] or None
+        if who is None and self._state.get("token") is None:
+            wait = self._state.get("failures")
+            if self._service.failures.fail(self._address) if wait is None else wait:
+                return True
+        named = self._state.get("tenant") or self._scope.get("path_params", {}).get("tenant_id")
         try:
             await self._service.audit(
                 {
@@ -226,8 +229,8 @@ class _RequestHandler:
                     "role": who.role.value if who else "",
                     "via": who.via if who else "",
                     "method": self._method[:20],
-                    "path": _storable(path)[:500],
-                    "tenant": _storable(tenant),
+                    "path": _storable(self._path)[:500],
+                    "tenant": _storable(str(named))[:128] if named else None,
                     "status": self._status,
                     "address": self._address,
                 }
@@ -261,7 +264,7 @@ class _RequestHandler:
     @property
     def _address(self) -> str:
         client = self._scope.get("client")
-        return str(client[0]) if client else ""
+        return readable_address(str(client[0])) if client else ""
 
 
 _METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT")
@@ -274,8 +277,6 @@ def _added(there: Iterable[bytes], scheme: str) -> list[tuple[bytes, bytes]]:
     return [(k.encode(), v.encode()) for k, v in wanted.items() if k.encode() not in there]
 
 
-def _storable(text: Any) -> Any:
-    """Return a text as PostgreSQL takes it."""
-    if not isinstance(text, str):
-        return None
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+def _storable(text: str) -> str:
+    """Return a text as PostgreSQL takes it, without tokens."""
+    return without_tokens(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -24,9 +24,13 @@ _TOKEN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{8,}}")
 #: A longer cookie is not one of this service.
 _LONGEST_COOKIE = 512
 
-FIND = """
-SELECT id, role, name FROM {operator_tokens}
- WHERE (hash = %(hash)s OR id = %(id)s)
+#: Bytes of a token's hash in its cookies: ids may be given again, after a restore.
+BEGINNING = 12
+
+FIND = f"""
+SELECT id, role, name, hash FROM {{operator_tokens}}
+ WHERE (hash = %(hash)s
+        OR (id = %(id)s AND substring(hash FOR {BEGINNING}) = %(beginning)s::bytea))
    AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
 
@@ -39,6 +43,7 @@ class Operator(Struct, frozen=True):
     name: str  # whose token it is; may be empty
     via: str  # `token` or `cookie`
     csrf: str = ""  # what a write with the cookie must bring along
+    beginning: bytes = b""  # of its token's hash
 
     @property
     def who(self) -> str:
@@ -57,6 +62,7 @@ class Credentials(Struct, frozen=True):
     via: str
     hash: bytes | None = None  # of the token
     token: int | None = None  # the id of the token that a cookie was got with
+    beginning: bytes | None = None  # of that token's hash
     csrf: str = ""
 
 
@@ -70,9 +76,10 @@ class Sessions:
             key, salt=COOKIE, signer_kwargs={"digest_method": hashlib.sha256}
         )
 
-    def make(self, token: int) -> str:
+    def make(self, operator: Operator) -> str:
         """Return the value of a new cookie."""
-        return str(self._signer.dumps([token, secrets.token_urlsafe(16)]))
+        held = [operator.token, operator.beginning.hex(), secrets.token_urlsafe(16)]
+        return str(self._signer.dumps(held))
 
     def csrf(self, cookie: str) -> str:
         """Return what a write with this cookie must bring along: only this service knows it."""
@@ -89,10 +96,11 @@ class Sessions:
             return None
         try:
             found: Any = self._signer.loads(cookie, max_age=self.lifetime)
-            number = int(found[0])
+            number, beginning = int(found[0]), bytes.fromhex(found[1])
         except (BadSignature, ValueError, TypeError, LookupError):
             return None
-        return Credentials("cookie", token=number, csrf=self.csrf(cookie))
+        csrf = self.csrf(cookie)
+        return Credentials("cookie", token=number, beginning=beginning, csrf=csrf)
 
 
 def brings_csrf(request: Request, body: bytes, wanted: str) -> bool:

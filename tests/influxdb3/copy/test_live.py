@@ -171,7 +171,7 @@ def test_another_server_behind_the_url_ends_it() -> None:
 
 
 class Device:
-    """Writes to the source until it is told to end: mostly new rows, some of them late."""
+    """Writes to the source until it is stopped: mostly new rows, some of them late."""
 
     def __init__(self, pair: Pair) -> None:
         self.written = 0
@@ -207,7 +207,7 @@ def test_a_database_is_copied_while_its_tenant_writes(pair: Pair) -> None:
         told = pair.all()
         assert device.written
     assert not told.findings
-    # Of what came meanwhile, no more than the last moments can be missing; now they are looked for.
+    # Of what was written in the meantime, only the last moments can be missing: look for them.
     assert pair.copy.count(pair.database, "telemetry") > 200
     assert pair.all(only_missing=True).done
     last = pair.all(only_missing=True)
@@ -221,7 +221,7 @@ def test_a_row_with_an_old_time_is_found_and_asks_for_another_pass(pair: Pair) -
     for told in pair.run():
         if told.stage == "comparing" and not stages.count("comparing"):
             pair.write(f"telemetry,device=late v=1i {NOW - 50 * SECOND}")
-            # A value that was written anew is found as well.
+            # A value that was overwritten is found as well.
             pair.write(f"status,device=d1 v=-1i {NOW - 101 * SECOND}")
             pair.write(f"later,device=d1 v=-1i {NOW - 101 * SECOND}")
         stages.append(told.stage)
@@ -344,7 +344,7 @@ def test_what_is_about_to_expire_is_copied_and_not_compared(pair: Pair) -> None:
     told = pair.all()
     assert told.expiring == 49
     pair.assert_equal()
-    # A difference there is nobody's fault.
+    # A difference there is no fault.
     pair.write_to_copy(f"telemetry,device=x v=1i {now - 90 * minute}")
     assert pair.all().done
     missing = pair.all(only_missing=True)

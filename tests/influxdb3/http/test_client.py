@@ -550,7 +550,7 @@ def _hanging() -> Iterator[str]:
 
 @contextmanager
 def _saying(greeting: bytes) -> Iterator[str]:
-    """Say something to whoever connects, once."""
+    """Say something to the first client that connects."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def greet() -> None:

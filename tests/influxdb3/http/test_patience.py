@@ -1,4 +1,4 @@
-"""Servers that hang, drip or talk too much, and runs that end meanwhile."""
+"""Servers that hang, drip or talk too much, and runs that end while they do."""
 
 from __future__ import annotations
 

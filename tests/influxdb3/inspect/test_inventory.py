@@ -367,7 +367,7 @@ def test_status_does_not_ask_what_the_inventory_has_told(
     ] == [0]
     assert len(server.asked) == 3, "only the marker itself"
     list(target.influxops_database_stats(["telemetry_a"], RunContext()))
-    assert len(server.asked) == 6, "another run asks anew: tables, files and how much"
+    assert len(server.asked) == 6, "another run asks again: tables, files and how much"
 
 
 def test_status_of_one_that_fails_does_not_hide_the_others(
@@ -455,13 +455,13 @@ def test_doctor_is_content_with_a_server_that_is_right(
         "identity": True,
         "token": True,
         "rights": True,
-        "places": True,
+        "capacity": True,
         "release": True,
         "tables": True,
         "clock": True,
     }
     assert "Core 3.10.0-nightly" in checks["InfluxDB reachable"].message
-    assert "1 database, 4 places left of 5" in checks["places"].message
+    assert "1 database, 4 slots free (capacity 5" in checks["capacity"].message
     assert all(asked.method in ("GET", "POST") and not asked.is_write for asked in server.asked)
 
 
@@ -489,13 +489,13 @@ def test_doctor_explains_a_token_without_rights(server: Double, target: InfluxDB
 
 def test_doctor_says_when_a_server_is_full(server: Double, make_target: MakeTarget) -> None:
     server.databases = {f"telemetry_{n}": Held() for n in range(5)}
-    assert "0 places left of 5" in _checks(make_target())["places"].message
-    assert _checks(make_target())["places"].hint
-    assert (
-        "2 places left of 7 (as configured)" in _checks(make_target(capacity=7))["places"].message
-    )
-    assert "5 databases, 1 place left of 6" in _checks(make_target(capacity=6))["places"].message
-    assert _checks(make_target(capacity="unlimited"))["places"].ok
+    full = _checks(make_target())["capacity"]
+    assert "5 databases, 0 slots free (capacity 5, estimated" in full.message and full.hint
+    more = _checks(make_target(capacity=7))["capacity"]
+    assert "2 slots free (capacity 7, configured)" in more.message
+    last = _checks(make_target(capacity=6))["capacity"]
+    assert "5 databases, 1 slot free (capacity 6, configured)" in last.message
+    assert _checks(make_target(capacity="unlimited"))["capacity"].ok
 
 
 def test_doctor_notices_another_server_behind_the_url(make_target: MakeTarget) -> None:

@@ -197,10 +197,10 @@ def test_files_that_are_not_listed_do_not_hinder_counting(
     )
     (stats,) = target.influxops_database_stats(["telemetry_a"], RunContext())
     assert (stats.rows, stats.last_write, stats.message) == (14, BEGIN, "")
-    assert len(server.asked) == 4, "the files are asked for once more, and not for long"
+    assert len(server.asked) == 4, "the files are asked for again, and not for long"
 
 
-@pytest.mark.parametrize("wrote", [False, True], ids=["quiet for a day", "written to of late"])
+@pytest.mark.parametrize("wrote", [False, True], ids=["quiet for a day", "written to recently"])
 def test_without_a_list_of_too_many_files_only_the_last_day_is_known(
     server: Double, target: InfluxDB3Target, wrote: bool
 ) -> None:

@@ -67,7 +67,7 @@ def locked(db: TestDatabase) -> Iterator[tuple[Callable[[], None], dict[str, str
 def frozen(
     db: TestDatabase, at: bytes = b"GROUP BY"
 ) -> Iterator[tuple[Callable[[], None], dict[str, str]]]:
-    """A server that goes silent at a statement, also to whoever wants to cancel that."""
+    """A server that goes silent at a statement, also for requests to cancel it."""
     froze = threading.Event()
 
     def pump(source: socket.socket, sink: socket.socket, stop: bytes | None) -> None:

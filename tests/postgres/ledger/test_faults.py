@@ -153,7 +153,7 @@ def test_a_plan_reads_the_ledger_on_a_standby_and_a_write_says_why_not(
     _catch_up(database.server, standby)
     copy = make_ledger(port=standby.port)
     records = copy.influxops_load_records(None, RunContext()).records
-    # Who lives cannot be seen from there: what somebody has in hand is left alone.
+    # Which runs live cannot be seen from there: what a run has claimed is left alone.
     assert {each.tenant: each.is_claimed for each in records.values()} == {
         "acme": True,
         "globex": False,
@@ -255,7 +255,7 @@ def test_the_default_password_stays_on_this_machine(make_ledger: MakeLedger) -> 
 def test_a_transaction_that_met_another_one_is_tried_again(
     ledger: PostgresLedger, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server ends one of two that wait for each other, and that one begins anew."""
+    """The server ends one of two that wait for each other, and that one begins again."""
     ledger.influxops_commit(LedgerUpdate((a_place("a"), a_place("b"))), RunContext())
     records = ledger.influxops_load_records(None, RunContext()).records
     again = LedgerUpdate(tuple(replace(each, error="x") for each in records.values()))

@@ -165,7 +165,7 @@ def test_an_upgrade_calls_ready_only_those_whose_marker_a_run_has_read_back(
     assert {id_: record.state.value for id_, record in records.items()} == {
         id_: "unconfirmed" if id_ in _UNSEEN else state for id_, state in before
     }
-    # Each is still what was promised: one that is gone by now is lost.
+    # Each is still provisioned: one that is gone is lost.
     assert all(record.is_provisioned for record in records.values())
     assert {id_ for id_, record in records.items() if record.version > 1} == _UNSEEN
 

@@ -122,7 +122,7 @@ def test_a_change_that_is_based_on_another_version_is_refused(ledger: PostgresLe
             assert told == first
             done = record(ledger, context, LedgerUpdate((a_place("acme", "eu2", version),)))["acme"]
             assert done == first
-        # One that is gone is not made anew by who thinks that it is there.
+        # A record that is gone is not recreated by a run that has read it before.
         assert reserve(ledger, context, a_place("globex", version=3)) == {}
     assert list(remembered(ledger).records) == ["acme"]
 

@@ -1,4 +1,4 @@
-"""What `influxops doctor` is told of a registry."""
+"""What `influxops doctor` reports of a registry."""
 
 from __future__ import annotations
 

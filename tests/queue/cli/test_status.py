@@ -94,7 +94,7 @@ def test_it_counts_those_that_it_does_not_name(queued: Queued, db: TestDatabase)
     cli = queued()
     db.execute(
         "INSERT INTO influxops.tenants (namespace, tenant, state, error) "
-        "SELECT 'default', 't' || n, 'pending', 'no place left' FROM generate_series(1, 1522) AS n"
+        "SELECT 'default', 't' || n, 'pending', 'no free slot' FROM generate_series(1, 1522) AS n"
     )
     assert "and 1,502 more: --format json has them all\n" in cli("queue", "status").err
 
@@ -129,7 +129,7 @@ def test_without_the_extra_a_worker_says_what_to_install(
     [
         (["--full-run-every", "often"], "no duration"),
         (["--listen", "nowhere"], "write HOST:PORT"),
-        (["--listen", "192.0.2.1:80"], "nobody can listen on 192.0.2.1:80"),
+        (["--listen", "192.0.2.1:80"], "cannot listen on 192.0.2.1:80"),
     ],
 )
 def test_a_worker_refuses_what_cannot_be(queued: Queued, options: list[str], message: str) -> None:

@@ -131,6 +131,13 @@ def test_ids_of_any_type_are_written_as_the_source_reads_them(
     assert hints(db) == [id_]
 
 
+def test_a_column_may_have_what_quotes_the_functions_body(queued: Queued, db: TestDatabase) -> None:
+    db.execute('CREATE TABLE device_registry ("of $influxops$" text)')
+    queued("--trigger", source='column = "of $influxops$"')
+    db.execute("INSERT INTO device_registry VALUES ('acme')")
+    assert hints(db) == ["acme"]
+
+
 def test_a_partitioned_table_notes_what_is_written_by_its_name(
     queued: Queued, db: TestDatabase
 ) -> None:
@@ -364,7 +371,7 @@ def test_a_foreign_table_is_refused(queued: Queued, db: TestDatabase) -> None:
 
 def test_a_query_is_refused(queued: Queued, registry: TestDatabase) -> None:
     said = refused(queued, "query = \"SELECT 'a' AS tenant_id\"")
-    assert "it has a query of its own" in said
+    assert "it has a custom query" in said
 
 
 def test_a_registry_in_another_database_is_refused(queued: Queued, registry: TestDatabase) -> None:
@@ -460,7 +467,7 @@ def test_a_busy_registry_is_not_waited_for_long(
         done = cli("queue", "install", "--trigger")
     assert done.code == 1
     assert "lock timeout" in done.err
-    assert "somebody keeps it busy: try again" in done.err
+    assert "another session holds a lock on it: try again" in done.err
     assert cli("queue", "install", "--trigger").code == 0
 
 
@@ -479,7 +486,7 @@ def test_a_disabled_trigger_is_told(queued: Queued, registry: TestDatabase) -> N
     registry.execute("ALTER TABLE device_registry DISABLE TRIGGER USER")
     done = cli("queue", "install", "--trigger")
     assert done.code == 1
-    assert "somebody has disabled it" in done.err
+    assert "is disabled" in done.err
     assert "ENABLE TRIGGER" in done.err
 
 

@@ -17,7 +17,7 @@ def test_a_full_run_drops_no_old_copy_that_is_still_written_to(
     db.registry("acme", "beta")
     old, new = stand_in(max_databases=None), stand_in(max_databases=None)
     proxy = proxied(old)
-    # `eu1` is the old place, and has no place for anything new.
+    # `eu1` is the old target, and is draining.
     text = CONFIG.format(source="", ledger="", url=proxy.url) + 'state = "draining"\n'
     cli = queued(url=new.url)
     cli.config(text + f'[targets.eu2]\nkind = "influxdb3"\nurl = "{new.url}"\n')

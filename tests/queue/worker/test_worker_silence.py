@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.stand_in, pytest.mark.faults]
 #: Seconds that a worker of these tests waits for PostgreSQL.
 LIMIT = 2.0
 
-#: What it says when it is told to stop, and nothing else.
-ENDING = "\ninfluxops: ending; once more to end at once\n"
+#: What it prints on SIGTERM, and nothing else.
+ENDING = "\ninfluxops: stopping gracefully; press Ctrl-C again to abort\n"
 
 #: Seconds that a busy machine may need beside.
 SLACK = 15.0

@@ -201,22 +201,22 @@ def test_who_cannot_be_made_is_told_once_and_shown(
         until(all_ready(db, 1))
         insert(db, ["beta"])
         reason = until(lambda: rows(db, "SELECT error FROM influxops.tenants WHERE error <> ''"))
-        assert "no place left" in reason[0][0]
+        assert "no free slot" in reason[0][0]
         until(path.exists)
         told = json.loads(path.read_text())
         for _ in range(2):
             assert cli("queue", "retry", "beta").code == 0
             until(lambda: not rows(db, "SELECT FROM influxops_queue.hints"))
         worker.end(signal.SIGTERM)
-    assert "no place left" in json.dumps(told)
+    assert "no free slot" in json.dumps(told)
     assert [tenant["tenant"] for tenant in told["tenants"]] == ["beta"]
     assert json.loads(path.read_text())["run"] == told["run"]
     shown = cli("status")
-    assert "no place left" in shown.all
+    assert "no free slot" in shown.all
     state = cli("queue", "status")
     assert state.code == 1
     assert "beta: " in state.err
-    assert "no place left" in state.err
+    assert "no free slot" in state.err
     assert "no worker is alive" in state.err
 
 

@@ -291,7 +291,7 @@ def test_what_is_made_again_by_a_writer_at_once_is_told_and_stays_known(one: Ben
     report = drop_due(one, allow=["late-writes"])
     assert report.exit_code is ExitCode.FAILED
     assert finding(report).message == (
-        "it was dropped, and is there again: something probably still writes to it"
+        "it was dropped, and exists again: something probably still writes to it"
     )
     assert is_there(one)
     one.server("eu1").written = frozenset()

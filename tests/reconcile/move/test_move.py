@@ -225,7 +225,7 @@ def _held(bench: Bench) -> None:
     ("prepare", "reason"),
     [
         (_draining, "draining"),
-        (_full, "no place left: eu2 is full"),
+        (_full, "no free slot: eu2 is full"),
         (_pinned, "its target is to be eu1"),
         (_namesake, "and on eu2 (0 rows"),
         (_other_kind, "eu2 is of another kind (otherdb) than eu1 (memorydb)"),
@@ -330,7 +330,7 @@ def test_a_pass_follows_once_no_client_can_use_the_old_place_any_more(two: Bench
     eu1 = two.server("eu1")
 
     def stage(label: str, total: int) -> None:
-        if label.startswith("waiting"):  # until the last client has looked it up anew
+        if label.startswith("waiting"):  # until the last client has looked it up again
             assert states(two) == {"a": "moving"}
             eu1.write("telemetry_a", straggler=1)
 
@@ -440,7 +440,7 @@ def test_who_still_writes_to_the_old_place_for_ever_is_told(two: Bench) -> None:
     eu1.copying = write
     report = move(two)
     assert report.exit_code is ExitCode.FAILED
-    assert "somebody still writes to it on eu1" in why(report)
+    assert "still written to on eu1" in why(report)
     assert (record(two).state, record(two).target) == (State.MOVING, "eu2")
     eu1.copying = lambda order: None
     assert move(two).exit_code is ExitCode.OK
@@ -567,10 +567,10 @@ def test_killed_at_any_point_and_started_again_it_ends_equal(two: Bench) -> None
         assert ensured.changed == ()
         if not bomb.went_off:
             break
-        # Meanwhile a client writes to the place that the ledger tells.
-        two.world.servers[record(two).target or ""].write("telemetry_a", meanwhile=step)
+        # In the meantime a client writes to the target that the ledger has.
+        two.world.servers[record(two).target or ""].write("telemetry_a", writer=step)
         assert move(two).exit_code is ExitCode.OK, step
-        assert eu2.data["telemetry_a"] == {**ROWS, "meanwhile": step}, step
+        assert eu2.data["telemetry_a"] == {**ROWS, "writer": step}, step
         now = record(two)
         assert (now.state, now.target, now.secondary_target) == (State.READY, "eu2", "eu1")
     assert points >= {
@@ -829,7 +829,7 @@ def test_draining_tells_what_stays(three: Bench) -> None:
     three.extra["targets"] = {}
     report = move(three, away="eu1", dry_run=True)
     messages = " ".join(note.message for note in report.notes)
-    assert "1 database of no tenant that is known stay" in messages
+    assert "1 database of no known tenant will stay" in messages
     assert "it is active" in messages
 
 

@@ -28,7 +28,7 @@ from tests.fakes import Books
 
 @pytest.fixture
 def kept(bench: Bench) -> Bench:
-    """Give a bench whose runs are remembered, with a database that nobody's name leads to."""
+    """Give a bench whose runs are remembered, with a database whose name belongs to no tenant."""
     bench.extra = {"ledger": {"kind": "books", "world": bench.name}}
     bench.tenants("a", "b")
     bench.server().databases["factory7"] = Database("factory7", 7200, False, True)

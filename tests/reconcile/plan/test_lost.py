@@ -1,4 +1,4 @@
-"""Databases that were promised, are gone, and were created again by a client's write."""
+"""Databases that were provisioned, are gone, and were created again by a client's write."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ def test_an_estimated_capacity_is_told_and_tried() -> None:
     result = plan(["a", "b", "c"], {"eu1": inventory(capacity=2)})
     assert len(result.changes) == 3
     (finding,) = result.findings
-    assert "3 to create, 2 places left" in finding.message and finding.target == "eu1"
+    assert "3 to create, ~2 slots free" in finding.message and finding.target == "eu1"
 
 
 def test_targets_with_free_slots_come_before_one_that_is_asked_for_more() -> None:

@@ -374,8 +374,8 @@ def test_telemetry_that_comes_meanwhile_stops_the_drop(due: Bench) -> None:
 
 
 @pytest.mark.parametrize("broken", ["source", "target", "telemetry", "part"])
-@pytest.mark.parametrize("meanwhile", [False, True])
-def test_what_cannot_be_read_postpones(due: Bench, broken: str, meanwhile: bool) -> None:
+@pytest.mark.parametrize("after_claim", [False, True])
+def test_what_cannot_be_read_postpones(due: Bench, broken: str, after_claim: bool) -> None:
     due.targets = ("eu1", "eu2")
 
     def breaks() -> None:
@@ -389,7 +389,7 @@ def test_what_cannot_be_read_postpones(due: Bench, broken: str, meanwhile: bool)
             case "part":
                 due.server(shows_all=False).databases.pop("telemetry_a")
 
-    if meanwhile:
+    if after_claim:
         books(due).after_reserve = breaks
     else:
         breaks()
@@ -521,7 +521,7 @@ def test_what_a_late_writer_brought_back_is_named_and_can_be_retired_again(due: 
     report = due.run()
     (note,) = [note for note in report.notes if note.kind is FindingKind.RECREATED_AFTER_DROP]
     assert (note.tenant, note.severity) == ("a", Severity.WARNING)
-    assert "a late write probably made it" in note.message
+    assert "a late write probably created it" in note.message
     assert "retire a" in note.hint
     assert retire(due, "a").exit_code is ExitCode.OK
     assert record(due).state is State.RETIRING
@@ -538,7 +538,7 @@ def test_a_deleted_database_that_is_in_no_ledger_and_is_back_is_named(kept: Benc
     kept.server().deleted["telemetry_z"] = REMOVED
     kept.server().databases["telemetry_z"] = Database("telemetry_z", None, False, True)
     (note,) = [note for note in kept.run().notes if note.kind is FindingKind.RECREATED_AFTER_DROP]
-    assert "a late write probably made it" in note.message
+    assert "a late write probably created it" in note.message
 
 
 # taking a database away at once (state: absent)

@@ -1,6 +1,6 @@
 """What the console looks like, on what `influxops demo --web` runs.
 
-With UPDATE_SCREENSHOTS=1 the picture in README is written anew; look at it before it is committed.
+With UPDATE_SCREENSHOTS=1 the picture in README is taken again; look at it before a commit.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ def test_a_commit_of_which_nobody_can_know_is_told_as_unknown(
     assert "not known" in answer.json()["detail"]
     assert "nothing was done" not in answer.json()["detail"]
     assert "Retry-After" not in answer.headers
-    assert is_stored  # which is why it is not to be told that nothing was done
+    assert is_stored  # so the answer must not say that nothing was done
 
 
 def test_backends_that_end_under_load_lose_nothing_that_was_answered_201(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.web.conftest import Web
+from influxops_demo.postgres import EmbeddedPostgres
+from tests.integration.servers import Influx
+from tests.web.conftest import Web, platform
 from tests.web.security.test_auth import log_in
 
 pytestmark = pytest.mark.stand_in
@@ -72,3 +76,24 @@ def test_no_secret_is_in_the_log(web: Web) -> None:
     stored = str(web.rows("SELECT a::text FROM operator_audit_log AS a"))
     for secret in (web.admin, web.reader, code):
         assert secret not in stored
+
+
+def test_a_long_id_and_a_token_in_its_place_are_cut_and_taken_out(web: Web) -> None:
+    (last,) = web.rows("SELECT coalesce(max(id), 0) FROM operator_audit_log")
+    # What an index cannot hold: it does not shrink when it is compressed.
+    long = "".join(f"{number:04x}" for number in range(0, 65536, 68))
+    assert web.ask("GET", f"/tenant?id={long}").status == 404
+    assert web.ask("GET", f"/tenant?id={web.reader}").status == 404
+    rows = web.rows("SELECT tenant FROM operator_audit_log WHERE id > %s ORDER BY id", *last)
+    assert rows == [(long[:128],), ("iop_[redacted]",)]
+
+
+def test_what_a_proxy_gives_as_an_address_is_one_or_is_left_out(
+    tmp_path: Path, postgres: EmbeddedPostgres, influx: Influx
+) -> None:
+    with platform(tmp_path, postgres, influx, "", "--proxy-headers") as believing:
+        for address in (believing.reader, "<script>", "2001:db8::7"):
+            believing.ask("GET", "/session", headers={"X-Forwarded-For": address})
+        rows = believing.rows("SELECT address FROM operator_audit_log WHERE path = '/session'")
+        assert {address for (address,) in rows} == {"", "2001:db8::7"}
+        assert believing.reader not in believing.logged()
