@@ -90,7 +90,7 @@ def postgres_server(options: Mapping[str, str] | None = None) -> Iterator[Embedd
 
 @contextlib.contextmanager
 def new_database(server: EmbeddedPostgres) -> Iterator[TestDatabase]:
-    """Make an empty database, and end whoever is still connected to it afterwards.
+    """Make an empty database, and end what is still connected to it afterwards.
 
     It is dropped with the next one, by when they have gone: PostgreSQL looks after them every 100
     milliseconds only.

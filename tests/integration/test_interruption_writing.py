@@ -1,7 +1,7 @@
 """Runs that are interrupted while a server hangs at a change: answered soon, and told as unknown.
 
-What drops or copies data keeps its claim in the ledger: nobody but the next run, which reads what
-became of it, has it for free.
+What drops or copies data keeps its claim in the ledger: only the next run, which reads how it
+ended, has it for free.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def test_what_is_left_of_grace_is_given_before_a_cancelled_wait_ends() -> None:
 def test_grace_counts_from_when_a_run_was_cancelled() -> None:
     context, ended = RunContext(), threading.Event()
     context.cancel()
-    context.cancel()  # once more changes nothing
+    context.cancel()  # a second time changes nothing
     threading.Event().wait(0.3)
     with context.on_end(ended.set, grace=0.2):
         begin = time.monotonic()

@@ -28,7 +28,7 @@ def run(
 ) -> None:
     """Work until the run is over, with a full run every so many seconds.
 
-    `listen` is the host and port of the health endpoint; what is told is a line each.
+    `listen` is the host and port of the health endpoint; each message is a line.
     """
     health = Health()
     server = None
