@@ -17,7 +17,7 @@ from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by
 from influxops.reconcile.ledger.commit import record
-from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import RunContext
 
@@ -83,7 +83,7 @@ def create_databases(
             closed = closed_by((o for plan in settled.values() for o in plan.outcomes), {})
             observed = replace(state.observed, closed={**state.observed.closed, **closed})
             state = RunState(observed, Plan(tenants), settled)
-            record(state, request, context.with_grace_period(GRACE), at_end=True, with_seen=True)
+            record(state, request, context, at_end=True, with_seen=True)
             # Here, for a session that broke raises at its end: what was created is to be completed.
             for plan in done:
                 tell(plan)

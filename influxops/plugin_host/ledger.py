@@ -12,10 +12,7 @@ from influxops.domain.record import HistoryEntry, HistoryQuery, LedgerSnapshot, 
 from influxops.errors import DeadlineExceeded, LedgerError
 from influxops.plugin_host.base import Handle
 from influxops.report.model import LedgerState
-from influxops.runtime.context import RunContext
-
-#: Seconds after its time in which a hook can still end by itself, before it is left behind.
-_LATE = 0.5
+from influxops.runtime.context import LATE, RunContext
 
 
 class LedgerHandle(Handle):
@@ -81,7 +78,7 @@ class LedgerHandle(Handle):
         call = partial(self.call, hook, *arguments, context)
         try:
             with self.error_boundary():
-                return context.run_abandonable(call, late=_LATE)
+                return context.run_abandonable(call, late=LATE)
         except DeadlineExceeded as error:
             context.check()
             raise LedgerError(error.message, hint=error.remedy) from None

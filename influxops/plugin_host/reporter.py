@@ -12,7 +12,7 @@ from influxops.errors import (
 )
 from influxops.plugin_host.base import Handle
 from influxops.report.model import Report, RunStart
-from influxops.runtime.context import RunContext
+from influxops.runtime.context import LATE, RunContext
 
 
 class ReporterHandle(Handle):
@@ -46,7 +46,7 @@ class ReporterHandle(Handle):
             with self.error_boundary():
                 # One that does not look at its time is left behind; the command line's own may
                 # wait for its reader, who pages.
-                call() if self.is_own else context.run_abandonable(call, late=_LATE)
+                call() if self.is_own else context.run_abandonable(call, late=LATE)
         except InfluxopsError as error:
             context.log.debug("%s failed", self.full_name, exc_info=True)
             message = error.message
@@ -58,10 +58,6 @@ class ReporterHandle(Handle):
 
 #: Seconds that a reporter gets though the run's own time is over.
 LAST_WORDS = 2.0
-
-
-#: Seconds after its time in which a hook can still end by itself, before it is left behind.
-_LATE = 0.5
 
 
 def failed_reporter(name: str, message: str, remedy: Any) -> Finding:

@@ -25,7 +25,7 @@ from influxops.reconcile.plan.desired import (
     refuse_unknown_targets,
     with_unknown_tenants,
 )
-from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.result import conclude
 from influxops.reconcile.state import Planning, RunState
 from influxops.report.model import Report, RunOrigin
@@ -116,8 +116,8 @@ def steps(
         yield (state := find_duplicate_databases(operation.plan, request, context, state))
     if operation.reconciles and not context.dry_run:
         yield (state := look_at_busy(operation.plan, state, request, context))
-    rest, seen = context.with_grace_period(GRACE), operation.reconciles
-    yield (state := record(state, request, rest, at_end=True, with_seen=seen))
+    seen = operation.reconciles
+    yield (state := record(state, request, context, at_end=True, with_seen=seen))
     if any(not plan.status.is_ok for plan in state.settled.values()):
         context.check()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from influxops.domain.hint import Hint
 from influxops.domain.selection import Scope
@@ -58,10 +60,8 @@ class RunContext:
         self._began = time.monotonic()
         self._parent = parent
         self._watch: Watchdog = parent._watch if parent else Watchdog()
-        ends = [] if timeout is None else [self._began + timeout]
-        if parent is not None and parent._deadline is not None:
-            ends.append(parent._deadline)
-        self._deadline: float | None = min(ends, default=None)
+        deadline = math.inf if timeout is None else self._began + timeout
+        self._deadline: float = min(deadline, parent._deadline) if parent else deadline
         self._more_time = _MORE_TIME
         self._whose = "the run's" if parent is None else "its"
 
@@ -87,7 +87,7 @@ class RunContext:
             self.check()
         except Interrupted:
             now = time.monotonic()
-            began = self._watch.cancelled_at if self.cancelled else now
+            began = min(self._watch.cancelled_at, now)
             rest = self._part(seconds, self)
             rest._watch, rest._parent = Watchdog(), None
             rest._deadline = max(began + seconds, now + at_least)
@@ -130,10 +130,8 @@ class RunContext:
             Interrupted: When the run was cancelled.
         """
         self.check()
-        if self._deadline is None:
-            return cap
         left = max(self._deadline - time.monotonic(), 0.0)
-        return left if cap is None else min(left, cap)
+        return cap if left == math.inf else left if cap is None else min(left, cap)
 
     def check(self) -> None:
         """Raise if the run is over.
@@ -144,7 +142,7 @@ class RunContext:
         """
         if self._watch.cancelled.is_set():
             raise Interrupted("the run was interrupted")
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        if time.monotonic() >= self._deadline:
             if self._parent is not None:
                 self._parent.check()
             raise DeadlineExceeded(
@@ -192,10 +190,9 @@ class RunContext:
             grace: Seconds that it still gets after the run was cancelled.
         """
         ending = CancelToken()
-        now = time.monotonic()
         at, error = self._deadline, None
-        if within is not None and (at is None or now + within < at):
-            at = now + within
+        if within is not None and (until := time.monotonic() + within) < at:
+            at = until
             error = WaitTimeout(f"no end within {within:g} s")
 
         def end() -> None:
@@ -224,29 +221,31 @@ class RunContext:
             WaitTimeout: When it took longer than `within`.
         """
         self.check()
-        done, finished = threading.Event(), threading.Event()
-        result: list[Any] = []
-
-        def run() -> None:
-            try:
-                result.append((work(), None))
-            except BaseException as error:
-                result.append((None, error))
-            finally:
-                finished.set()
-                done.set()
-
-        threading.Thread(target=run, name="influxops-detached", daemon=True).start()
+        done, future = threading.Event(), start(work, "influxops-detached")
+        future.add_done_callback(lambda _: done.set())
         with self.on_end(done.set, within=within) as ending:
             done.wait()
-        if not finished.wait(late):
+        wait([future], late)
+        if not future.done():
             assert ending.error is not None
             raise ending.error
-        value, error = result[0]
-        if error is not None:
-            raise error
-        given: T = value
-        return given
+        return future.result()
 
 
+def start(work: Callable[[], T], name: str) -> Future[T]:
+    """Make a call in a daemon thread: an application that ends is not kept from it by that."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
+#: Seconds after its time in which a hook can still end by itself, before it is left behind.
+LATE = 0.5
 _MORE_TIME = Hint.option("timeout", "give it more with {}; what was done stays done")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from typing import TypeVar
 
-from influxops.runtime.context import RunContext
+from influxops.runtime.context import RunContext, start
 
 T = TypeVar("T")
 
@@ -29,21 +28,8 @@ def in_parallel(
     """
     if not tasks:
         return []
-    futures: dict[Future[T], str] = {}
-    for name, task in tasks.items():
-        future: Future[T] = Future()
-        futures[future] = name
-        # A daemon: an application that ends is not kept from it by who still waits for a server.
-        arguments = (task, future)
-        threading.Thread(target=_run, args=arguments, name="influxops", daemon=True).start()
+    futures = {start(task, "influxops"): name for name, task in tasks.items()}
     for late in wait(futures, _SAY_AFTER).not_done if say else ():
         context.log.warning("still waiting for %s", futures[late])
     wait(futures)
     return [future.result() for future in futures]
-
-
-def _run(task: Callable[[], T], future: Future[T]) -> None:
-    try:
-        future.set_result(task())
-    except BaseException as error:
-        future.set_exception(error)

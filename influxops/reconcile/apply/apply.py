@@ -16,7 +16,7 @@ from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by, incomplete, settled, verify, with_completion
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.reread import reread
-from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, Planning, RunState
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
@@ -52,7 +52,7 @@ def execute_plan(
         if batch:
             state = carry_out(batch, state, request, context)
             yield state
-            yield (state := record(state, request, context.with_grace_period(GRACE)))
+            yield (state := record(state, request, context))
         context.check()
         if still_open(state) or state.observed.closed:
             plan = plan_again(replace(planning, observed=state.observed))

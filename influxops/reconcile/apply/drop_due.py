@@ -283,7 +283,7 @@ class OldCopies:
             notes=(*self.state.notes, *self._faults),
         )
         self._record_late()
-        self.state = record(self.state, self.request, self.context.with_grace_period(GRACE))
+        self.state = record(self.state, self.request, self.context)
         for kept in (self._plans, self._records, self._late, self._dropped, self._faults):
             kept.clear()
         self._settled_at = time.monotonic()

@@ -17,7 +17,7 @@ from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError
 from influxops.reconcile.observe.ledger import failed_ledger, identities
 from influxops.reconcile.plan.recorded import explain_lost, is_copy, is_recreated
-from influxops.reconcile.request import RunRequest
+from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
 from influxops.runtime.context import RunContext
 
@@ -55,7 +55,7 @@ def record(
         return state
     state = replace(state, events=(*state.events, *writing.entries))
     try:
-        found = request.ledger.commit(writing, context)
+        found = request.ledger.commit(writing, context.with_grace_period(GRACE))
     except InfluxopsError as error:
         note = failed_ledger(error)
         message = f"{note.message}; what this run did is not recorded: the next run reconciles it"

@@ -12,10 +12,9 @@ from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.source import SourceHandle
-from influxops.reconcile.observe.targets import LATE
 from influxops.reconcile.state import Observed
 from influxops.report.model import SourceState
-from influxops.runtime.context import RunContext
+from influxops.runtime.context import LATE, RunContext
 
 
 class SourceReading(Struct, frozen=True):

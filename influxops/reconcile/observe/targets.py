@@ -21,11 +21,8 @@ from influxops.reconcile.policy import Rules
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.report.model import TargetState
-from influxops.runtime.context import RunContext
+from influxops.runtime.context import LATE, RunContext
 from influxops.runtime.parallel import in_parallel
-
-#: Seconds after its time in which a plugin can still end by itself.
-LATE = 0.5
 
 
 def observe_again(
@@ -144,16 +141,13 @@ def _inventory(
     looked: Collection[str] | None,
 ) -> Inventory:
     """Read an inventory within the time that reading may take; looking closely takes longer."""
+    part = context if verify else reading
+    read = partial(handle.list_databases, verify, part)
+    if looked is not None and not verify:
+        read = partial(handle.get_databases, looked, part)
     with in_time(rules, context):
-        if verify:
-            return context.run_abandonable(
-                partial(handle.list_databases, verify, context), late=LATE
-            )
         # A plugin that does not look at its time is left behind.
-        read = partial(handle.list_databases, verify, reading)
-        if looked is not None:
-            read = partial(handle.get_databases, looked, reading)
-        return context.run_abandonable(read, within=rules.reading, late=LATE)
+        return part.run_abandonable(read, late=LATE)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,6 @@ from influxops.reconcile.plan.recorded import (
     unretire,
 )
 from influxops.reconcile.plan.retire import check_recent_writes
-from influxops.reconcile.request import GRACE
 from influxops.reconcile.state import Observed, Planning, RunState
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
@@ -129,7 +128,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
             if others:
                 state = carry_out(others, state, request, context)
                 yield state
-                yield (state := write(state, request, context.with_grace_period(GRACE)))
+                yield (state := write(state, request, context))
             if copies:
                 for known in OldCopies(state, request, context).drop(copies):
                     yield (state := known)

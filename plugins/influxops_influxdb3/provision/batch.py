@@ -9,12 +9,11 @@ a managed retention period costs one request.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from influxops.plugin import (
     Action,
@@ -73,7 +72,6 @@ class _Attempt(Struct):
     started: bool = True  # whether a request was sent
     exists: bool = False  # whether an answer said that its database is there
     doubt: str = ""  # why it may not be what it should be
-    began: float = field(default_factory=time.monotonic)
 
     @property
     def is_broken(self) -> bool:
@@ -323,7 +321,7 @@ class Batch:
         if not attempt.started:
             self._resolve(attempt, ChangeResult.SKIPPED, f"not tried: {reason}", remedy)
         elif isinstance(error, Interrupted):
-            if time.monotonic() - attempt.began >= GRACE:
+            if error.abandoned:
                 # It was waited for as long as an interrupt may take; so would be a barrier.
                 self._timed_out = self._timed_out or _Reason.of(error)
             self._resolve(
