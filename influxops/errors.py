@@ -12,6 +12,7 @@ Every error says what failed, for whom, why, and what to do next::
     ├── LedgerError            the ledger could not be read or written
     │   └── TransactionLost    …nor can anything in the application's own transaction
     ├── ReporterError          a report could not be delivered; never changes a run's result
+    ├── NotSupported           a plugin lacks what single tenants need
     ├── LockBusy               another run holds the lock                               exit 5
     └── Interrupted            Ctrl-C, SIGTERM or SIGHUP                                exit 130
         └── DeadlineExceeded   the time is used up                                      exit 1
@@ -20,6 +21,7 @@ Every error says what failed, for whom, why, and what to do next::
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import ClassVar
 
 from influxops.domain.hint import Hint
 
@@ -45,6 +47,7 @@ class InfluxopsError(Exception):
     """
 
     exit_code = ExitCode.FAILED
+    kind: ClassVar[str] = "failure"  # what reports call what ended a run or a command
     #: Whether a request that changes something was abandoned without an answer: it may still be
     #: carried out, so that nothing read before that settles how it ended.
     abandoned = False
@@ -67,12 +70,11 @@ class ConfigError(InfluxopsError):
     """The configuration, the environment or the command line asks for what cannot be.
 
     Args:
-        message: What is wrong.
-        hint: What to write instead.
         where: File and line (`influxops.toml:12`), variable or option, where it is known.
     """
 
     exit_code = ExitCode.USAGE
+    kind = "configuration"
 
     def __init__(self, message: str, *, hint: str | Hint = "", where: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message, hint=hint)
@@ -117,19 +119,26 @@ class ReporterError(InfluxopsError):
     """A report could not be delivered. It is a warning: it never changes a run's result."""
 
 
+class NotSupported(InfluxopsError):
+    """A plugin lacks what single tenants need: nothing is wrong with what it leads to."""
+
+
 class LockBusy(InfluxopsError):
     """Another run holds the lock."""
 
     exit_code = ExitCode.BUSY
+    kind = "lock-busy"
 
 
 class Interrupted(InfluxopsError):
     """The run was ended from outside, by Ctrl-C, SIGTERM or SIGHUP."""
 
     exit_code = ExitCode.INTERRUPTED
+    kind = "interrupted"
 
 
 class DeadlineExceeded(Interrupted):
     """The time that was given is used up."""
 
     exit_code = ExitCode.FAILED
+    kind = "deadline"

@@ -7,32 +7,13 @@ import io
 import click
 
 from influxops.cli.output.stdio import say, say_json, speaks_records
-from influxops.errors import (
-    ConfigError,
-    DeadlineExceeded,
-    ExitCode,
-    InfluxopsError,
-    Interrupted,
-    LockBusy,
-)
+from influxops.errors import ExitCode, InfluxopsError
 
 _NAME = "influxops: "
 
-#: The kinds are those of findings; a child comes before its parent.
-_KINDS: dict[type[InfluxopsError], str] = {
-    LockBusy: "lock-busy",
-    ConfigError: "configuration",
-    DeadlineExceeded: "deadline",
-    Interrupted: "interrupted",
-}
-
 
 def end_with(error: Exception, *, traceback: bool = False, as_json: bool = False) -> int:
-    """Tell an error on standard error; as JSON on standard output, too, where that is read.
-
-    Args:
-        traceback: Whether to show where a fault, of influxops or of a plugin, happened.
-    """
+    """Tell an error on standard error; as JSON on standard output, too, where that is read."""
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.Abort):
@@ -79,9 +60,8 @@ def _say_error(error: InfluxopsError, *, traceback: bool, as_json: bool) -> None
         _show_traceback(error.__cause__)
     if as_json:
         # A program that reads standard output sees why there is no report.
-        kind = next((name for known, name in _KINDS.items() if isinstance(error, known)), "failure")
         told = {
-            "kind": kind,
+            "kind": error.kind,
             "message": error.message,
             "hint": advice,
             "exit_code": int(error.exit_code),

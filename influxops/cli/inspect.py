@@ -21,7 +21,6 @@ def look(
     refuse: that is no fault of what is there.
 
     Args:
-        context: A dry run.
         leave_out: Kinds of findings that the command reports in its own words.
 
     Returns:

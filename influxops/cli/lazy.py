@@ -18,11 +18,7 @@ GROUP = "influxops.commands"
 
 
 class LazyGroup(click.Group):
-    """A group that knows where its commands are.
-
-    Args:
-        commands_by_module: The built-in commands; each module has its own as `command`.
-    """
+    """A group that knows where its commands are."""
 
     def __init__(self, *args: Any, commands_by_module: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

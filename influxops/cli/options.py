@@ -48,45 +48,53 @@ def _keep_log_format(ctx: click.Context, parameter: click.Parameter, value: str)
         speak_records(Records().line)  # from here on, before there are secrets and a run
 
 
-def common_options(command: Command) -> Command:
-    """Add `--config`, `-v`, `-q` and `--log-format` to a command."""
-    for option in (
-        click.option(
-            "--log-format",
-            type=click.Choice(["text", "json"]),
-            default="text",
-            is_eager=True,  # what is wrong with the other options is a record, too
-            help="How standard error is written: lines, or one JSON record a line.",
-            expose_value=False,
-            callback=_keep_log_format,
-        ),
-        click.option(
-            "-q",
-            "--quiet",
-            is_flag=True,
-            help="Say nothing when all is well.",
-            expose_value=False,
-            callback=_keep,
-        ),
-        click.option(
-            "-v",
-            "--verbose",
-            count=True,
-            help="Say more; twice for every request.",
-            expose_value=False,
-            callback=_keep,
-        ),
-        click.option(
-            "-c",
-            "--config",
-            type=click.Path(dir_okay=False),
-            help="The configuration file [default: $INFLUXOPS_CONFIG, ./influxops.toml].",
-            expose_value=False,
-            callback=_keep,
-        ),
-    ):
-        command = option(command)
-    return command
+def options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return what adds options to a command, in the order of its help."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+#: `--config`, `-v`, `-q` and `--log-format`.
+common_options = options(
+    click.option(
+        "-c",
+        "--config",
+        type=click.Path(dir_okay=False),
+        help="The configuration file [default: $INFLUXOPS_CONFIG, ./influxops.toml].",
+        expose_value=False,
+        callback=_keep,
+    ),
+    click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        help="Say more; twice for every request.",
+        expose_value=False,
+        callback=_keep,
+    ),
+    click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        help="Say nothing when all is well.",
+        expose_value=False,
+        callback=_keep,
+    ),
+    click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        is_eager=True,  # what is wrong with the other options is a record, too
+        help="How standard error is written: lines, or one JSON record a line.",
+        expose_value=False,
+        callback=_keep_log_format,
+    ),
+)
 
 
 class Duration(click.ParamType[float]):
@@ -194,7 +202,11 @@ def target_option(text: str) -> Callable[[Command], Command]:
     )
 
 
-_SCOPE_AND_GUARDS = (
+#: What the commands that change what is recorded share, as `execute` takes it.
+ledger_run_options = options(_dry_run, allow_option, timeout_option, format_option, common_options)
+
+#: What `ensure` and `plan` share, as `influxops.cli.session.execute` takes it.
+run_options = options(
     click.argument("named", nargs=-1, metavar="[TENANT]..."),
     click.option(
         "--tenant",
@@ -219,18 +231,7 @@ _SCOPE_AND_GUARDS = (
         help="Read what each database stored, instead of trusting the usual signs, to find out "
         "whether it is complete; a request a database.",
     ),
+    timeout_option,
+    format_option,
+    common_options,
 )
-
-
-def ledger_run_options(command: Command) -> Command:
-    """Add what the commands that change what is recorded share, as `execute` takes it."""
-    command = timeout_option(format_option(common_options(command)))
-    return _dry_run(allow_option(command))
-
-
-def run_options(command: Command) -> Command:
-    """Add what `ensure` and `plan` share, as `influxops.cli.session.execute` takes it."""
-    command = timeout_option(format_option(common_options(command)))
-    for option in reversed(_SCOPE_AND_GUARDS):
-        command = option(command)
-    return command

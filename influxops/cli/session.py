@@ -92,9 +92,6 @@ def execute(
     """Make a run and report it on the terminal, as text or as JSON.
 
     It may take as long as it takes if it is `endless` and no time is given.
-
-    Raises:
-        ConfigError: When the run asks for what cannot be; nothing was done.
     """
     replaces = operation.reconciles and (bool(operation.recreate) or "recreate-lost" in allow)
     for guard in allow:

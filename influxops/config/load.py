@@ -166,11 +166,7 @@ class Section(Struct, frozen=True):
         return self.author.where(*self.path, *keys)
 
     def written(self, key: str, variables: Sequence[str] = ()) -> str:
-        """Return how its author writes a setting.
-
-        Args:
-            variables: The variables that set it, the strongest first.
-        """
+        """Return how its author writes a setting."""
         quoted_key = f"`{one_line(key)}`"
         if self.author == ENVIRONMENT:
             default = f"{quoted_key} of {_header(*self.path)} in {DEFAULT_FILE}"
@@ -232,11 +228,7 @@ class Config(Struct, frozen=True):
         return self.authors.get(table, ENVIRONMENT).where(table, key)
 
     def refuse(self, table: str, key: str, message: str, hint: str = "") -> NoReturn:
-        """Refuse what a key of a table says.
-
-        Raises:
-            ConfigError: Always; it names the key as its author wrote it.
-        """
+        """Refuse what a key of a table says."""
         raise ConfigError(
             _mistake(self.authors.get(table, PROGRAM), message, table, key), hint=hint
         )

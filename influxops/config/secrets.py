@@ -48,11 +48,7 @@ class Secret:
         return secret
 
     def reveal(self) -> str:
-        """Return the secret as it is, except for the line break that ends a file.
-
-        Raises:
-            ConfigError: When the variable is not set, the file cannot be read, or it is empty.
-        """
+        """Return the secret as it is, except for the line break that ends a file."""
         if self._value is not None:
             if not self._value:
                 raise ConfigError(f"{self._said} is empty")

@@ -112,11 +112,7 @@ class SettingSpec(Struct, frozen=True):
         """Return what a value means for this setting.
 
         Args:
-            value: What the section says.
             as_text: Whether it is the text of an environment variable.
-
-        Raises:
-            ValueError: When this setting does not take it; it is not repeated.
         """
         if self.is_secret and not (isinstance(value, str) and str in get_args(self.type)):
             found: Any = None if value is None else Secret.parse(value)
@@ -175,11 +171,7 @@ _BOUNDS = {
 
 
 def in_words(wanted: Any, constraints: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """Return what a setting takes, in plain words: `a whole number (at least 0) or unlimited`.
-
-    Args:
-        constraints: Its constraints, as `setting` takes them.
-    """
+    """Return what a setting takes, in plain words: `a whole number (at least 0) or unlimited`."""
     bounds = " and ".join(_BOUNDS[name].format(value) for name, value in constraints.items())
     if bounds == "at least 1 long":
         bounds = "not empty"
@@ -252,9 +244,6 @@ class PluginSettings:
     """The base of every plugin's `Settings`: closed, frozen, documented setting by setting.
 
     It is no dataclass: making the methods of one takes longer than all that a run does with it.
-
-    Args:
-        **values: The settings that were given, checked already: `parse` checks them.
     """
 
     #: The variable that says where this section is, for messages.
@@ -284,8 +273,6 @@ class PluginSettings:
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.__dict__ == other.__dict__
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.declared())

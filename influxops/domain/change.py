@@ -30,10 +30,9 @@ class ChangeResult(StrEnum):
     """How one change ended.
 
     `DONE` is durable on the server. `NO_CAPACITY` says that the server has no room, so that the
-    tenant
-    may be placed elsewhere. `UNCONFIRMED` was made, but whether it survives a crash could not be
-    made sure. `UNKNOWN` is settled by reading the server again. `SKIPPED` was never tried (the
-    run was interrupted, or its target gave up before).
+    tenant may be placed elsewhere. `UNCONFIRMED` was made, but whether it survives a crash could
+    not be made sure. `UNKNOWN` is settled by reading the server again. `SKIPPED` was never tried
+    (the run was interrupted, or its target gave up before).
     """
 
     DONE = "done"

@@ -51,8 +51,7 @@ class CopyProgress(Struct, frozen=True):
     conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
     expiring: int = 0  # how many rows were not compared, because their retention period ends
     #: How many rows, or fields of rows, only the copy has (`CopyRequest.ahead`); None where that
-    #: was
-    #: not asked, or is unknown.
+    #: was not asked, or is unknown.
     ahead: int | None = None
     done: bool = False  # whether all that was there is in the copy, and was compared
     #: What was noticed: an error means that it cannot be copied.

@@ -160,12 +160,10 @@ class TargetCapabilities(Struct, frozen=True):
 
     server: str = ""  # what it is, for people: "InfluxDB 3"
     retention: tuple[int, int] | None = None  # shortest and longest period in seconds; None: none
-    completion_marker: str = (
-        ""  # what says that a database is complete, in a word; empty where nothing does
-    )
-    table_label: str = (
-        ""  # what `telemetry_count` counts, in a word: "telemetry"; empty without any
-    )
+    #: What says that a database is complete, in a word; empty where nothing does.
+    completion_marker: str = ""
+    #: What `telemetry_count` counts, in a word: "telemetry"; empty without any.
+    table_label: str = ""
     identity: str = "identity"  # what it calls the identity of a server
     #: Seconds after which a query is sure to find a row whose write was acknowledged.
     visible_after: float = 0.0

@@ -58,11 +58,7 @@ def check_duration(text: str) -> str:
 
 
 def parse_seconds(text: str) -> float:
-    """Return the seconds of a duration, or of a whole number without a unit.
-
-    Raises:
-        ValueError: When it is neither; it does not repeat the text.
-    """
+    """Return the seconds of a duration, or of a whole number without a unit."""
     return float(text) if text.strip().isdecimal() else parse_duration(text)
 
 

@@ -129,6 +129,27 @@ class Finding(Struct, frozen=True):
         if not isinstance(self.remedy, Hint):
             force_setattr(self, "remedy", Hint.advise(self.remedy))
 
+    @classmethod
+    def error(
+        cls, kind: FindingKind, message: str, remedy: str | Hint = "", **about: Any
+    ) -> Finding:
+        """Return a finding that changes the exit code; `about` are further fields of it."""
+        return cls(kind, Severity.ERROR, message, remedy, **about)
+
+    @classmethod
+    def warning(
+        cls, kind: FindingKind, message: str, remedy: str | Hint = "", **about: Any
+    ) -> Finding:
+        """Return a finding that a person should look at."""
+        return cls(kind, Severity.WARNING, message, remedy, **about)
+
+    @classmethod
+    def info(
+        cls, kind: FindingKind, message: str, remedy: str | Hint = "", **about: Any
+    ) -> Finding:
+        """Return a finding that changes nothing."""
+        return cls(kind, Severity.INFO, message, remedy, **about)
+
     @property
     def subject(self) -> str:
         """What it is about, safe to print: `tenant 'acme'`, `target eu1`; empty for the run."""
@@ -149,8 +170,3 @@ class Finding(Struct, frozen=True):
     def sentence(self) -> str:
         """Subject and message: a whole sentence."""
         return f"{self.subject}: {self.message}" if self.subject else self.message
-
-
-def blocked(kind: FindingKind, message: str, remedy: str | Hint) -> Finding:
-    """Return the finding for which a tenant is blocked; `TenantPlan.block` says of which."""
-    return Finding(kind, Severity.ERROR, message, remedy)

@@ -71,6 +71,16 @@ class TenantPlan(Struct, frozen=True):
         return (self.finding, *self.notes) if self.finding else self.notes
 
     @property
+    def kind(self) -> FindingKind | None:
+        """The kind of what explains its verdict; None where nothing does."""
+        return self.finding.kind if self.finding is not None else None
+
+    @property
+    def reason(self) -> str:
+        """What explains its verdict, without its name; empty where nothing does."""
+        return self.finding.message if self.finding is not None else ""
+
+    @property
     def move(self) -> Change | None:
         """The change that takes its database to another target; None without one."""
         return next((change for change in self.changes if change.action is Action.MOVE), None)
@@ -108,7 +118,7 @@ class TenantPlan(Struct, frozen=True):
         self, kind: FindingKind, message: str, remedy: str | Hint = "", **more: Any
     ) -> TenantPlan:
         """Return it blocked for a reason of its own; `more` are further fields of the finding."""
-        return self.block(Finding(kind, Severity.ERROR, message, remedy, **more))
+        return self.block(Finding.error(kind, message, remedy, **more))
 
     def on_several(
         self, homes: Sequence[str], remedy: str | Hint, target: str | None = None
@@ -139,36 +149,23 @@ class TenantPlan(Struct, frozen=True):
         self, kind: FindingKind, message: str, remedy: str | Hint = "", **more: Any
     ) -> Finding:
         """Return a finding about it; `more` are fields that differ from the tenant's."""
-        return self._finding(Severity.ERROR, kind, message, remedy, more)
+        return Finding.error(kind, message, remedy, **{**self._about, **more})
 
     def warning(
         self, kind: FindingKind, message: str, remedy: str | Hint = "", **more: Any
     ) -> Finding:
         """Return a warning about it."""
-        return self._finding(Severity.WARNING, kind, message, remedy, more)
+        return Finding.warning(kind, message, remedy, **{**self._about, **more})
 
     def info(
         self, kind: FindingKind, message: str, remedy: str | Hint = "", **more: Any
     ) -> Finding:
         """Return a finding about it that changes nothing."""
-        return self._finding(Severity.INFO, kind, message, remedy, more)
+        return Finding.info(kind, message, remedy, **{**self._about, **more})
 
-    def _finding(
-        self,
-        severity: Severity,
-        kind: FindingKind,
-        message: str,
-        remedy: str | Hint,
-        more: Mapping[str, Any],
-    ) -> Finding:
-        about = {"tenant": self.tenant, "target": self.target, "database": self.database or None}
-        return Finding(kind, severity, message, remedy, **{**about, **more})
-
-    def about(self, finding: Finding) -> Finding:
-        """Return a finding as one about it."""
-        return replace(
-            finding, tenant=self.tenant, target=self.target, database=self.database or None
-        )
+    @property
+    def _about(self) -> dict[str, str | None]:
+        return {"tenant": self.tenant, "target": self.target, "database": self.database or None}
 
     def unchanged(self) -> TenantPlan:
         """Return it without changes: its database stays as it is."""

@@ -1,8 +1,10 @@
-"""Which tenants and targets a run may write."""
+"""Which tenants and targets a run may write, and what its process knows of targets."""
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections.abc import Collection, Mapping
+
+from msgspec import Struct, field
 
 
 class Scope(Struct, frozen=True):
@@ -21,3 +23,17 @@ class Scope(Struct, frozen=True):
         return (self.tenants is None or tenant is None or tenant in self.tenants) and (
             self.targets is None or target is None or target in self.targets
         )
+
+
+class TargetHints(Struct, frozen=True):
+    """What a process knows of targets from before."""
+
+    #: Those that are not to be asked now, with why.
+    away: Mapping[str, str] = field(default_factory=dict)
+    #: Those of them that answer, and refuse: what the ledger says of them may not be so any more.
+    refused: Collection[str] = ()
+    full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
+    #: How many databases the ledger counts on each; None: it is to be asked.
+    used: Mapping[str, int] | None = None
+    #: How many tenants the process has placed on each that the ledger may not count yet.
+    in_flight: Mapping[str, int] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from functools import cache
 
 from msgspec import Struct, field
 
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.text import pluralize, summarize, truncate
 
 
@@ -30,9 +30,6 @@ ATTRIBUTES = ("database", "retention", "target")
 def meant_attribute(name: str) -> str:
     """Return the attribute that a name was probably meant for.
 
-    Args:
-        name: The name of a column or a key.
-
     Returns:
         The attribute; empty where the name is one, or resembles none.
     """
@@ -45,22 +42,13 @@ def meant_attribute(name: str) -> str:
 
 
 def ignored_attributes(names: Iterable[str], noun: str) -> Finding | None:
-    """Return the finding that tells which columns or keys of a source mean nothing to influxops.
-
-    Args:
-        names: The names of all columns or keys beside the id.
-        noun: What they are: "column".
-
-    Returns:
-        The finding; None where each is an attribute.
-    """
+    """Return the finding that tells which columns or keys of a source mean nothing to influxops."""
     ignored = [truncate(name) for name in dict.fromkeys(names) if name not in ATTRIBUTES]
     if not ignored:
         return None
     are = "is" if len(ignored) == 1 else "are"
-    return Finding(
+    return Finding.info(
         FindingKind.UNKNOWN_ATTRIBUTE,
-        Severity.INFO,
         f"{pluralize(len(ignored), noun)} {are} ignored: {summarize(ignored)}",
         f"nothing, if that is meant; what is read: {summarize(ATTRIBUTES)}",
     )

@@ -6,7 +6,6 @@ import getpass
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 
 from msgspec.structs import replace
 
@@ -25,25 +24,31 @@ from influxops.plugin_host.reporter import ReporterHandle, failed_reporter
 from influxops.plugin_host.resolve import ResolvedSection, resolve, resolve_section
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
-from influxops.reconcile import guards
+from influxops.reconcile.guards import validate_guard_names
 from influxops.reconcile.observe.ledger import read_ledger, with_memory
 from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.observe.targets import refuse_one_server_twice
 from influxops.reconcile.operation import Operation
+from influxops.reconcile.plan.contents import stats_of
 from influxops.reconcile.policy import Rules, TargetPolicy
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.run import NO_LEDGER, reconcile
 from influxops.reconcile.state import Observed
-from influxops.report.model import Report, RunOrigin, RunStart
+from influxops.report.model import (
+    LedgerState,
+    Report,
+    RunOrigin,
+    RunStart,
+    SourceState,
+    TargetState,
+)
 from influxops.runtime.context import RunContext
-from influxops.runtime.parallel import in_parallel
 
 
 class Engine:
     """Runs the hooks of one configuration's plugins.
 
     Args:
-        config: The configuration.
         kinds: The plugins to choose from; all that are installed when left out.
         reporters: Further reporters, told first; the command line's own output is one.
 
@@ -90,12 +95,7 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -115,8 +115,6 @@ class Engine:
 
         Args:
             operation: What to do; `influxops.engine.operations` has all of them.
-            context: The run.
-            allow: The names of the guards that are allowed.
             tell: Whether the reporters get the report.
 
         Returns:
@@ -128,8 +126,12 @@ class Engine:
         """
         if operation.needs_ledger:
             self.needs_ledger(operation.without_ledger)
-        request = self._request(context, allow, tell=tell)
-        request = replace(request, rules=replace(self.rules, recreate=operation.recreate))
+        request = replace(
+            self.request,
+            rules=replace(self.rules, recreate=operation.recreate),
+            allow=validate_guard_names(allow),
+            tell_start=partial(self._tell_start, context) if tell else lambda *_: (),
+        )
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
             for handle in self.reporters
@@ -147,9 +149,6 @@ class Engine:
 
     def needs_ledger(self, why: str = "no ledger is configured") -> LedgerHandle:
         """Return the ledger.
-
-        Args:
-            why: Why one is missed.
 
         Raises:
             ConfigError: When there is none, or its secret is missing.
@@ -171,25 +170,12 @@ class Engine:
             self.sources, self.targets, self.rules, ledger=self.ledger, who=self.origin.who
         )
 
-    def _request(
-        self, context: RunContext, allow: Iterable[str], *, tell: bool = False
-    ) -> RunRequest:
-        return replace(
-            self.request,
-            allow=guards.validate_guard_names(allow),
-            tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
-        )
-
     def target(self, name: str) -> TargetHandle:
         """Return a target by its name."""
         return next(handle for handle in self.targets if handle.name == name)
 
     def doctor(self, context: RunContext) -> Iterator[tuple[str, Check]]:
-        """Look at everything that a run depends on.
-
-        Yields:
-            The section's full name, and one check.
-        """
+        """Look at everything that a run depends on."""
         for handle in self._handles:
             if handle.missing is not None:
                 missing = handle.missing
@@ -210,9 +196,7 @@ class Engine:
         if self.ledger is not None and self.ledger.missing is None:
             read = read_ledger(self.ledger, context)  # its own checks say what is wrong with it
             observed = with_memory(Observed(inventories=inventories), read, self.sources)
-            for finding in stale_ledger(
-                observed, None, self._request(context, ()), Scope(), context
-            ):
+            for finding in stale_ledger(observed, None, self.request, Scope(), context):
                 check = Check("up to date", False, finding.sentence, finding.remedy)
                 yield self.ledger.full_name, check
 
@@ -231,25 +215,18 @@ class Engine:
 
     def describe(
         self, names: Mapping[str, Sequence[str]], context: RunContext
-    ) -> dict[tuple[str, str], DatabaseStats]:
+    ) -> Mapping[tuple[str, str], DatabaseStats]:
         """Tell how much is in databases.
 
         Args:
             names: The databases' names, by target.
-            context: The run.
 
         Returns:
             What each holds, by target and name; a target whose plugin cannot tell is left out.
         """
         context.on_stage("counting", sum(map(len, names.values())))
-        handles = [handle for handle in self.targets if names.get(handle.name)]
-        tasks = {h.full_name: partial(h.database_stats, names[h.name], context) for h in handles}
-        parts = in_parallel(tasks, context)
-        return {
-            (handle.name, name): stats
-            for handle, part in zip(handles, parts, strict=True)
-            for name, stats in part.items()
-        }
+        databases = ((target, name) for target, each in names.items() for name in each)
+        return stats_of(databases, self.targets, context)
 
     @property
     def origin(self) -> RunOrigin:
@@ -276,24 +253,19 @@ class Engine:
                     self._missing.setdefault(each.name, error)
         return Redactor(values)
 
-    def _tell_start(self, context: RunContext, observed: Observed) -> list[Finding]:
-        head = RunStart(
-            context.id,
-            context.dry_run,
-            self.origin,
-            observed.sources,
-            observed.targets,
-            observed.ledger,
-        )
+    def _tell_start(
+        self,
+        context: RunContext,
+        sources: tuple[SourceState, ...],
+        targets: tuple[TargetState, ...],
+        ledger: LedgerState | None,
+    ) -> list[Finding]:
+        head = RunStart(context.id, context.dry_run, self.origin, sources, targets, ledger)
         told = [handle.started(head, context) for handle in self.reporters if not handle.missing]
         return [failure for failure in told if failure is not None]
 
     def report_failed(self, plans: Iterable[TenantPlan], context: RunContext) -> Report:
-        """Report tenants that get no database before something else changes.
-
-        Returns:
-            The report, with what went wrong with telling the reporters.
-        """
+        """Report tenants that get no database before something else changes."""
         report = Report(
             run_id=context.id,
             started=context.started,
@@ -311,16 +283,7 @@ class Engine:
     def tell(
         self, report: Report, context: RunContext, reporters: Iterable[ReporterHandle]
     ) -> Report:
-        """Tell reporters, one after the other, the command line's own output first.
-
-        Args:
-            report: What they report.
-            context: The run.
-            reporters: Those that report it.
-
-        Returns:
-            The report, with what went wrong with telling.
-        """
+        """Tell reporters, one after the other, the command line's own output first."""
         context.on_stage("telling", 0)  # what was under way is over, as far as it came
         failures: list[Finding] = []
         for handle in reporters:

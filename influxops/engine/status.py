@@ -24,13 +24,7 @@ def tenant_status(engine: Engine, view: ReportView, context: RunContext) -> list
     None is what is not known; `target` and `url` are None where there is no database, or more than
     one. `retention` and `desired` are durations (`30d`), None where data is kept for ever,
     `unknown` or `unmanaged`; `created_at` is when the database was created or first found,
-    `ledger_state`
-    the tenant's state in the ledger.
-
-    Args:
-        engine: Reads the counts.
-        view: The view of the dry run's report.
-        context: That run.
+    `ledger_state` the tenant's state in the ledger.
     """
     names: defaultdict[str, list[str]] = defaultdict(list)
     for tenant in view.report.tenants:

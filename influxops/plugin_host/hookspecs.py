@@ -5,12 +5,16 @@ makes one instance a configured section, `cls(section, settings)`, and calls eac
 instance at a time. An instance may be called again, and from another thread, but never from two
 threads at once. A hook may leave out arguments that it does not need. One that cannot do its work
 raises its kind's error (SourceError, TargetError, LedgerError, ReporterError), whose message says
-why; that is its instance's own failure and ends nothing else.
+why, and whether anything may have been written; that is its instance's own failure and ends nothing
+else.
 
 `SourceHooks`, `TargetHooks`, `LedgerHooks` and `ReporterHooks` are what a kind must implement (the
 base classes of `influxops.plugin` derive from them); every other class here is a mixin for one
 optional hook. A plugin that derives from a mixin has to implement its hook.
 """
+
+# What is specified here is never called: a plugin implements it.
+# mypy: disable-error-code="empty-body"
 
 from __future__ import annotations
 
@@ -56,7 +60,6 @@ class SourceHooks:
         part would make orphans of the rest. It may give findings in between, an id that is NULL
         for instance. It must not write.
         """
-        raise NotImplementedError
 
 
 class TenantLookup:
@@ -71,7 +74,6 @@ class TenantLookup:
         Args:
             ids: Their ids; none, to find out whether the source can be read at all.
         """
-        raise NotImplementedError
 
 
 class RegistryLock:
@@ -86,7 +88,6 @@ class RegistryLock:
             SourceError: On entering, when no lock can be had here; on leaving, when it was lost.
                 The run goes on with a warning, and looks for duplicates.
         """
-        raise NotImplementedError
 
 
 class TargetHooks:
@@ -104,7 +105,6 @@ class TargetHooks:
                 complete: whether they are must be read from what is stored, at a request each if
                 need be. UNKNOWN where even that proves nothing. Usually empty.
         """
-        raise NotImplementedError
 
     @hookspec(firstresult=True)
     def influxops_ensure(self, changes: Sequence[Change], context: RunContext) -> Iterator[Outcome]:
@@ -115,7 +115,6 @@ class TargetHooks:
         start another change once `context.check()` raises. Changes may be batched. It must be safe
         to repeat: the process may be killed anywhere, and started again.
         """
-        raise NotImplementedError
 
 
 class DatabaseLookup:
@@ -131,7 +130,6 @@ class DatabaseLookup:
         Args:
             names: Their names; none, to find out whether the target can be read at all.
         """
-        raise NotImplementedError
 
 
 class DatabaseMarkers:
@@ -145,13 +143,9 @@ class DatabaseMarkers:
 
         What has no marker, or one that cannot be read, is left out. It must not write.
 
-        Args:
-            names: The databases' names.
-
         Yields:
             A name, and the oldest marker of that database.
         """
-        raise NotImplementedError
 
 
 class FastCreation:
@@ -172,7 +166,6 @@ class FastCreation:
                 refuses the token), so that asking for another one is no use. Changes without an
                 outcome may have been made.
         """
-        raise NotImplementedError
 
 
 class DatabaseStatistics:
@@ -188,7 +181,6 @@ class DatabaseStatistics:
         each of its `tables` that is telemetry; where a target gives no tables, that of the
         database. A number or a time that is not known is None, never 0.
         """
-        raise NotImplementedError
 
 
 class WriteActivity:
@@ -208,7 +200,6 @@ class WriteActivity:
         Returns:
             For each span that has rows: when it begins, and how many there are; in any order.
         """
-        raise NotImplementedError
 
 
 class DatabaseCopy:
@@ -225,7 +216,6 @@ class DatabaseCopy:
         `progress` that it yielded, or an earlier one. Before that it is asked what the copy has and
         the source lacks (`order.ahead`): where it cannot tell, only what the copy lacks is copied.
         """
-        raise NotImplementedError
 
 
 class LedgerHooks:
@@ -241,11 +231,7 @@ class LedgerHooks:
 
         Args:
             tenants: Ids, where only their records are wanted; None for all.
-
-        Raises:
-            LedgerError: When it could not be read, or holds what cannot be; the message says why.
         """
-        raise NotImplementedError
 
     @hookspec(firstresult=True)
     def influxops_claim(self, records: Sequence[Record], context: RunContext) -> Iterable[Record]:
@@ -260,13 +246,7 @@ class LedgerHooks:
         Returns:
             The record of each of these tenants as it is now: one that was claimed has this run as
             `holder` and a greater version; another run got the others first.
-
-        Raises:
-            LedgerError: When nothing was written, because this run has no session
-                (`influxops_session`) for instance, or it is unknown whether it was; the message
-                says which, and why.
         """
-        raise NotImplementedError
 
     @hookspec(firstresult=True)
     def influxops_commit(self, update: LedgerUpdate, context: RunContext) -> Iterable[Record]:
@@ -283,21 +263,11 @@ class LedgerHooks:
 
         Returns:
             The record of each of these tenants as it is now.
-
-        Raises:
-            LedgerError: When nothing was written, or it is unknown whether it was; the message
-                says which, and why.
         """
-        raise NotImplementedError
 
     @hookspec(firstresult=True)
     def influxops_history(self, query: HistoryQuery, context: RunContext) -> Iterable[HistoryEntry]:
-        """Read a ledger's history, or a part of it, the oldest entry first.
-
-        Raises:
-            LedgerError: When it could not be read.
-        """
-        raise NotImplementedError
+        """Read a ledger's history, or a part of it, the oldest entry first."""
 
     @hookspec(firstresult=True)
     def influxops_session(self, context: RunContext) -> AbstractContextManager[None]:
@@ -305,12 +275,7 @@ class LedgerHooks:
 
         What the run has claimed stays claimed (`is_held`) until the context is left or the process
         is gone, however it ended. It never waits for another run.
-
-        Raises:
-            LedgerError: On entering, when the run cannot be registered; on leaving, when that was
-                lost.
         """
-        raise NotImplementedError
 
 
 class RecordCounts:
@@ -321,11 +286,7 @@ class RecordCounts:
         """Count how many databases a ledger has recorded on each target, by its name.
 
         Without it, an application's `Provisioner` places nothing where there are several targets.
-
-        Raises:
-            LedgerError: When it could not be read.
         """
-        raise NotImplementedError
 
 
 class TenantQueue:
@@ -342,16 +303,12 @@ class TenantQueue:
         for no other transaction for longer than a moment.
 
         Args:
-            connection: The application's connection, of the ledger's own kind of database.
+            connection: The application's, of the ledger's own kind of database.
             context: Its time bounds the wait.
 
         Returns:
             None once it is written; where the connection is asynchronous, what is to be awaited.
-
-        Raises:
-            LedgerError: When nothing was written; the message says why.
         """
-        raise NotImplementedError
 
 
 class ReporterHooks:
@@ -365,7 +322,6 @@ class ReporterHooks:
         raises is a warning and changes nothing. The context that it is given ends with the
         reporter's own time (`timeout` of its settings).
         """
-        raise NotImplementedError
 
 
 class StartNotice:
@@ -378,7 +334,6 @@ class StartNotice:
         It is called at most once a run, after sources and targets were read; a run that ends before
         has no head, and its report still comes.
         """
-        raise NotImplementedError
 
 
 class HealthChecks:
@@ -390,7 +345,6 @@ class HealthChecks:
 
         It should go on after a check that fails as far as that makes sense, and must not write.
         """
-        raise NotImplementedError
 
 
 class Closing:
@@ -399,7 +353,6 @@ class Closing:
     @hookspec
     def influxops_close(self) -> None:
         """Close what is open; the instance is not called again."""
-        raise NotImplementedError
 
 
 #: What a plugin of each role must implement.

@@ -20,9 +20,8 @@ from influxops.domain.durations import format_duration
 from influxops.domain.hint import Hint
 from influxops.domain.text import did_you_mean, one_line, summarize
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginLoadError
-from influxops.plugin_host.capabilities import checked_capabilities
 from influxops.plugin_host.discovery import PluginType, find, lacks
-from influxops.plugin_host.validation import validate_hooks
+from influxops.plugin_host.validation import checked_capabilities, validate_hooks
 
 #: The key that names the section whose connection holds for another one of its kind, too.
 _LIKE = "like"

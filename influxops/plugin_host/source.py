@@ -9,7 +9,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from influxops.config.plugin_settings import SourceSettings
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.tenant import Tenant
 from influxops.plugin_host.base import Handle
 from influxops.report.model import SourceState
@@ -59,9 +59,8 @@ class SourceHandle(Handle):
                 raise TypeError(f"a tenant's id is {type(found.id).__name__}, not text")
             elif not found.id.strip():
                 findings.append(
-                    Finding(
+                    Finding.error(
                         FindingKind.EMPTY_ID,
-                        Severity.ERROR,
                         "it gave a tenant without an id",
                         "give it one, or leave it out",
                         source=self.name,

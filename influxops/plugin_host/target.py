@@ -107,11 +107,7 @@ class TargetHandle(Handle):
     def ensure(
         self, changes: Sequence[Change], context: RunContext
     ) -> tuple[list[Outcome], list[Finding]]:
-        """Make changes.
-
-        Returns:
-            Exactly one outcome a change, in their order, and what is wrong with the plugin.
-        """
+        """Make changes."""
         rest = Outcome(changes[0], ChangeResult.UNKNOWN, "its target did not say how it ended")
         outcomes: dict[int, Outcome] = {}
         places = {(c.action, c.tenant, c.database): number for number, c in enumerate(changes)}

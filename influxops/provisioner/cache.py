@@ -15,17 +15,12 @@ class LocationCache:
     """Remembers where databases are; may be used from any thread."""
 
     def __init__(self) -> None:
-        self._found: dict[
-            str, tuple[EnsureResult, float]
-        ] = {}  # in the order in which they were added
+        # In the order in which they were added.
+        self._found: dict[str, tuple[EnsureResult, float]] = {}
         self._lock = threading.Lock()
 
     def get(self, tenant: str) -> EnsureResult | None:
-        """Return what is known of a tenant; None where its time is over.
-
-        Args:
-            tenant: Its id.
-        """
+        """Return what is known of a tenant; None where its time is over."""
         entry = self._found.get(tenant)
         return entry[0] if entry is not None and entry[1] > time.monotonic() else None
 
@@ -33,7 +28,6 @@ class LocationCache:
         """Remember where a tenant's database is.
 
         Args:
-            found: What was found.
             until: When that is not known any more, in seconds of the monotonic clock.
         """
         with self._lock:

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from influxops.engine.tenants import NotSupported, TargetHints
-from influxops.errors import InfluxopsError, Interrupted, TargetAuthError
+from influxops.domain.selection import TargetHints
+from influxops.errors import InfluxopsError, Interrupted, NotSupported, TargetAuthError
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log
 
@@ -33,10 +33,7 @@ class Circuit:
     """Whether a server may be asked.
 
     Args:
-        name: The full name of its section.
         probe: Asks it something small; raises an InfluxopsError while it is in trouble.
-        on_change: Called when it was opened or closed.
-        stopping: Set when the Provisioner is closed.
     """
 
     def __init__(
@@ -90,15 +87,7 @@ class Circuit:
 
 
 class Circuits:
-    """The circuits of the sections of a configuration, and which targets are full.
-
-    Args:
-        engines: Lends engines to probes.
-        names: The full names of the sections.
-        timeout: Seconds that a probe may take.
-        on_change: Called with a circuit that was opened or closed.
-        stopping: Set when nothing will be asked any more.
-    """
+    """The circuits of the sections of a configuration, and which targets are full."""
 
     def __init__(
         self,

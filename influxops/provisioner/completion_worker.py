@@ -8,7 +8,7 @@ from collections import defaultdict
 from influxops.domain.change import ChangeResult
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import pluralize
-from influxops.engine.tenants import complete_databases
+from influxops.engine.creation import complete_databases
 from influxops.errors import InfluxopsError
 from influxops.provisioner.circuit_breaker import Circuits
 from influxops.provisioner.engine_pool import Engines
@@ -25,33 +25,20 @@ _AGAIN, _MOST_TRIES = 2.0, 5
 _Job = tuple[TenantPlan, int]  # with the failed attempts
 
 
-class Finisher:
-    """A thread that completes what it is given.
-
-    Args:
-        engines: Lends engines.
-        circuits: Says which targets are not to be asked.
-    """
+class Finisher(BatchWorker[_Job]):
+    """A thread that completes what it is given."""
 
     def __init__(self, engines: Engines, circuits: Circuits) -> None:
         self._engines, self._circuits = engines, circuits
-        self._worker: BatchWorker[_Job] = BatchWorker(
-            "influxops-finisher", self._handle, self._break, longest_wait=_COLLECTING
+        super().__init__(
+            "influxops-finisher", self._complete_all, self._break, longest_wait=_COLLECTING
         )
 
     def add(self, plan: TenantPlan) -> None:
         """Take one more; never waits."""
-        self._worker.submit((plan, 0))
+        self.submit((plan, 0))
 
-    def flush(self, timeout: float) -> bool:
-        """Wait until nothing is left; return whether that was so in time."""
-        return self._worker.drain(timeout)
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._worker.stop()
-
-    def _handle(self, batch: list[_Job]) -> None:
+    def _complete_all(self, batch: list[_Job]) -> None:
         by_target: defaultdict[str, dict[str, _Job]] = defaultdict(dict)
         for plan, tries in batch:
             by_target[plan.target or ""][plan.database] = plan, tries
@@ -61,7 +48,7 @@ class Finisher:
             else:
                 left = self._complete(target, jobs)
             for job in left:
-                self._worker.submit(job, _AGAIN)
+                self.submit(job, _AGAIN)
 
     def _break(self, batch: list[_Job], error: Exception) -> None:
         log.error("databases could not be completed, a full run completes them", exc_info=error)

@@ -8,9 +8,10 @@ from msgspec import Struct
 
 from influxops.domain.database import DatabaseStats, TableStats
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import TenantStatus
+from influxops.domain.selection import TargetHints
 from influxops.engine.engine import Engine
-from influxops.engine.tenants import TargetHints, TenantRequest, plan_selected
+from influxops.engine.tenants import TenantRequest, plan_selected
 from influxops.errors import InfluxopsError
 from influxops.provisioner.pipeline import Works
 from influxops.provisioner.results import is_claimed, is_unregistered
@@ -32,12 +33,7 @@ class DatabaseInspection(Struct, frozen=True):
 
 
 def inspect(works: Works, tenant: str, timeout: float) -> DatabaseInspection:
-    """Look at a tenant's database.
-
-    Args:
-        works: Lends an engine.
-        timeout: Seconds that it may take.
-    """
+    """Look at a tenant's database."""
     if hindrance := works.hindrance():
         return DatabaseInspection(error=hindrance)
     try:
@@ -49,16 +45,18 @@ def inspect(works: Works, tenant: str, timeout: float) -> DatabaseInspection:
 
 def _inspect(engine: Engine, context: RunContext, tenant: str) -> DatabaseInspection:
     hints = TargetHints(used={target.name: 0 for target in engine.targets})
-    requests = {tenant: TenantRequest(tenant)}
-    plan = plan_selected(requests, engine.request, context, hints, verify=True).tenants[tenant]
-    target, why = plan.target, plan.finding.message if plan.finding is not None else ""
+    asked = [TenantRequest(tenant)]
+    plan = plan_selected(asked, engine.request, context, hints, verify=True).tenants[tenant]
+    target, why = plan.target, plan.reason
+    is_final = plan.status in _FINAL and not is_claimed(plan)
+    is_final = is_final and plan.kind is not FindingKind.STALE_LEDGER
     if is_unregistered(plan):
         target = _target_with(plan.database, engine, context)
         if target is None:
             return _nothing()
-    elif plan.finding is not None and plan.finding.kind is FindingKind.LOST:
+    elif plan.kind is FindingKind.LOST:
         return DatabaseInspection(False, 0, error=why)
-    elif plan.before is None and (plan.status is TenantStatus.PENDING or _is_final(plan)):
+    elif plan.before is None and (plan.status is TenantStatus.PENDING or is_final):
         return _nothing()
     elif target is None or plan.before is None:
         return DatabaseInspection(error=why)
@@ -72,11 +70,6 @@ def _inspect(engine: Engine, context: RunContext, tenant: str) -> DatabaseInspec
 
 def _nothing() -> DatabaseInspection:
     return DatabaseInspection(False, 0, 0, ())
-
-
-def _is_final(plan: TenantPlan) -> bool:
-    is_stale = plan.finding is not None and plan.finding.kind is FindingKind.STALE_LEDGER
-    return plan.status in _FINAL and not is_claimed(plan) and not is_stale
 
 
 def _target_with(database: str, engine: Engine, context: RunContext) -> str | None:

@@ -20,19 +20,13 @@ _KEPT, IDLE = 4, 20.0
 
 
 class Engines:
-    """Lends an engine to one thread at a time, the one that was used last first.
-
-    Args:
-        config: The configuration.
-        kinds: The plugins to choose from; None for all that are installed.
-    """
+    """Lends an engine to one thread at a time, the one that was used last first."""
 
     def __init__(self, config: Config, kinds: Mapping[str, PluginType] | None) -> None:
         self._config, self._kinds = config, kinds
         self._lock = threading.Lock()
-        self._idle: list[
-            tuple[Engine, RunContext, float, float]
-        ] = []  # with its birth and last use
+        # Each with its birth and last use.
+        self._idle: list[tuple[Engine, RunContext, float, float]] = []
         self._running: set[RunContext] = set()
         self._anew = 0.0  # runs that began before this are over
         self.is_over = False
@@ -83,11 +77,7 @@ class Engines:
                 self._running.discard(context)
 
     def trim(self, idle: float | None = None) -> None:
-        """Release what has not been used for a while, and its connections.
-
-        Args:
-            idle: Seconds that make a while; None for what they usually are.
-        """
+        """Release what has not been used for a while, and its connections."""
         now, idle = time.monotonic(), IDLE if idle is None else idle
         with self._lock:
             old = [each for each in self._idle if now - each[3] >= idle]

@@ -24,20 +24,15 @@ _PATIENCE, _AGAIN, _MOST_TRIES = 5.0, 1.0, 30
 _MOST = 1_000
 
 
-class Notes:
-    """A thread that records what it is given.
-
-    Args:
-        engines: Lends engines.
-        is_hindered: Says whether a source or the ledger is not to be asked now.
-    """
+class Notes(BatchWorker[str]):
+    """A thread that records what it is given."""
 
     def __init__(self, engines: Engines, is_hindered: Callable[[], bool]) -> None:
         self._engines, self._is_hindered = engines, is_hindered
         self._tries: dict[str, int] = {}  # failed attempts by tenant
-        self._worker = BatchWorker(
+        super().__init__(
             "influxops-notes",
-            self._handle,
+            self._note,
             self._break,
             largest_batch=_MOST,
             longest_wait=_COLLECTING,
@@ -47,7 +42,7 @@ class Notes:
         """Take one more; never waits."""
         if tenant not in self._tries:
             self._tries[tenant] = 0
-            self._worker.submit(tenant)
+            self.submit(tenant)
 
     def forget(self, tenant: str) -> None:
         """Take one back: its database is there."""
@@ -56,16 +51,12 @@ class Notes:
     def flush(self, timeout: float) -> None:
         """Wait until all is recorded, unless that cannot be done now."""
         if not self._is_hindered():
-            self._worker.drain(timeout)
+            self.drain(timeout)
 
-    def stop(self) -> None:
-        """End the thread."""
-        self._worker.stop()
-
-    def _handle(self, batch: list[str]) -> None:
+    def _note(self, batch: list[str]) -> None:
         if self._is_hindered():
             for tenant in batch:
-                self._worker.submit(tenant, _AGAIN)
+                self.submit(tenant, _AGAIN)
             return
         tenants = [tenant for tenant in batch if tenant in self._tries]
         with self._engines.borrow() as (engine, run):
@@ -80,17 +71,13 @@ class Notes:
             tries = self._tries.get(tenant, _MOST_TRIES) + 1
             if tries < _MOST_TRIES:
                 self._tries[tenant] = tries
-                self._worker.submit(tenant, _AGAIN)
+                self.submit(tenant, _AGAIN)
             else:
                 self.forget(tenant)
 
 
 def note(engine: Engine, tenants: Collection[str], context: RunContext) -> None:
-    """Record that those tenants are wanted that a source has, and that have no record.
-
-    Raises:
-        InfluxopsError: When they could not be looked up, or recorded.
-    """
+    """Record that those tenants are wanted that a source has, and that have no record."""
     assert engine.ledger is not None
     there = {
         found.id for source in engine.sources for found in source.get_tenants(tenants, context)

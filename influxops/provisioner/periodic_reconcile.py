@@ -30,11 +30,8 @@ class Runs:
     """A thread that makes full runs.
 
     Args:
-        engines: Lends engines.
         every: Seconds between two runs.
         timeout: Seconds that one may take.
-        stopping: Set when there is to be no more.
-        on_end: Called after each.
     """
 
     def __init__(

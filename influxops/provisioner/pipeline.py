@@ -21,18 +21,15 @@ from influxops.config.load import Config
 from influxops.domain.database import UNMANAGED
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.engine.creation import completion, create_databases, is_full, with_completion
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import (
     SelectedPlan,
     TenantRequest,
     commit_seen,
-    completion,
-    create_databases,
-    is_full,
     is_kept,
     plan_selected,
     postpone,
-    with_completion,
 )
 from influxops.errors import InfluxopsError
 from influxops.plugin_host.discovery import PluginType
@@ -72,12 +69,7 @@ class Works:
     """What one process has under way.
 
     Args:
-        config: The configuration.
-        kinds: The plugins to choose from.
-        rules: What is known without asking.
-        timeout: Seconds that a call waits.
         on_settled: Called with the final result of each tenant, and when its request began.
-        on_circuit: Called when a circuit was opened or closed.
     """
 
     def __init__(
@@ -171,7 +163,7 @@ class Works:
 
     def _plan(self, batch: list[Flight]) -> None:
         began = time.monotonic()
-        requests = {flight.request.tenant: flight.request for flight in batch}
+        requests = [flight.request for flight in batch]
         used, at = self._used
         used = used if began - at <= _COUNTS else None
         hints = self.circuits.hints(used, self._in_flight())
@@ -281,9 +273,7 @@ def _committed(planned: SelectedPlan, engine: Engine, context: RunContext) -> di
     """
     tenants = dict(planned.tenants)
     kept = [plan for plan in tenants.values() if is_kept(plan)]
-    lost = [
-        p for p in tenants.values() if p.finding is not None and p.finding.kind is FindingKind.LOST
-    ]
+    lost = [p for p in tenants.values() if p.kind is FindingKind.LOST]
     if kept or lost:
         try:
             commit_seen([*kept, *lost], planned.observed, engine.request, context)

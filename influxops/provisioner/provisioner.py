@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Awaitable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from msgspec import Struct, field
@@ -19,8 +18,9 @@ from msgspec.structs import replace
 from influxops.config.load import Config, load_config
 from influxops.domain.durations import parse_duration
 from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.selection import TargetHints
 from influxops.engine.engine import Engine
-from influxops.engine.tenants import TargetHints, TenantRequest, plan_selected
+from influxops.engine.tenants import TenantRequest, plan_selected
 from influxops.errors import InfluxopsError, TransactionLost
 from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner.cache import LocationCache
@@ -79,7 +79,6 @@ class Provisioner:
     may be made before a server forks its workers.
 
     Args:
-        config: The configuration; `from_config` reads it.
         timeout: Seconds that a call may take, whatever servers do.
         full_runs: Seconds between two full runs in the background, the first of which is made at
             the start; None for none, where something else makes them.
@@ -89,7 +88,8 @@ class Provisioner:
 
     Raises:
         ConfigError: When the configuration says what cannot be.
-        InvalidRequest: When one of the others is no number of seconds.
+        InvalidRequest: At once, by the class and by a method, when an argument says what cannot
+            be: an id that no database can have, for instance.
     """
 
     def __init__(
@@ -136,10 +136,6 @@ class Provisioner:
         Args:
             path: The file; None for what the command line would take: `influxops.toml` in this
                 folder, else the environment alone.
-
-        Raises:
-            ConfigError: When the configuration says what cannot be.
-            InvalidRequest: When an option is no number of seconds.
         """
         return cls(
             load_config(path),
@@ -153,12 +149,7 @@ class Provisioner:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def start(self) -> None:
@@ -183,7 +174,7 @@ class Provisioner:
         until = time.monotonic() + timeout
         if not works.hindrance():
             background.wait((), timeout)
-            works.finisher.flush(until - time.monotonic())
+            works.finisher.drain(until - time.monotonic())
         for tenant in background.pending:
             works.note(tenant)
         if works.notes is not None:
@@ -196,12 +187,7 @@ class Provisioner:
     def validate(
         self, tenant_id: str, *, retention: str | None = None, target: str | None = None
     ) -> None:
-        """Refuse what `ensure` would refuse, without I/O: call it before a tenant is committed.
-
-        Raises:
-            InvalidRequest: When no database can have this id or retention, or there is no such
-                target.
-        """
+        """Refuse what `ensure` would refuse, without I/O: call it before a tenant is committed."""
         self._validator.check(tenant_id, retention, target)
 
     def ensure(
@@ -217,9 +203,6 @@ class Provisioner:
 
         Returns:
             Where it is, or why it is not there; it never takes longer than the timeout.
-
-        Raises:
-            InvalidRequest: As `validate` does.
         """
         until = time.monotonic() + self._timeout
         request = TenantRequest(tenant_id, retention, target)
@@ -228,11 +211,7 @@ class Provisioner:
     async def aensure(
         self, tenant_id: str, *, retention: str | None = None, target: str | None = None
     ) -> EnsureResult:
-        """Do what `ensure` does without keeping the event loop.
-
-        Raises:
-            InvalidRequest: As `validate` does.
-        """
+        """Do what `ensure` does without keeping the event loop."""
         request = TenantRequest(tenant_id, retention, target)
         found = self._submitted(request)
         if isinstance(found, EnsureResult):
@@ -254,15 +233,10 @@ class Provisioner:
         """Ensure that tenants have their databases, all at once.
 
         Args:
-            retention: As `ensure` takes it.
-            target: As `ensure` takes it.
             timeout: Seconds that all of it may take; None for the Provisioner's own.
 
         Returns:
             What `ensure` would return for each, in their order.
-
-        Raises:
-            InvalidRequest: When one of them can have no database; nothing was done then.
         """
         if isinstance(tenant_ids, str) or not isinstance(tenant_ids, Iterable):
             raise InvalidRequest(f"several ids are needed, not one {type(tenant_ids).__name__}")
@@ -279,7 +253,6 @@ class Provisioner:
         Nothing is created before the application has committed it.
 
         Args:
-            tenant_id: Its id.
             connection: A psycopg connection with the transaction that creates the tenant.
 
         Returns:
@@ -287,7 +260,6 @@ class Provisioner:
             is known to be there.
 
         Raises:
-            InvalidRequest: When no database can have this id, or the connection is asynchronous.
             TransactionLost: When the connection is closed or broken, or its transaction has
                 failed: nothing of that transaction is stored.
         """
@@ -300,12 +272,7 @@ class Provisioner:
         return self._enqueued(tenant_id, recorded)
 
     async def aenqueue(self, tenant_id: str, connection: Any) -> EnsureResult:
-        """Do what `enqueue` does without keeping the event loop, with a connection of either kind.
-
-        Raises:
-            InvalidRequest: When no database can have this id.
-            TransactionLost: As `enqueue` does.
-        """
+        """Do what `enqueue` does without keeping the event loop, with any connection."""
         if (known := self._known(tenant_id, connection)) is not None:
             return known
         recorded = self._record_wanted(tenant_id, connection)
@@ -376,9 +343,6 @@ class Provisioner:
 
         Returns:
             Where it is; or, where it is not there, why, and which target is recorded for it.
-
-        Raises:
-            InvalidRequest: When no database can have this id.
         """
         known = self._cache.get(self._validator.check(tenant_id))
         if known is not None:
@@ -390,11 +354,11 @@ class Provisioner:
             return self._queued(tenant_id, hindrance)
         began = time.monotonic()
         hints = TargetHints(used=dict.fromkeys(self._validator.urls, 0))
-        requests = {tenant_id: TenantRequest(tenant_id)}
+        asked = [TenantRequest(tenant_id)]
         try:
             with works.engines.borrow() as (engine, run):
                 context = run.with_timeout(self._timeout)
-                planned = plan_selected(requests, engine.request, context, hints, verify=True)
+                planned = plan_selected(asked, engine.request, context, hints, verify=True)
         except InfluxopsError as error:
             return self._queued(tenant_id, error.message)
         plan = planned.tenants[tenant_id]
@@ -411,14 +375,7 @@ class Provisioner:
         return await asyncio.to_thread(self.locate, tenant_id)
 
     def inspect(self, tenant_id: str, *, timeout: float = 10.0) -> DatabaseInspection:
-        """Tell whether a tenant's database exists, and how much telemetry is in it.
-
-        Args:
-            timeout: Seconds that it may take.
-
-        Raises:
-            InvalidRequest: When no database can have this id.
-        """
+        """Tell whether a tenant's database exists, and how much telemetry is in it."""
         self._validator.check(tenant_id)
         if self._closed:
             return DatabaseInspection(error="the Provisioner is closed")
@@ -494,11 +451,7 @@ class Provisioner:
         return self._cache.get(self._validator.check(tenant))
 
     def _record_wanted(self, tenant: str, connection: Any) -> Awaitable[None] | str | None:
-        """Record that a tenant is wanted; return what is to be awaited, or why it was not recorded.
-
-        Raises:
-            TransactionLost: When nothing of the connection's transaction can be stored.
-        """
+        """Record that a tenant is wanted; return what to await, or why it was not recorded."""
         if self._closed:
             return "the Provisioner is closed"
         try:

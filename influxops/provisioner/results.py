@@ -50,15 +50,10 @@ _STATUSES = {
 
 
 def result_of(plan: TenantPlan, urls: Mapping[str, str]) -> EnsureResult:
-    """Return what a tenant's plan means for an application.
-
-    Args:
-        plan: The tenant, as it was decided or as its creation ended.
-        urls: Where each target is, by its name.
-    """
+    """Return what a tenant's plan means for an application."""
     status = status_of(plan)
     target = _target(plan, status)
-    why = plan.finding.message if plan.finding is not None else ""
+    why = plan.reason
     return EnsureResult(plan.tenant, status, plan.database, target, urls.get(target or "", ""), why)
 
 
@@ -71,12 +66,12 @@ def status_of(plan: TenantPlan) -> EnsureStatus:
 
 def is_claimed(plan: TenantPlan) -> bool:
     """Return whether another run has claimed a tenant, for a moment."""
-    return plan.finding is not None and plan.finding.kind is FindingKind.CLAIMED
+    return plan.kind is FindingKind.CLAIMED
 
 
 def is_unregistered(plan: TenantPlan) -> bool:
     """Return whether no source has a tenant, yet."""
-    return plan.finding is not None and plan.finding.kind is FindingKind.UNKNOWN_TENANT
+    return plan.kind is FindingKind.UNKNOWN_TENANT
 
 
 def _target(plan: TenantPlan, status: EnsureStatus) -> str | None:

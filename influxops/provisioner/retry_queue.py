@@ -37,12 +37,7 @@ class _Pending:
 
 
 class Background:
-    """A thread that has tenants created, and tries again.
-
-    Args:
-        works: Creates them.
-        is_known: Says whether a tenant's database is known to be there.
-    """
+    """A thread that has tenants created, and tries again."""
 
     def __init__(self, works: Works, is_known: Callable[[str], bool]) -> None:
         self._works, self._is_known = works, is_known
@@ -128,7 +123,7 @@ class Background:
             self._told.pop(tenant, None)
             self._done(tenant)
             return
-        why = plan.finding.message if plan.finding is not None else ""
+        why = plan.reason
         self.last_error = f"{tenant}: {why}"
         each.tries += 1
         if status_of(plan) is EnsureStatus.FAILED and (

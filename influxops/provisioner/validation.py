@@ -11,26 +11,13 @@ class InvalidRequest(ValueError):
 
 
 def check_seconds(name: str, given: object, *, least: float = 0.01) -> None:
-    """Raise unless it is a number of seconds.
-
-    Args:
-        name: What it is called.
-        given: What was given.
-        least: The least that it may be.
-
-    Raises:
-        InvalidRequest: When it is none.
-    """
+    """Raise unless it is a number of seconds."""
     if not isinstance(given, int | float) or isinstance(given, bool) or not given >= least:
         raise InvalidRequest(f"{name} is a number of seconds, at least {least:g}, not {given!r}")
 
 
 class CallValidator:
-    """What can be said of a call without asking anybody.
-
-    Args:
-        engine: The configuration's engine.
-    """
+    """What can be said of a call without asking anybody."""
 
     def __init__(self, engine: Engine) -> None:
         self._template = engine.rules.template

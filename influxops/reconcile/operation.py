@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from msgspec.structs import replace
-
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.reconcile.apply.apply import execute_plan
 from influxops.reconcile.guards import guard
 from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.plan.recorded import busy, is_busy
-from influxops.reconcile.request import Planning, RunRequest
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import Observed, Planning, RunState
 from influxops.runtime.context import RunContext
 
 
@@ -39,7 +37,7 @@ class Operation:
         Raises:
             ConfigError: When two targets are one server.
         """
-        return observe(request.sources, request.targets, request.rules, context, request.ledger)
+        return observe(request, context)
 
     def plan(self, planning: Planning) -> Plan:
         """Plan it; the guards have not looked at the plan yet.
@@ -60,22 +58,14 @@ class Operation:
         Raises:
             Interrupted: When the run is over; what was yielded last is what is known.
         """
-
-        def plan_again(observed: Observed) -> Plan:
-            return self.guarded_plan(replace(planning, observed=observed))
-
-        return execute_plan(state, plan_again, planning.request, planning.context)
+        return execute_plan(state, self.guarded_plan, planning)
 
 
 class RecordOperation(Operation):
     """The base of operations on recorded tenants: each is refused or changed."""
 
     def plan(self, planning: Planning) -> Plan:
-        """Plan it.
-
-        Raises:
-            ConfigError: When neither the ledger nor a source knows one of the tenants.
-        """
+        """Plan it."""
         plans = {}
         for plan in self.candidates(planning) if planning.ledger_view.is_readable else ():
             record = plan.record

@@ -42,11 +42,7 @@ class Rules(Struct, frozen=True):
         return f"{advice}, {key}" if self.has_file else advice
 
     def capabilities(self, pin: str | None) -> Collection[TargetCapabilities]:
-        """Return the traits of the targets that a tenant's database may be on.
-
-        Args:
-            pin: Its only target, where it has one.
-        """
+        """Return the traits of the targets that a tenant's database may be on."""
         if pin is not None and pin in self.targets:
             return (self.targets[pin].capabilities,)
         # One set of traits a kind, however many targets are of it.

@@ -9,13 +9,7 @@ from msgspec.structs import replace
 
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import Refusal, TenantPlan, TenantStatus
-from influxops.errors import (
-    DeadlineExceeded,
-    ExitCode,
-    InfluxopsError,
-    Interrupted,
-    LockBusy,
-)
+from influxops.errors import ExitCode
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
@@ -32,14 +26,7 @@ def conclude(
     context: RunContext,
     origin: RunOrigin,
 ) -> Report:
-    """Return the report of a run.
-
-    Args:
-        state: What it knows.
-        operation: What it did.
-        request: What it was asked to do.
-        origin: Who ran it.
-    """
+    """Return the report of a run."""
     records = state.observed.ledger_view.records
     tenants = tuple(
         replace(final, record=record) if (record := records.get(final.tenant)) else final
@@ -124,7 +111,8 @@ def _notes(
             severity = Severity.WARNING
         yield replace(finding, severity=severity) if severity != finding.severity else finding
     if state.error is not None:
-        yield ended(state.error)
+        error = state.error
+        yield Finding(FindingKind(error.kind), Severity.ERROR, error.message, error.remedy)
 
 
 def _is_elsewhere(source: str, state: RunState, context: RunContext) -> bool:
@@ -143,15 +131,3 @@ def _exit_code(
     if any(f.severity is Severity.ERROR and f.kind is not FindingKind.GUARD for f in findings):
         return ExitCode.FAILED
     return ExitCode.REFUSED if refusals else ExitCode.OK
-
-
-def ended(error: InfluxopsError) -> Finding:
-    """Return the finding that says what ended a run."""
-    kind = FindingKind.CONFIGURATION
-    if isinstance(error, LockBusy):
-        kind = FindingKind.LOCK_BUSY
-    elif isinstance(error, DeadlineExceeded):
-        kind = FindingKind.DEADLINE
-    elif isinstance(error, Interrupted):
-        kind = FindingKind.INTERRUPTED
-    return Finding(kind, Severity.ERROR, error.message, error.remedy)

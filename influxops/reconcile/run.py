@@ -6,13 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.errors import (
-    ConfigError,
-    InfluxopsError,
-    Interrupted,
-    LockBusy,
-)
+from influxops.domain.finding import Finding, FindingKind
+from influxops.errors import ConfigError, InfluxopsError, Interrupted, LockBusy
 from influxops.reconcile.apply.locks import Lock
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.ledger import without_ledger
@@ -30,16 +25,15 @@ from influxops.reconcile.plan.desired import (
     refuse_unknown_targets,
     with_unknown_tenants,
 )
-from influxops.reconcile.request import GRACE, Planning, RunRequest
+from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.result import conclude
-from influxops.reconcile.state import RunState
+from influxops.reconcile.state import Planning, RunState
 from influxops.report.model import Report, RunOrigin
 from influxops.runtime.context import RunContext
 
 #: What a run without a ledger says once.
-NO_LEDGER = Finding(
+NO_LEDGER = Finding.info(
     FindingKind.NO_LEDGER,
-    Severity.INFO,
     "no ledger is configured, so nothing is recorded: a database that is lost is recreated, "
     "empty, and a server that was replaced at its URL is not detected",
     "configure [ledger] and run `influxops ledger install` (docs/ledger.md)",
@@ -54,13 +48,6 @@ def reconcile(
     notes: Sequence[Finding] = (),
 ) -> tuple[Report, InfluxopsError | None]:
     """Make a run: a dry one plans, any other also carries the plan out.
-
-    Args:
-        operation: What to do.
-        request: What to do it with.
-        context: The run.
-        origin: Who runs it.
-        notes: What was noticed before it began.
 
     Returns:
         The report, and what ended the run before anything was written: a mistake in the
@@ -98,15 +85,18 @@ def steps(
     observed = operation.observe(request, context)
     if lock.unrecorded:
         observed = without_ledger(observed, lock.unrecorded)
-    notes = (*state.notes, *request.tell_start(observed))
+    told = request.tell_start(observed.sources, observed.targets, observed.ledger)
+    notes = (*state.notes, *told)
     if request.ledger is None and rules.has_file:  # else none can be configured
         notes = (*notes, NO_LEDGER)
     yield (state := replace(state, observed=observed, notes=notes))
 
     desired = compute_desired(observed, rules, context.check)
-    observed = confirm_losses(desired, observed, request, context)
-    observed = look_closely(desired, observed, request, context)
-    if operation.reconciles and not operation.drops:
+    if request.ledger is not None:
+        observed = confirm_losses(desired, observed, request, context)
+    if request.ledger is not None or context.verify:
+        observed = look_closely(desired, observed, request, context)
+    if request.ledger is not None and operation.reconciles and not operation.drops:
         stale = stale_ledger(observed, desired, request, scope, context)
         observed = replace(observed, findings=(*observed.findings, *stale))
     yield (state := replace(state, observed=observed))

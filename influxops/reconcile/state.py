@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.domain.database import Database, Inventory
+from influxops.domain.durations import parse_duration
 from influxops.domain.finding import Finding
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import HistoryEntry, Record, Server, State
 from influxops.domain.tenant import Tenant
-from influxops.errors import InfluxopsError
+from influxops.domain.text import did_you_mean, quote
+from influxops.errors import ConfigError, InfluxopsError
+from influxops.reconcile.policy import Rules
+from influxops.reconcile.request import RunRequest
 from influxops.report.model import LedgerState, SourceState, TargetState
+from influxops.runtime.context import RunContext
 
 
 class LedgerView(Struct, frozen=True):
@@ -94,6 +99,16 @@ class Observed(Struct, frozen=True):
         inventory = self.inventories.get(target or "")
         return inventory.databases.get(name) if inventory is not None else None
 
+    def shows_all(self, target: str | None) -> bool:
+        """Return whether a target was read, and shows all that it holds."""
+        inventory = self.inventories.get(target or "")
+        return inventory is not None and inventory.complete
+
+    def identity(self, target: str | None) -> str | None:
+        """Return the identity of a target's server; None where it has none, or was not read."""
+        inventory = self.inventories.get(target or "")
+        return inventory.identity if inventory is not None else None
+
     def targets_holding(self, database: str) -> list[str]:
         """Return the names of the targets that hold a database, as the configuration has them."""
         found = self.inventories.items()
@@ -126,3 +141,48 @@ class RunState(Struct, frozen=True):
     def note(self, *findings: Finding) -> RunState:
         """Return it with more that was noticed."""
         return replace(self, notes=(*self.notes, *findings))
+
+
+class Planning(Struct, frozen=True):
+    """What an operation plans from."""
+
+    observed: Observed
+    desired: Mapping[str, TenantPlan]  # what each tenant should have, by its id
+    request: RunRequest
+    context: RunContext
+
+    @property
+    def rules(self) -> Rules:
+        """What the configuration says of planning."""
+        return self.request.rules
+
+    @property
+    def ledger_view(self) -> LedgerView:
+        """What the ledger says."""
+        return self.observed.ledger_view
+
+    @property
+    def now(self) -> datetime:
+        """The ledger's clock."""
+        return self.observed.ledger_view.now
+
+    def named_records(self, tenants: Iterable[str]) -> list[Record]:
+        """Return the records of named tenants."""
+        records = self.ledger_view.records
+        names = list(dict.fromkeys(tenants))
+        unknown = [id_ for id_ in names if id_ not in records]
+        if unknown:
+            more = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
+            raise ConfigError(
+                f"the ledger knows no tenant {quote(unknown[0])}{more}",
+                hint=did_you_mean(unknown[0], records)
+                or "`influxops ensure` records the tenants of the registry",
+            )
+        return [records[id_] for id_ in names]
+
+    def keep_until(self, seconds: float | None = None) -> datetime:
+        """Return until when data is kept that is retired now, by default as the ledger is set."""
+        if seconds is None:
+            assert self.request.ledger is not None
+            seconds = parse_duration(self.request.ledger.settings.retire_after)
+        return self.now + timedelta(seconds=seconds)

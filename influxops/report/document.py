@@ -32,11 +32,7 @@ def _plain(value: object) -> object:
 
 
 def report_document(report: Report, words: HintStyle = CLI_STYLE) -> dict[str, Any]:
-    """Return a report, of a dry run too, as the document that `docs/report.md` describes.
-
-    Args:
-        words: What the reader can do, in their words.
-    """
+    """Return a report, of a dry run too, as the document that `docs/report.md` describes."""
     urls = {target.name: target.url for target in report.targets}
     return {
         "version": VERSION,

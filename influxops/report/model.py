@@ -42,9 +42,8 @@ class TargetState(Struct, frozen=True):
     capacity: int | None = None  # how many it can hold; None: no limit is known
     capacity_is_estimate: bool = False  # whether the target guesses `capacity`
     error: str = ""  # why it could not be read
-    capabilities: TargetCapabilities = field(
-        default_factory=TargetCapabilities
-    )  # what its kind has, and what it calls it
+    #: What its kind has, and what it calls it.
+    capabilities: TargetCapabilities = field(default_factory=TargetCapabilities)
 
     @property
     def free_slots(self) -> int | None:

@@ -7,7 +7,7 @@ no name breaks a line or steers a terminal. Every part is made once, and is line
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from influxops.domain.change import Action, Change
@@ -21,11 +21,12 @@ from influxops.report.groups import FindingGroup, grouped
 from influxops.report.model import Report
 from influxops.report.wording import (
     CLI_STYLE,
+    DONE,
+    TO_DO,
+    VERB,
     HintStyle,
-    done,
+    action_words,
     format_retention,
-    to_do,
-    verb,
 )
 
 #: The worst first, where it is seen.
@@ -122,8 +123,8 @@ class ReportView:
     def action_text(self, tenant: TenantPlan) -> str:
         """Return what was done for a tenant, or is to be done, and its status if it is not ok."""
         is_planned = tenant.status is TenantStatus.PENDING and self.report.dry_run
-        words, changes = (to_do, tenant.changes) if is_planned else (done, tenant.made)
-        parts = [self._words(words, change) + _kept_until(change) for change in _reported(changes)]
+        form, changes = (TO_DO, tenant.changes) if is_planned else (DONE, tenant.made)
+        parts = [self._words(form, change) + _kept_until(change) for change in _reported(changes)]
         if is_planned:
             parts += ["may exceed the capacity"] if tenant.may_exceed_capacity else []
         elif tenant.status is not TenantStatus.CHANGED:
@@ -132,7 +133,7 @@ class ReportView:
 
     def steps_text(self, tenant: TenantPlan) -> str:
         """Return what is to be done as the beginning of a sentence that its name ends."""
-        return " and ".join(self._words(verb, change) for change in _reported(tenant.changes))
+        return " and ".join(self._words(VERB, change) for change in _reported(tenant.changes))
 
     def kept_text(self, tenant: TenantPlan) -> str:
         """Return until when a tenant's data is kept after all changes; empty where that is open."""
@@ -155,7 +156,7 @@ class ReportView:
             answers than the recorded one, or the tenant is held for its id or a shared name and was
             not looked for.
         """
-        kind = tenant.finding.kind if tenant.finding else None
+        kind = tenant.kind
         remedy = tenant.finding.remedy if tenant.finding else Hint.advise("")
         is_allowance = remedy.kind is HintKind.ALLOW and tenant.status is TenantStatus.GUARDED
         if is_allowance and remedy.value == "replaced-server":
@@ -176,16 +177,16 @@ class ReportView:
         return False
 
     def _status(self, tenant: TenantPlan) -> str:
-        kind = tenant.finding.kind if tenant.finding is not None else None
         guarded = tenant.status is TenantStatus.GUARDED
-        return _STATUSES.get(kind, "needs --allow" if guarded else tenant.status.value)
+        return _STATUSES.get(tenant.kind, "needs --allow" if guarded else tenant.status.value)
 
     def message(self, finding: Finding) -> str:
         """Return the message of a finding, safe to print, without its subject."""
         return one_line(finding.message)
 
-    def _words(self, words: Callable[[Action, str], str], change: Change) -> str:
-        return words(change.action, self.capabilities(change.target).completion_marker)
+    def _words(self, form: int, change: Change) -> str:
+        marker = self.capabilities(change.target).completion_marker
+        return action_words(form, change.action, marker)
 
     # All of it
 
@@ -268,12 +269,12 @@ class ReportView:
         """The changes that were made, or that a dry run would make, by the words for them."""
         report = self.report
         changes = report.planned if report.dry_run else report.changed
-        words = to_do if report.dry_run else done
+        form = TO_DO if report.dry_run else DONE
         found: defaultdict[str, list[Change]] = defaultdict(list)
         moved = {change.tenant for change in changes if change.action is Action.MOVE}
         for change in sorted(changes, key=lambda change: _ACTIONS.index(change.action)):
             if change.tenant not in moved or change.action is Action.MOVE:
-                found[self._words(words, change)].append(change)
+                found[self._words(form, change)].append(change)
         return found
 
     @cached_property
@@ -292,7 +293,7 @@ class ReportView:
             if did and self.is_ok(tenant) and tenant.status is not TenantStatus.OK:
                 # What is dropped to make room for a new one is a part of creating that.
                 first = next((each for each in did if each.action is Action.CREATE), did[0])
-                words = self._words(to_do if is_pending else done, first)
+                words = self._words(TO_DO if is_pending else DONE, first)
                 found[1 + _ACTIONS.index(first.action), words] += 1
             else:
                 found[_PLACES[tenant.status], self._status(tenant)] += 1
@@ -335,8 +336,7 @@ class ReportView:
     @cached_property
     def failure_counts(self) -> Mapping[str, int]:
         """How many tenants are not ok, by the words for their status."""
-        found = Counter(self._status(t) for t in self.tenants if not self.is_ok(t))
-        return dict(found)
+        return Counter(self._status(t) for t in self.tenants if not self.is_ok(t))
 
     def summary(self) -> str:
         """Return the tenants counted by what happened to them, in one line."""

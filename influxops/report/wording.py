@@ -15,14 +15,16 @@ from influxops.domain.hint import Hint, HintKind
 from influxops.domain.record import HistoryEntry
 from influxops.domain.text import format_bytes, one_line, pluralize, summarize, truncate
 
-#: Each action: made, to be made, and as the beginning of a sentence that the database's name ends.
+#: The forms of an action's words: made, to be made, and as the beginning of a sentence that the
+#: database's name ends.
+DONE, TO_DO, VERB = range(3)
 _ACTIONS = {
     Action.CREATE: ("created", "to create", "create"),
     Action.SET_RETENTION: ("retention set", "retention to set", "set retention of"),
     Action.COMPLETE: ("{} added", "{} to add", "add {} to"),
     Action.DROP: ("dropped", "to drop", "drop"),
     Action.ADOPT: ("adopted", "to adopt", "adopt"),
-    Action.RETIRE: ("retired", "to retire", "retire"),
+    Action.RETIRE: ("retiring", "to retire", "retire"),
     Action.UNRETIRE: ("unretired", "to unretire", "unretire"),
     Action.MOVE: ("moved", "to move", "move"),
 }
@@ -76,27 +78,8 @@ ANSIBLE_STYLE = HintStyle(
 )
 
 
-def done(action: Action, marker: str = "") -> str:
-    """Return the words for a change that was made: `created`.
-
-    Args:
-        action: What was done.
-        marker: The target's own word for what says that a database is complete.
-    """
-    return _words(action, marker, 0)
-
-
-def to_do(action: Action, marker: str = "") -> str:
-    """Return the words for a change that is to be made: `to create`."""
-    return _words(action, marker, 1)
-
-
-def verb(action: Action, marker: str = "") -> str:
-    """Return the beginning of a sentence that a database's name ends: `set retention of`."""
-    return _words(action, marker, 2)
-
-
-def _words(action: Action, marker: str, form: int) -> str:
+def action_words(form: int, action: Action, marker: str = "") -> str:
+    """Return the words for a change in a form; `marker` is its target's word for one."""
     without = action is Action.COMPLETE and not marker
     return (_WITHOUT_MARKER if without else _ACTIONS[action])[form].replace("{}", marker)
 

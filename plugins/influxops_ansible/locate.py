@@ -45,7 +45,7 @@ def _locate(task: Task) -> Result:
 
 def _is_known(tenant: TenantPlan, report: TaskReport) -> bool:
     """Return whether a tenant has one database, on a known target."""
-    kind = tenant.finding.kind if tenant.finding is not None else None
+    kind = tenant.kind
     if kind is FindingKind.IN_TWO_TARGETS or not report.view.exists(tenant):
         return False
     # A database that is elsewhere than recorded may be a copy, until a person decides.

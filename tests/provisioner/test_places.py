@@ -14,7 +14,7 @@ import pytest
 
 from influxops import EnsureResult, InvalidRequest, Provisioner
 from influxops.domain.plan import TenantPlan
-from influxops.engine.tenants import TargetFailure, create_databases
+from influxops.engine.creation import TargetFailure, create_databases
 from influxops.provisioner import pipeline
 from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import Cli

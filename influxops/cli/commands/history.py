@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -41,6 +41,7 @@ def command(
     from influxops.domain.durations import parse_duration
     from influxops.domain.record import HistoryQuery
     from influxops.errors import ConfigError
+    from influxops.report.document import plain
 
     try:
         seconds = parse_duration(since) if since else None
@@ -54,19 +55,12 @@ def command(
             start = (now or context.started) - timedelta(seconds=seconds)
         entries = ledger.history(HistoryQuery(tenants or None, run, start, limit), context)
     if output == "json":
-        say_json({"version": 2, "history": [_document(entry) for entry in entries]})
+        say_json({"version": 2, "history": plain(entries)})
         return
     for entry in entries:
         put(_line(entry, named=len(tenants) == 1))
     if not entries:
         say("the ledger's history has nothing of that", err=True)
-
-
-def _document(entry: HistoryEntry) -> dict[str, Any]:
-    from influxops.report.document import plain
-
-    document: dict[str, Any] = plain(entry)
-    return document
 
 
 def _line(entry: HistoryEntry, *, named: bool) -> str:

@@ -7,16 +7,17 @@ from typing import Any
 import click
 
 from influxops.cli.options import (
-    Command,
     Duration,
     allow_option,
     common_options,
     complete_targets,
     format_option,
+    options,
     timeout_option,
 )
 
-_OPTIONS = (
+#: What `move` and `drain` share, as `execute_move` takes it.
+move_options = options(
     click.option(
         "--plan",
         "--dry-run",
@@ -46,15 +47,10 @@ _OPTIONS = (
         "all the same. Can be repeated.",
     ),
     allow_option,
+    timeout_option,
+    format_option,
+    common_options,
 )
-
-
-def move_options(command: Command) -> Command:
-    """Add what `move` and `drain` share, as `execute_move` takes it."""
-    command = timeout_option(format_option(common_options(command)))
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.command("move", short_help="Move tenants to another server, with all their data.")
@@ -68,7 +64,7 @@ def move_options(command: Command) -> Command:
 )
 @move_options
 @click.pass_context
-def command(ctx: click.Context, /, to: str, named: tuple[str, ...], **options: Any) -> None:
+def command(ctx: click.Context, /, to: str, named: tuple[str, ...], **given: Any) -> None:
     """Move the databases of tenants to another target, while they are in use.
 
     All rows are copied and compared, then the ledger says that the tenant is on its new target;
@@ -84,7 +80,7 @@ def command(ctx: click.Context, /, to: str, named: tuple[str, ...], **options: A
       4    a guard refused; see --allow
       130  interrupted; run it again to go on
     """
-    execute_move(ctx, named, to=to, **options)
+    execute_move(ctx, named, to=to, **given)
 
 
 def execute_move(

@@ -46,19 +46,16 @@ def command(
       130  interrupted; what was done stays done
     """
     from influxops.cli.session import execute
+    from influxops.engine.operations import DropDue, Retire
 
     if due and (tenants or after is not None):
         raise click.UsageError("--due drops what is due; it takes no tenant and no --after", ctx)
     if due:
-        from influxops.engine.operations import DropDue
-
         report = execute(ctx, DropDue(), **options)
         _say_nothing_due(ctx, report)
         ctx.exit(report.exit_code)
     if not tenants:
         raise click.UsageError("name the tenants to retire, or give --due", ctx)
-    from influxops.engine.operations import Retire
-
     report = execute(
         ctx, Retire(tenants, after, renew=after is not None), tenants=tenants, **options
     )

@@ -9,6 +9,9 @@ import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output.stdio import say, say_json
+from influxops.domain.finding import FindingKind, Severity
+from influxops.domain.plan import TenantStatus
+from influxops.domain.selection import Scope
 from influxops.domain.text import pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
 
@@ -40,7 +43,6 @@ def command(
     """
     from influxops.cli.inspect import look
     from influxops.cli.session import session
-    from influxops.domain.selection import Scope
     from influxops.engine.status import tenant_status
 
     scope = Scope(frozenset(tenants) or None)
@@ -70,9 +72,6 @@ def _is_good(row: Mapping[str, Any]) -> bool:
 
 def _acknowledged(view: ReportView) -> set[str]:
     """Return the blocked tenants whose problems are configured as known."""
-    from influxops.domain.finding import Severity
-    from influxops.domain.plan import TenantStatus
-
     return {
         tenant.tenant
         for tenant in view.report.tenants
@@ -82,13 +81,9 @@ def _acknowledged(view: ReportView) -> set[str]:
 
 def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: set[str]) -> None:
     """Say on standard error why tenants are not right, and what to do."""
-    from influxops.domain.finding import FindingKind
-
     shown = (FindingKind.IN_TWO_TARGETS, FindingKind.LOST)
     advice = {
-        tenant.tenant: view.advice(tenant)
-        for tenant in view.report.tenants
-        if tenant.finding is not None and tenant.finding.kind in shown
+        tenant.tenant: view.advice(tenant) for tenant in view.report.tenants if tenant.kind in shown
     }
     for row in rows:
         if row["message"]:
@@ -128,15 +123,8 @@ def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
     counted = ("telemetry_count", "last_write", "tables") if counts else ()
     whole = (*_ALWAYS, *exists, *(("retention", "desired") if retention else ()), *counted, *since)
     brief = (*_ALWAYS, "state", *(("keeps",) if retention else ()), *contents)
-    layouts = (
-        (whole, brief, brief[:-1], brief[:-2], (*_ALWAYS, "state"))
-        if contents
-        else (
-            whole,
-            brief,
-            (*_ALWAYS, "state"),
-        )
-    )
+    narrower = (brief[:-1], brief[:-2]) if contents else ()
+    layouts = (whole, brief, *narrower, (*_ALWAYS, "state"))
     cells = [_cells(row) for row in rows]
     headers = fitting(layouts, cells)
     show_table(headers, [[row[header] for header in headers] for row in cells])
@@ -154,7 +142,9 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "retention": _period(row["retention"]) if row["target"] else "-",
         "desired": _period(row["desired"]),
         "telemetry_count": _number(row, row["telemetry_count"]),
-        "rows": _number(row, row["rows"], at_most=_is_at_most(row["tables"] or ())),
+        "rows": _number(
+            row, row["rows"], at_most=any(table["at_most"] for table in row["tables"] or ())
+        ),
         "tables": _tables(row["tables"]),
         "last_write": row["last_write"] or "-",
         "since": (row["created_at"] or "-")[:10],
@@ -183,10 +173,6 @@ def _number(row: Mapping[str, Any], number: int | None, *, at_most: bool = False
     if number is None:
         return "?" if row["exists"] and not row["copies"] else "-"
     return f"≤{number}" if at_most else str(number)
-
-
-def _is_at_most(tables: Sequence[Mapping[str, Any]]) -> bool:
-    return any(table["at_most"] for table in tables)
 
 
 def _tables(tables: Sequence[Mapping[str, Any]] | None) -> str:

@@ -9,12 +9,14 @@ import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output.stdio import say, say_json
+from influxops.domain.finding import FindingKind, Severity
+from influxops.domain.record import Record, State
+from influxops.domain.selection import Scope
 from influxops.domain.text import pluralize, quote, truncate
 from influxops.errors import ExitCode
 
 if TYPE_CHECKING:
     from influxops.domain.plan import TenantPlan
-    from influxops.domain.record import Record
     from influxops.report.view import ReportView
 
 
@@ -42,8 +44,6 @@ def command(
         return
     from influxops.cli.inspect import look
     from influxops.cli.session import session
-    from influxops.domain.finding import FindingKind, Severity
-    from influxops.domain.selection import Scope
     from influxops.engine.status import copies_of, place
     from influxops.report.document import plain
 
@@ -80,34 +80,32 @@ def command(
 def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | None) -> None:
     """Answer from the ledger alone."""
     from influxops.cli.session import session
-    from influxops.domain.record import State
     from influxops.report.document import plain
 
     with session(ctx, timeout=timeout) as (engine, context):
         record = engine.needs_ledger().load_records({tenant}, context).records.get(tenant)
         places = {handle.name: handle.state().url for handle in engine.targets}
     has_place = record is not None and record.state not in (State.PENDING, State.RETIRED)
-    url = places.get(record.target or "") if record is not None and has_place else None
+    placed = record if has_place else None
+    url = places.get(placed.target or "") if placed is not None else None
     if output == "json":
         document = {
             "tenant": tenant,
-            "target": record.target if record is not None and has_place else None,
+            "target": placed.target if placed is not None else None,
             "url": url,
-            "database": record.database or None if record is not None and has_place else None,
+            "database": placed.database or None if placed is not None else None,
             "state": record.state.value if record is not None else None,
             "since": plain(record.created_at) if record is not None else None,
         }
         say_json(document, indent=None)
-    elif record is not None and has_place:
-        say("  ".join(filter(None, (record.target, url, record.database, _since(record)))))
-        if record.state is not State.READY:
-            say(f"it is {record.state.value}", err=True)
+    elif placed is not None:
+        say("  ".join(filter(None, (placed.target, url, placed.database, _since(placed)))))
+        if placed.state is not State.READY:
+            say(f"it is {placed.state.value}", err=True)
     else:
-        what = (
-            f"it is {record.state.value}" if record is not None else "the ledger has no such tenant"
-        )
+        what = f"it is {record.state.value}" if record else "the ledger has no such tenant"
         say(f"{quote(tenant)}: {what}", label="ERR", err=True)
-    found = has_place and record is not None and record.state not in (State.ALLOCATED, State.LOST)
+    found = placed is not None and placed.state not in (State.ALLOCATED, State.LOST)
     ctx.exit(ExitCode.OK if found else ExitCode.FAILED)
 
 
@@ -123,23 +121,17 @@ def _tell(
     *,
     exists: bool | None,
 ) -> None:
-    from influxops.domain.finding import FindingKind
-
     if copies:
         for copy in copies:
             words = (copy["target"], copy["url"], tenant.database, _contents(copy))
             say("  ".join(filter(None, words)))
     elif exists:
-        words = (
-            tenant.target,
-            view.target_url(tenant.target),
-            tenant.database,
-            _since(tenant.record),
-        )
+        url = view.target_url(tenant.target)
+        words = (tenant.target, url, tenant.database, _since(tenant.record))
         say("  ".join(filter(None, words)))
         if not _is_elsewhere(tenant):
             return
-    elif tenant.target is not None and not _is_lost(tenant):
+    elif tenant.target is not None and tenant.kind is not FindingKind.LOST:
         full = any(
             finding.kind is FindingKind.OVER_CAPACITY and finding.target == tenant.target
             for finding in view.report.notes
@@ -155,18 +147,9 @@ def _tell(
     say(f"{quote(tenant.tenant)}: {view.reason_text(tenant)}{advice}", label="ERR", err=True)
 
 
-def _is_lost(tenant: TenantPlan) -> bool:
-    from influxops.domain.finding import FindingKind
-
-    return tenant.finding is not None and tenant.finding.kind is FindingKind.LOST
-
-
 def _is_elsewhere(tenant: TenantPlan) -> bool:
     """Return whether what was found is perhaps only a copy of a tenant's database."""
-    from influxops.domain.finding import FindingKind
-
-    finding = tenant.finding
-    return finding is not None and finding.kind in (FindingKind.MISPLACED, FindingKind.LOST)
+    return tenant.kind in (FindingKind.MISPLACED, FindingKind.LOST)
 
 
 def _contents(copy: Mapping[str, Any]) -> str:

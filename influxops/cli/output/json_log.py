@@ -13,11 +13,7 @@ LOGGER = "influxops"
 
 
 class Records(JsonFormatter):
-    """Writes what is logged, and what is said on standard error, as one JSON object.
-
-    Args:
-        run: The run's id; left out where it is not known yet.
-    """
+    """Writes what is logged, and what is said on standard error, as one JSON object."""
 
     def __init__(self, redact: Callable[[str], str] = str, run: str = "") -> None:
         super().__init__(

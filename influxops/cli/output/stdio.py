@@ -22,7 +22,6 @@ _COLOURS = {
     "error": "red",
 }
 
-
 _LEVELS = {"error": logging.ERROR, "ERR": logging.ERROR, "WARN": logging.WARNING}
 
 #: Gives the record of a level and a text, once standard error is to hold records only.
@@ -58,11 +57,7 @@ def _word(label: str) -> str:
 
 
 def put(text: str, *, err: bool = False) -> None:
-    """Print text that is fit to be printed.
-
-    Raises:
-        ReporterError: When standard output cannot be written.
-    """
+    """Print text that is fit to be printed."""
     write_stream(sys.stderr if err else sys.stdout, f"{text}\n")
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change, ChangeResult, Outcome
-from influxops.domain.finding import Finding, FindingKind, blocked
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
@@ -17,19 +17,9 @@ from influxops.reconcile.apply.verify import closed_by, incomplete, settled, ver
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.request import GRACE, RunRequest
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.state import Observed, Planning, RunState
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
-
-
-def next_batch(state: RunState) -> list[TenantPlan]:
-    """Return the tenants whose changes are to be tried next.
-
-    Tenants that may exceed a capacity come after all others: of two that are created at once, the
-    server would choose which gets the last slot, and the plan may have given it to the other.
-    """
-    waiting = still_open(state)
-    return [plan for plan in waiting if not plan.may_exceed_capacity] or waiting
 
 
 def still_open(state: RunState) -> list[TenantPlan]:
@@ -42,33 +32,31 @@ def still_open(state: RunState) -> list[TenantPlan]:
 
 
 def execute_plan(
-    state: RunState,
-    plan_again: Callable[[Observed], Plan],
-    request: RunRequest,
-    context: RunContext,
+    state: RunState, plan_again: Callable[[Planning], Plan], planning: Planning
 ) -> Iterator[RunState]:
     """Claim, change, read again and record, batch by batch, while something is open.
 
     Args:
-        state: What is known.
         plan_again: Plans from what was read since: a target that is full takes no more.
-        request: What the run is asked to do.
-        context: The run.
-
-    Raises:
-        Interrupted: When the run is over; what was yielded last is what is known.
     """
-    while batch := next_batch(state):
+    request, context = planning.request, planning.context
+    while waiting := still_open(state):
+        # Those that may exceed a capacity come after all others: of two that are created at once,
+        # the server would choose which gets the last slot, and it may have been planned for the
+        # other.
+        batch = [plan for plan in waiting if not plan.may_exceed_capacity] or waiting
         context.check()
-        state, batch = reserve(batch, state, request, context)
-        yield state
+        if request.ledger is not None:
+            state, batch = reserve(batch, state, request, context)
+            yield state
         if batch:
             state = carry_out(batch, state, request, context)
             yield state
             yield (state := record(state, request, context.with_grace_period(GRACE)))
         context.check()
         if still_open(state) or state.observed.closed:
-            yield (state := replace(state, plan=replan(state, plan_again(state.observed))))
+            plan = plan_again(replace(planning, observed=state.observed))
+            yield (state := replace(state, plan=replan(state, plan)))
 
 
 def carry_out(
@@ -149,12 +137,7 @@ def apply(
 
 
 def replan(state: RunState, plan: Plan) -> Plan:
-    """Return a new plan for who is still open; what was planned for the others stays.
-
-    Args:
-        state: What is known.
-        plan: A plan by what was read since.
-    """
+    """Return a new plan for who is still open; what was planned for the others stays."""
     tenants = {}
     for id_, before in state.plan.tenants.items():
         if before.status is not TenantStatus.PENDING or id_ in state.settled:
@@ -163,13 +146,9 @@ def replan(state: RunState, plan: Plan) -> Plan:
             tenants[id_] = plan.tenants[id_]
         else:
             why = "no free slot on the targets that this run may write to"
-            tenants[id_] = replace(
+            unplaced = replace(
                 before, target=None, changes=(), after=None, may_exceed_capacity=False
-            ).block(
-                blocked(
-                    FindingKind.OVER_CAPACITY,
-                    why,
-                    "add a target, or let it write to the others, too",
-                ),
             )
+            remedy = "add a target, or let it write to the others, too"
+            tenants[id_] = unplaced.blocked(FindingKind.OVER_CAPACITY, why, remedy)
     return replace(plan, tenants=tenants, refusals=state.plan.refusals)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change, ChangeResult, Outcome
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
@@ -25,12 +25,6 @@ def reserve(
     batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: RunContext
 ) -> tuple[RunState, list[TenantPlan]]:
     """Claim tenants whose databases are to be created, changed or dropped, before any change.
-
-    Args:
-        batch: The tenants whose changes are to be tried.
-        state: What is known.
-        request: What the run is asked to do.
-        context: The run.
 
     Returns:
         What is known now, and those of the batch that are this run's to change.
@@ -76,7 +70,6 @@ def _reserving(plan: TenantPlan) -> Change | None:
 def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed) -> Record:
     """Return the record that reserves a slot for a tenant."""
     before = observed.ledger_view.records.get(plan.tenant)
-    inventory = observed.inventories.get(target)
     record = before or Record(plan.tenant, State.PENDING)
     if action not in (Action.CREATE, Action.DROP):
         return record
@@ -88,13 +81,8 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
         state = record.state  # it keeps its state until its database exists again
     else:
         state = State.ALLOCATED
-    return replace(
-        record,
-        state=state,
-        database=plan.database,
-        target=target,
-        identity=inventory.identity if inventory else None,
-    )
+    identity = observed.identity(target)
+    return replace(record, state=state, database=plan.database, target=target, identity=identity)
 
 
 def _not_reserved(
@@ -107,14 +95,8 @@ def _not_reserved(
         if plan.tenant not in tenants:
             rest.append(plan)
             continue
-        finding = Finding(
-            FindingKind.NOT_ATTEMPTED,
-            Severity.ERROR,
-            f"not tried: it could not be reserved: {error.message}",
-            error.remedy,
-            plan.tenant,
-            database=plan.database,
-        )
+        why = f"not tried: it could not be reserved: {error.message}"
+        finding = plan.error(FindingKind.NOT_ATTEMPTED, why, error.remedy, target=None)
         outcomes = tuple(Outcome(c, ChangeResult.SKIPPED, finding.message) for c in plan.changes)
         settled[plan.tenant] = replace(
             plan, status=TenantStatus.FAILED, finding=finding, outcomes=outcomes, after=plan.before

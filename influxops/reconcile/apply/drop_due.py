@@ -109,11 +109,7 @@ class OldCopies:
         self._progress: dict[str, str] = {}  # of the last pass, by tenant
 
     def drop(self, plans: Sequence[TenantPlan]) -> Iterator[RunState]:
-        """Drop old copies, each after its passes; yield what is known now and then.
-
-        Args:
-            plans: The tenants, as they were planned from what was read just now.
-        """
+        """Drop old copies, each after its passes; yield what is known now and then."""
         to_do, waiting = deque(plans), deque[tuple[float, TenantPlan]]()
         try:
             while to_do or waiting:
@@ -144,11 +140,7 @@ class OldCopies:
     # One tenant ------------------------------------------------------------------------------
 
     def _pass(self, plan: TenantPlan, *, recent: bool = False) -> bool:
-        """Copy what only the old copy has; return whether that may go on to be dropped.
-
-        Args:
-            recent: Whether it is enough to look at what came since the pass before began.
-        """
+        """Copy what only the old copy has; return whether that may go on to be dropped."""
         tenant = plan.tenant
         known = self._records.setdefault(tenant, self.state.observed.ledger_view.records[tenant])
         old, new = known.secondary_target, known.target

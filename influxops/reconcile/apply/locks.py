@@ -31,10 +31,6 @@ class Lock:
 
         A run with a ledger session is registered there as alive, so that other runs respect its
         claims. A dry run acquires nothing, but records whether a real run would be offered a lock.
-
-        Raises:
-            LockBusy: When another run holds the lock.
-            Interrupted: When the run was interrupted.
         """
         if context.dry_run:
             offers = any(handle.implements("influxops_lock") for handle in request.sources)

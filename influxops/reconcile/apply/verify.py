@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.reconcile.plan.recorded import was_recreated
@@ -30,14 +30,9 @@ _READ_AGAIN = "run it again, which reads how it ended"
 
 
 def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Change]:
-    """Yield what completes the databases that were made, and of which a part was lost.
-
-    Args:
-        outcomes: How the changes ended, as the targets said.
-        observed: What was read afterwards, closely where an outcome is not known.
-    """
+    """Yield what completes the databases that were made, and of which a part was lost."""
     for outcome in outcomes:
-        found = _found(outcome.change, observed)
+        found = observed.database(outcome.change.target, outcome.change.database)
         if found is None or found.complete is not False or not _completes(outcome):
             continue
         if outcome.status in (ChangeResult.DONE, ChangeResult.UNKNOWN):
@@ -77,9 +72,6 @@ def verify(
     """Return tenants with the results of their changes, without those to try on another target.
 
     Args:
-        plans: The tenants whose changes were tried.
-        outcomes: One a change.
-        observed: What was read afterwards.
         closed: The targets that took nothing more before, with why; one that says
             NO_CAPACITY again keeps nothing going.
         ended: How changes ended that were tried before the others, by the tenant's id.
@@ -111,12 +103,7 @@ def _decided(change: Change, others: Sequence[Outcome]) -> Outcome:
 
 
 def closed_by(outcomes: Iterable[Outcome], closed: Mapping[str, str]) -> dict[str, str]:
-    """Return the targets that said that nothing more fits, with what they said.
-
-    Args:
-        outcomes: How changes ended.
-        closed: Those of which that was known.
-    """
+    """Return the targets that said that nothing more fits, with what they said."""
     full = {o.change.target: o.message for o in outcomes if _wants_another_place(o, closed)}
     return {**full, **closed}
 
@@ -130,19 +117,8 @@ def _wants_another_place(outcome: Outcome, closed: Mapping[str, str]) -> bool:
     )
 
 
-def _found(change: Change, observed: Observed) -> Database | None:
-    inventory = observed.inventories.get(change.target)
-    return inventory.databases.get(change.database) if inventory else None
-
-
 def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
-    """Return the outcome of a change, corrected by what its target holds afterwards.
-
-    Args:
-        outcome: How a change ended, as its target said.
-        plan: The tenant.
-        observed: What was read afterwards.
-    """
+    """Return the outcome of a change, corrected by what its target holds afterwards."""
     change, status = outcome.change, outcome.status
     state = next(state for state in observed.targets if state.name == change.target)
     if not state.reachable:
@@ -155,7 +131,7 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
             remedy=_LOOK_CLOSELY,
             partially_applied=True,
         )
-    found = _found(change, observed)
+    found = observed.database(change.target, change.database)
     outcome = replace(outcome, partially_applied=(found is None) != (change.before is None))
     if status is ChangeResult.UNCONFIRMED:
         return replace(outcome, remedy=_LOOK_CLOSELY)
@@ -165,7 +141,13 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
             until = observed.inventories[change.target].deleted.get(change.database)
             outcome = replace(outcome, change=replace(change, until=until))
         return replace(outcome, status=ChangeResult.DONE, message="", remedy="")
-    if status is ChangeResult.DONE and _came_back(change, observed):
+    is_drop = change.action is Action.DROP
+    # What a write makes is there again without a marker.
+    if (
+        status is ChangeResult.DONE
+        and is_drop
+        and was_recreated(change.database, change.target, observed)
+    ):
         return replace(
             outcome,
             status=ChangeResult.FAILED,
@@ -173,11 +155,14 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
             remedy="stop what writes to it, then run it again",
         )
     if status is ChangeResult.DONE:
+        difference = "another retention period"
+        if change.action is not Action.SET_RETENTION and found and found.complete is False:
+            difference = "that it is not complete"
         return replace(
             outcome,
             status=ChangeResult.FAILED,
             message="its target said that it was done, but reading it again shows "
-            + ("no such database" if found is None else _difference(change, found)),
+            + (difference if found is not None else "no such database"),
             remedy="another program may have changed it; run it again",
         )
     if status is ChangeResult.UNKNOWN and outcome.abandoned:
@@ -185,11 +170,6 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
     if status is ChangeResult.UNKNOWN and (found is None or found.complete is False):
         return replace(outcome, status=ChangeResult.FAILED, remedy=outcome.remedy or "run it again")
     return outcome
-
-
-def _came_back(change: Change, observed: Observed) -> bool:
-    """Return whether what was dropped is there again, as a write makes it: without a marker."""
-    return change.action is Action.DROP and was_recreated(change.database, change.target, observed)
 
 
 def _is_good(change: Change, found: Database | None, *, managed: bool) -> bool:
@@ -204,40 +184,19 @@ def _is_good(change: Change, found: Database | None, *, managed: bool) -> bool:
     return found.retention == change.after.retention
 
 
-def _difference(change: Change, found: Database) -> str:
-    if change.action is not Action.SET_RETENTION and found.complete is False:
-        return "that it is not complete"
-    return "another retention period"
-
-
 def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed) -> TenantPlan:
     """Return a tenant with how its changes ended, and the verdict that follows from it."""
-    target = plan.target
-    inventory = observed.inventories.get(target) if target else None
-    after = inventory.databases.get(plan.database) if inventory else None
+    after = observed.database(plan.target, plan.database)
     plan = replace(plan, outcomes=tuple(outcomes), after=after)
     if after is not None and after.retention is UNKNOWN and plan.retention is not UNMANAGED:
-        note = Finding(
-            FindingKind.RETENTION_NOT_READ,
-            Severity.WARNING,
-            "its retention period cannot be read, so whether it is right is unknown",
-            tenant=plan.tenant,
-            target=target,
-        )
-        plan = plan.note(note)
+        why = "its retention period cannot be read, so whether it is right is unknown"
+        plan = plan.note(plan.warning(FindingKind.RETENTION_NOT_READ, why, database=None))
     if plan.refused:
         return plan  # what a guard refuses needs a decision first
     for status, (verdict, kind) in _FINDINGS.items():
         bad = next((outcome for outcome in outcomes if outcome.status is status), None)
         if bad is not None:
-            finding = Finding(
-                kind,
-                Severity.ERROR,
-                bad.message or f"{bad.change.action.value} ended as {status.value}",
-                bad.remedy,
-                plan.tenant,
-                bad.change.target,
-                plan.database,
-            )
+            message = bad.message or f"{bad.change.action.value} ended as {status.value}"
+            finding = plan.error(kind, message, bad.remedy, target=bad.change.target)
             return replace(plan, status=verdict, finding=finding)
     return replace(plan, status=TenantStatus.CHANGED, finding=None)

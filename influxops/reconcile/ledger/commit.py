@@ -43,9 +43,6 @@ def record(
     """Write the results of a run to the ledger that are not recorded yet.
 
     Args:
-        state: What is known.
-        request: What the run is asked to do.
-        context: The run, or the grace that one which is over still has.
         at_end: Whether this is the end of the run, so that also what was read is written.
         with_seen: Whether then also tenants are written of which nothing was changed.
     """
@@ -103,12 +100,7 @@ class _Writer:
         self.entries: list[HistoryEntry] = []
 
     def writing(self, *, at_end: bool, with_seen: bool) -> LedgerUpdate:
-        """Return the update.
-
-        Args:
-            at_end: Whether what was read is written too.
-            with_seen: Whether then also tenants are written of which nothing was changed.
-        """
+        """Return the update."""
         records = []
         for id_, planned in self.state.plan.tenants.items():
             settled = self.state.settled.get(id_)
@@ -141,7 +133,7 @@ class _Writer:
         if plan.status is TenantStatus.CHANGED:
             record = replace(before, error="", attempts=0)
         else:
-            message = plan.finding.message if plan.finding is not None else ""
+            message = plan.reason
             record = replace(before, error=message, attempts=before.attempts + 1)
         if Action.DROP in ended and Action.CREATE not in ended:
             return _dropped(record, ended[Action.DROP])
@@ -179,8 +171,6 @@ class _Writer:
         """Return the state of a tenant whose database is there: ready once its marker was seen.
 
         Args:
-            found: The database, as it was read last.
-            target: Its target.
             was_seen: Whether its marker was seen before, so that only a look can deny it.
         """
         is_marked = found.is_marked if found is not None else UNKNOWN
@@ -193,7 +183,7 @@ class _Writer:
 
     def _seen(self, plan: TenantPlan, before: Record) -> Record:
         """Return a tenant's record where the run did not change it."""
-        if plan.finding is not None and plan.finding.kind is FindingKind.LOST:
+        if plan.kind is FindingKind.LOST:
             if before.state is State.LOST:
                 return before
             again = is_recreated(before, plan.before)
@@ -204,7 +194,7 @@ class _Writer:
                     before.target,
                     before=before.state.value,
                     after=State.LOST.value,
-                    message=plan.finding.message.removeprefix("lost: ")
+                    message=plan.reason.removeprefix("lost: ")
                     if again
                     else explain_lost(before, self.observed),
                 )
@@ -266,12 +256,11 @@ class _Writer:
 
     def _at(self, record: Record, change: Change) -> Record:
         """Return a record that has its database where a change found it."""
-        inventory = self.observed.inventories.get(change.target)
         return replace(
             record,
             database=change.database,
             target=change.target,
-            identity=inventory.identity if inventory is not None else None,
+            identity=self.observed.identity(change.target),
             created_at=self._now,
             created_by=self.run,
             last_seen_at=self._now,
@@ -309,16 +298,12 @@ class _Writer:
 
     def _placed(self, record: Record, plan: TenantPlan, made: bool) -> Record:
         target = plan.target or ""
-        inventory = self.observed.inventories.get(target)
-        record = replace(
-            record,
-            database=plan.database,
-            target=target,
-            identity=inventory.identity if inventory is not None else record.identity,
-        )
-        if (
-            record.secondary_target == target
-        ):  # what a move left there, or had begun, is its database now
+        identity = record.identity
+        if target in self.observed.inventories:
+            identity = self.observed.identity(target)
+        record = replace(record, database=plan.database, target=target, identity=identity)
+        if record.secondary_target == target:
+            # What a move left there, or had begun, is its database now.
             record = replace(
                 record, secondary_target=None, secondary_identity=None, drop_after=None, progress=""
             )
@@ -333,13 +318,12 @@ class _Writer:
         """
         written = {record.tenant: record for record in records}
         known = (written.get(id_, record) for id_, record in self.ledger_view.records.items())
-        inventories = self.observed.inventories
         return {
             record.target
             for record in known
             if record.state is State.READY
-            and (inventory := inventories.get(record.target or "")) is not None
-            and record.database not in inventory.databases
+            and record.target in self.observed.inventories
+            and self.observed.database(record.target, record.database) is None
         }
 
     def _servers(self, records: Iterable[Record]) -> tuple[Server, ...]:
@@ -438,12 +422,7 @@ def _may_still_drop(plan: TenantPlan) -> bool:
 
 
 def _going_on(record: Record, state: State) -> State:
-    """Return the state of a tenant that has its database again, by what is recorded of its move.
-
-    Args:
-        record: Its record.
-        state: The state of one that is not being moved.
-    """
+    """Return the state of a tenant that has its database again, by what is recorded of its move."""
     is_moving = record.state is State.MOVING or (
         record.secondary_target is not None and record.drop_after is None
     )

@@ -97,12 +97,7 @@ class MoveSteps(MovesInProgress):
     def _copy(
         self, move: MoveProgress, *, only_missing: bool = False, recent: bool = False
     ) -> CopyProgress:
-        """Copy once to the end, and record how far it is on the way.
-
-        Args:
-            only_missing: Whether only what the copy lacks is copied.
-            recent: Whether it is enough to look at what came since the copy that was cut over.
-        """
+        """Copy once to the end, and record how far it is on the way."""
         source, target = self.handles[move.route.source], self.handles[move.route.target]
 
         def said(copied: CopyProgress) -> None:

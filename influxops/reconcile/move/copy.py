@@ -51,16 +51,7 @@ def copy(
     """Copy a database to the end, and show how far that is.
 
     Args:
-        source: The target that holds it.
-        target: The target that gets it.
         order: What is to be copied; its destination is filled in.
-        said: Is given each step.
-
-    Returns:
-        What the last step said.
-
-    Raises:
-        InfluxopsError: When it could not go on.
     """
     last, stage = CopyProgress(), ""
     try:
@@ -114,8 +105,6 @@ def look_ahead(
     """Return a planned move with what there is to copy; held where that would be refused.
 
     Args:
-        plan: A tenant that is to be moved.
-        handles: The targets by name.
         without_tables: Tables that may be left out where they cannot be copied.
     """
     route = route_of(plan)

@@ -34,8 +34,7 @@ from influxops.reconcile.move.plan import MovePlanner, MoveRequest, route_of
 from influxops.reconcile.move.state import MoveFailed, MoveProgress
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy
-from influxops.reconcile.request import Planning
-from influxops.reconcile.state import RunState
+from influxops.reconcile.state import Planning, RunState
 
 #: So many tenants get their databases at once, before they are copied one after the other.
 _AT_ONCE = 16
@@ -45,7 +44,6 @@ class Move(Operation):
     """Moves the tenants of the run's scope to another target, with all that their databases hold.
 
     Args:
-        to: The target that they go to.
         writers_paused: Whether their writers are paused, as the user says.
         retire_after: Seconds for which the old copies are kept; None for what the ledger's
             settings say.
@@ -82,11 +80,7 @@ class Move(Operation):
         )
 
     def plan(self, planning: Planning) -> Plan:
-        """Plan which tenant is moved where; a dry run also finds out what there is to copy.
-
-        Raises:
-            ConfigError: When a target is not configured.
-        """
+        """Plan which tenant is moved where; a dry run also finds out what there is to copy."""
         context = planning.context
         assert planning.request.ledger is not None
         self._planner = MovePlanner(self._goal(planning.request.ledger.settings), planning)
@@ -116,12 +110,7 @@ class Move(Operation):
 
 
 class Drain(Move):
-    """Moves all recorded tenants of a target to where placement puts them among the others.
-
-    Args:
-        target: The target that they leave.
-        **options: What `Move` takes.
-    """
+    """Moves all recorded tenants of a target to where placement puts them among the others."""
 
     command: ClassVar[str] = "drain"
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
-from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
@@ -21,7 +21,7 @@ from influxops.reconcile.plan.desired import LOOK, refuse_unknown_targets
 from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
 from influxops.reconcile.plan.recorded import is_cut_over
-from influxops.reconcile.request import Planning
+from influxops.reconcile.state import Planning
 
 
 class MoveRequest(Struct, frozen=True):
@@ -58,11 +58,7 @@ def route_of(plan: TenantPlan) -> Route:
 
 
 class MovePlanner:
-    """Decides which tenant goes where.
-
-    Args:
-        goal: What the move is for.
-    """
+    """Decides which tenant goes where."""
 
     def __init__(self, goal: MoveRequest, planning: Planning) -> None:
         self.goal, self.planning = goal, planning
@@ -72,11 +68,7 @@ class MovePlanner:
         self._placements: dict[str, Placement] = {}
 
     def plan(self) -> Plan:
-        """Plan for all tenants that the move is for; the guards have not looked at it yet.
-
-        Raises:
-            ConfigError: When a target is not configured, or a tenant is not known.
-        """
+        """Plan for all tenants that the move is for; the guards have not looked at it yet."""
         refuse_unknown_targets(self.rules, filter(None, (self.goal.to, self.goal.away)))
         tenants = {}
         for number, plan in enumerate(self._candidates()):
@@ -106,11 +98,7 @@ class MovePlanner:
                 yield TenantPlan(id_, record.database, UNMANAGED)
 
     def _in_no_source(self, id_: str) -> TenantPlan:
-        """Return a tenant that was named and no source has; its data may exist all the same.
-
-        Raises:
-            ConfigError: When the ledger does not know it either.
-        """
+        """Return a tenant that was named and no source has; its data may exist all the same."""
         record = self.ledger_view.record(id_)
         if record is not None:
             return TenantPlan(id_, record.database, UNMANAGED)
@@ -194,13 +182,13 @@ class MovePlanner:
             unretire = f"unretire {shlex.quote(record.tenant)}"
             message = "it is retiring, so it is not moved"
             remedy = Hint.command(unretire, "wait until it is dropped, or run {}")
-            return blocked(FindingKind.RETIRING, message, remedy)
+            return Finding.error(FindingKind.RETIRING, message, remedy)
         if record.state not in (State.READY, State.MOVING):
             kind, message = (
                 FindingKind.OUTCOME_UNKNOWN,
                 f"it is recorded as {record.state.value}",
             )
-            return blocked(kind, message, Hint.command("ensure", "run {} first"))
+            return Finding.error(kind, message, Hint.command("ensure", "run {} first"))
         if is_cut_over(record):
             if to in (None, target):
                 return None
@@ -208,14 +196,16 @@ class MovePlanner:
                 f"it was moved from {other} to {target} just now, and the last rows on {other} are "
                 "still to be looked for"
             )
-            return blocked(kind, message, Hint.command(f"{move} {target}", "finish that first: {}"))
+            return Finding.error(
+                kind, message, Hint.command(f"{move} {target}", "finish that first: {}")
+            )
         if record.state is State.MOVING and to not in (None, other, target):
             how = f"finish that first: {{}}; or give it up: influxops {move} {target}"
             remedy = Hint.command(f"{move} {other}", how)
-            return blocked(kind, f"it is being moved to {other}", remedy)
+            return Finding.error(kind, f"it is being moved to {other}", remedy)
         if record.state is State.READY and other not in (None, to) and target != to:
             remedy = Hint.command("retire --due", "run {} once its time has come")
-            return blocked(kind, f"its old copy on {other} is not dropped yet", remedy)
+            return Finding.error(kind, f"its old copy on {other} is not dropped yet", remedy)
         return None
 
     def _plan_move(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
@@ -270,17 +260,17 @@ class MovePlanner:
         ours, theirs = self.handles[source], self.handles[target]
         if ours.kind != theirs.kind:
             message = f"{target} is of another kind ({theirs.kind}) than {source} ({ours.kind})"
-            return blocked(FindingKind.NOTE, f"it cannot be moved: {message}", "")
+            return Finding.error(FindingKind.NOTE, f"it cannot be moved: {message}", "")
         if resumed:
             return None
         if self.rules.targets[target].draining:
-            return blocked(
+            return Finding.error(
                 FindingKind.DRAINING,
                 f"{target} is draining and gets nothing new",
                 "choose another target",
             )
         if plan.pin not in (None, target):
-            return blocked(
+            return Finding.error(
                 FindingKind.MISPLACED,
                 f"its target is to be {plan.pin}, as its source or [placement] pins say",
                 f"change that to {target} first",
@@ -314,9 +304,8 @@ class MovePlanner:
     def _notes(self) -> Iterator[Finding]:
         away = self.goal.away or ""
         if not self.rules.targets[away].draining:
-            yield Finding(
+            yield Finding.warning(
                 FindingKind.DRAINING,
-                Severity.WARNING,
                 "it is active, so that new tenants may be placed on it in the meantime",
                 Hint.setting("state", 'set {} to "draining"', f"target:{away}"),
                 target=away,
@@ -328,9 +317,8 @@ class MovePlanner:
         known |= {record.database for record in self.ledger_view.records.values()}
         rest = sorted(inventory.databases.keys() - known)
         if rest:
-            yield Finding(
+            yield Finding.warning(
                 FindingKind.ORPHAN,
-                Severity.WARNING,
                 f"{pluralize(len(rest), 'database')} of no known tenant will stay: "
                 f"{summarize([truncate(name) for name in rest])}",
                 "adopt, back up or drop them before the server is removed",
@@ -342,9 +330,8 @@ class MovePlanner:
             if r.secondary_target == away and r.state is State.READY
         )
         if old:
-            yield Finding(
+            yield Finding.info(
                 FindingKind.RETIRING,
-                Severity.INFO,
                 f"{pluralize(len(old), 'old copy', 'old copies')} of moved tenants, kept until "
                 f"due: {summarize([truncate(name) for name in old])}",
                 Hint.command("retire --due", "{} drops them then"),

@@ -80,9 +80,7 @@ class MoveFailed(Exception):
     """One tenant cannot go on.
 
     Args:
-        message: Why.
         remedy: What to do before it goes on.
-        kind: What kind of finding that is.
         again: How it goes on; None for the same command as before.
     """
 
@@ -107,12 +105,7 @@ class ClaimLost(MoveFailed):
 
 
 class MovesInProgress:
-    """What a run knows of the tenants that it moves, which it has claimed.
-
-    Args:
-        goal: What the move is for.
-        state: What is known when it begins.
-    """
+    """What a run knows of the tenants that it moves, which it has claimed."""
 
     def __init__(
         self, goal: MoveRequest, state: RunState, request: RunRequest, context: RunContext
@@ -206,13 +199,7 @@ class MovesInProgress:
 
     @staticmethod
     def ended(move: MoveProgress, due: datetime | None, progress: str = "", **more: Any) -> Record:
-        """Return the record of a tenant whose move has ended.
-
-        Args:
-            due: When its other copy may be dropped; None where there is none.
-            progress: What of the move stays recorded.
-            **more: Further fields that change.
-        """
+        """Return the record of a tenant whose move has ended."""
         record = move.record
         return replace(
             record,
@@ -340,12 +327,6 @@ class MovesInProgress:
 
 def is_written(record: Record, found: Record) -> bool:
     """Return whether a record is as it was written."""
-    return found.version > record.version and (
-        found.state,
-        found.target,
-        found.secondary_target,
-    ) == (
-        record.state,
-        record.target,
-        record.secondary_target,
-    )
+    now = (found.state, found.target, found.secondary_target)
+    wanted = (record.state, record.target, record.secondary_target)
+    return found.version > record.version and now == wanted

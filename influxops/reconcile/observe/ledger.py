@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -11,12 +11,14 @@ from msgspec.structs import replace
 
 from influxops.domain.database import Inventory
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.record import LedgerSnapshot, Record, Server
+from influxops.domain.record import LedgerSnapshot, Record, Server, State
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
+from influxops.reconcile.observe.targets import describe
+from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import LedgerView, Observed
-from influxops.report.model import LedgerState
+from influxops.report.model import LedgerState, TargetState
 from influxops.runtime.context import RunContext
 
 
@@ -25,10 +27,6 @@ def ledger_view(memory: LedgerSnapshot, inventories: Mapping[str, Inventory]) ->
 
     A server is known by its identity first: one that answers under another name was renamed, and
     one that answers in the place of a recorded one, which is nowhere else, has replaced it.
-
-    Args:
-        memory: What the ledger gave.
-        inventories: What each target holds, by its name now.
     """
     renamed = _renames(memory.servers, inventories)
     servers = {renamed.get(s.target, s.target): s for s in memory.servers}
@@ -63,7 +61,6 @@ def tenants_of_new_sources(
     An empty namespace takes the first sources as they are.
 
     Args:
-        ledger_view: What is remembered.
         tenants: (id, source) of each tenant that was read.
         identities: What tells each source from every other, by its name; one that only adds to
             others has none.
@@ -107,7 +104,6 @@ def _renamed(record: Record, names: Mapping[str, str], there: Mapping[str, str |
     One of the server that answers under its target's name was written since that name changed.
 
     Args:
-        record: The record.
         names: New names of targets, by old ones.
         there: The identity of the server that answers at each target.
     """
@@ -133,7 +129,7 @@ class ReadLedger(Struct, frozen=True):
 
     state: LedgerState
     memory: LedgerSnapshot | None
-    findings: list[Finding]
+    findings: Sequence[Finding] = ()
 
 
 def read_ledger(handle: LedgerHandle, context: RunContext) -> ReadLedger:
@@ -146,7 +142,7 @@ def read_ledger(handle: LedgerHandle, context: RunContext) -> ReadLedger:
     except InfluxopsError as error:
         context.log.debug("%s failed", handle.full_name, exc_info=True)
         return ReadLedger(replace(state, error=error.message), None, [failed_ledger(error)])
-    return ReadLedger(replace(state, records=len(memory.records)), memory, [])
+    return ReadLedger(replace(state, records=len(memory.records)), memory)
 
 
 def failed_ledger(error: InfluxopsError) -> Finding:
@@ -170,9 +166,8 @@ def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHa
     findings = [*read.findings]
     for old, new in known.renamed.items():
         findings.append(
-            Finding(
+            Finding.info(
                 FindingKind.RENAMED_TARGET,
-                Severity.INFO,
                 f"its server is recorded as {old}; it is called {new} from now on",
                 target=new,
             )
@@ -209,3 +204,62 @@ def identities(sources: Iterable[SourceHandle]) -> dict[str, str]:
             where = (location.identity or location.text) if location else handle.name
             found[handle.name] = f"{handle.kind}:{where}"
     return found
+
+
+# Targets of which only some databases were looked at -----------------------------------------
+
+
+def with_facts(
+    observed: Observed,
+    memory: LedgerSnapshot,
+    counted: Mapping[str, int] | None,
+    whole: Collection[str],
+    rules: Rules,
+) -> Observed:
+    """Return what was read with what is known of targets that were only looked at."""
+    servers = observed.ledger_view.servers
+    inventories = {
+        name: _with_server(inventory, servers.get(name))
+        for name, inventory in observed.inventories.items()
+    }
+    observed = replace(observed, inventories=inventories)
+    reserved = Counter(r.target for r in memory.records.values() if r.state is State.ALLOCATED)
+    used, learned = {}, []
+    for name, inventory in inventories.items():
+        if counted is None:
+            break
+        server = servers.get(name)
+        unrecorded = server.unrecorded if server is not None else None
+        if unrecorded is None:
+            unrecorded = max(len(inventory.databases) - counted.get(name, 0), 0)
+            if name in whole and inventory.complete:
+                new = Server(name, inventory.identity, unrecorded=unrecorded)
+                learned.append(replace(new, edition=inventory.edition, capacity=inventory.capacity))
+        # What a tenant has reserved for itself is not taken by another one.
+        used[name] = counted.get(name, 0) + unrecorded - reserved[name]
+    observed = replace(observed, used=used, learned=tuple(learned))
+    return replace(observed, targets=tuple(_described(observed, rules)))
+
+
+def _described(observed: Observed, rules: Rules) -> Iterator[TargetState]:
+    learned = {server.target for server in observed.learned}
+    for state in observed.targets:
+        inventory = observed.inventories.get(state.name)
+        if inventory is None or not state.reachable:
+            yield state
+            continue
+        view = observed.ledger_view
+        known = view.servers.get(state.name) if state.name not in view.replaced else None
+        is_counted = state.name in learned or (known is not None and known.unrecorded is not None)
+        used = observed.used.get(state.name) if is_counted else state.databases
+        yield replace(describe(state, inventory, rules), databases=used)
+
+
+def _with_server(inventory: Inventory, server: Server | None) -> Inventory:
+    if server is None or inventory.identity not in (None, server.identity):
+        return inventory
+    return replace(
+        inventory,
+        edition=inventory.edition or server.edition,
+        capacity=server.capacity if inventory.capacity is None else inventory.capacity,
+    )

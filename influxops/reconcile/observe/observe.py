@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.plugin_host.ledger import LedgerHandle
-from influxops.plugin_host.source import SourceHandle
-from influxops.plugin_host.target import TargetHandle
+from influxops.domain.finding import Finding, FindingKind
 from influxops.reconcile.observe.ledger import ReadLedger, read_ledger, with_memory
-from influxops.reconcile.observe.sources import SourceReading, apart, merged, read_source, subject
+from influxops.reconcile.observe.sources import (
+    SourceReading,
+    observed_tenants,
+    read_source,
+    subject,
+)
 from influxops.reconcile.observe.targets import (
     TargetReading,
     label,
@@ -20,67 +22,40 @@ from influxops.reconcile.observe.targets import (
     refuse_one_server_twice,
     slow_hint,
 )
-from influxops.reconcile.policy import Rules
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 
-def observe(
-    sources: Sequence[SourceHandle],
-    targets: Sequence[TargetHandle],
-    rules: Rules,
-    context: RunContext,
-    ledger: LedgerHandle | None = None,
-) -> Observed:
-    """Read all sources, all targets and the ledger at once.
-
-    Args:
-        sources: The configured sources.
-        targets: The configured targets.
-        rules: What the configuration says.
-        context: The run.
-        ledger: The configured ledger.
-
-    Raises:
-        Interrupted: When the run was ended.
-        ConfigError: When two targets are one server.
-    """
+def observe(request: RunRequest, context: RunContext) -> Observed:
+    """Read all sources, all targets and the ledger at once."""
+    sources, targets, rules = request.sources, request.targets, request.rules
     context.on_stage("reading", len(sources) + len(targets))
     reading = context.with_timeout(rules.reading, slow_hint(rules))
     tasks: dict[str, Callable[[], SourceReading | TargetReading | ReadLedger]] = {
         **{label(h): partial(read_source, h, context) for h in sources},
         **{label(h): partial(read_target, h, (), rules, reading, context) for h in targets},
-        **{label(h): partial(read_ledger, h, context) for h in (ledger,) if h is not None},
+        **{label(h): partial(read_ledger, h, context) for h in (request.ledger,) if h is not None},
     }
     results = in_parallel(tasks, context)
     read_sources = [each for each in results if isinstance(each, SourceReading)]
     read_targets = [each for each in results if isinstance(each, TargetReading)]
     inventories = {t.state.name: t.inventory for t in read_targets if t.inventory is not None}
     refuse_one_server_twice(inventories, targets)
-    observed = Observed(
+    observed = replace(
+        observed_tenants([(each.state, each.tenants) for each in read_sources], sources),
         inventories=inventories,
-        sources=tuple(each.state for each in read_sources),
         targets=tuple(each.state for each in read_targets),
         findings=tuple(f for each in results for f in each.findings),
-        has_registry=any(not handle.resolved.section.supplements for handle in sources),
     )
-    own, others = apart([(each.state.name, each.tenants) for each in read_sources], sources)
-    tenants = merged(own, others, complete=observed.sources_complete)
-    if observed.sources_complete and not tenants:
+    if observed.sources_complete and not observed.tenants:
         places = ", ".join(map(subject, sources))
-        empty = Finding(
+        empty = Finding.info(
             FindingKind.NO_TENANTS,
-            Severity.INFO,
             f"No tenants found in {places}",
             "is this the right registry?",
         )
         observed = replace(observed, findings=(*observed.findings, empty))
-    observed = replace(
-        observed,
-        tenants=tenants,
-        known_elsewhere=frozenset(tenant.id for tenant in others),
-        named_targets={t.id: t.attributes["target"] for t in own if t.attributes.get("target")},
-    )
     read = next((each for each in results if isinstance(each, ReadLedger)), None)
     return observed if read is None else with_memory(observed, read, sources)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from msgspec.structs import replace
 
@@ -15,12 +13,12 @@ from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.ledger import ledger_view, without_ledger
-from influxops.reconcile.observe.targets import observe_again, unread
+from influxops.reconcile.observe.targets import observe_again
 from influxops.reconcile.plan.contents import describe_copies
 from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.recorded import seems_lost
-from influxops.reconcile.request import ANSWERED, Planning, RunRequest, settling
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.request import ANSWERED, RunRequest, settling
+from influxops.reconcile.state import Observed, Planning, RunState
 from influxops.runtime.context import RunContext
 
 #: Plans what is observed and desired, as `Operation.plan` does.
@@ -39,9 +37,6 @@ def reread(
 
     Args:
         outcomes: How the changes ended: what is not known is read from what is stored.
-        observed: What was read before.
-        request: What the run is asked to do.
-        context: The run.
         verify: Whether everything is read from what is stored.
     """
     names: defaultdict[str, set[str]] = defaultdict(set)
@@ -49,16 +44,20 @@ def reread(
         if verify or outcome.status is ChangeResult.UNKNOWN:
             names[outcome.change.target].add(outcome.change.database)
     changed = {outcome.change.target for outcome in outcomes}
-    targets = [handle for handle in request.targets if handle.name in changed]
     # A server that answered until now is worth more time than one that hangs.
     at_least = 0.5 if any(outcome.abandoned for outcome in outcomes) else ANSWERED
-    again = partial(observe_again, observed, targets, request.rules, verify=names)
-    with contextlib.suppress(Interrupted):
-        return again(context=settling(context, at_least=at_least))
-    try:  # the run ended in the meantime: what was done is worth a moment more
-        return again(context=settling(context, at_least=at_least))
-    except Interrupted as error:
-        return unread(observed, changed, error.message)
+    why = ""
+    for _ in range(2):  # the run may end in the meantime: what was done is worth a moment more
+        try:
+            rest = settling(context, at_least=at_least)
+            return observe_again(observed, changed, request, rest, names)
+        except Interrupted as error:
+            why = error.message
+    states = tuple(
+        replace(state, reachable=False, error=why) if state.name in changed else state
+        for state in observed.targets
+    )
+    return replace(observed, targets=states)
 
 
 def confirm_losses(
@@ -78,9 +77,8 @@ def confirm_losses(
     }
     if not lost or request.ledger is None:
         return observed
-    names = {record.target for record in lost.values()}
-    targets = [handle for handle in request.targets if handle.name in names]
-    observed = observe_again(observed, targets, request.rules, context)
+    names = {record.target or "" for record in lost.values()}
+    observed = observe_again(observed, names, request, context)
     away = {each.name for each in observed.targets if not each.reachable} & names
     inventories = {n: i for n, i in observed.inventories.items() if n not in away}
     observed = replace(observed, inventories=inventories)
@@ -116,8 +114,8 @@ def look_closely(
         if context.scope.covers(None, name)
     }
     context.on_stage("verifying", sum(map(len, names.values())))
-    targets = [handle for handle in request.targets if names.get(handle.name)]
-    return observe_again(observed, targets, request.rules, context, names)
+    targets = [name for name, wanted in names.items() if wanted]
+    return observe_again(observed, targets, request, context, names)
 
 
 def _is_in_doubt(record: Record | None) -> bool:
@@ -134,11 +132,7 @@ def look_at_busy(
     plan: PlanFunction, state: RunState, request: RunRequest, context: RunContext
 ) -> RunState:
     """Read again the tenants that other runs had claimed."""
-    busy = {
-        id_
-        for id_, each in state.plan.tenants.items()
-        if each.finding is not None and each.finding.kind is FindingKind.CLAIMED
-    }
+    busy = {id_ for id_, each in state.plan.tenants.items() if each.kind is FindingKind.CLAIMED}
     if not busy or request.ledger is None:
         return state
     try:
@@ -148,27 +142,16 @@ def look_at_busy(
     except InfluxopsError:
         return state  # they stay as they are: another's
     known = state.observed.ledger_view.with_records(memory.records)
-    observed = observe_again(
-        replace(state.observed, ledger_view=known), request.targets, request.rules, context
-    )
+    observed = replace(state.observed, ledger_view=known)
+    observed = observe_again(observed, request.rules.targets, request, context)
     desired = compute_desired(observed, request.rules, context.check)
     desired = {id_: each for id_, each in desired.items() if id_ in busy}
     again = plan(Planning(observed, desired, request, context))
-    return _settle_busy(replace(state, observed=observed), again.tenants)
-
-
-def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
-    """Replace the plans of tenants that were claimed elsewhere and are right now.
-
-    Args:
-        state: What was known.
-        plans: What these tenants look like now.
-    """
     tenants = dict(state.plan.tenants)
-    for id_, plan in plans.items():
-        if id_ in tenants and plan.status is TenantStatus.OK:
-            tenants[id_] = plan
-    return replace(state, plan=replace(state.plan, tenants=tenants))
+    for id_, each in again.tenants.items():
+        if id_ in tenants and each.status is TenantStatus.OK:
+            tenants[id_] = each
+    return replace(state, observed=observed, plan=replace(state.plan, tenants=tenants))
 
 
 def find_duplicate_databases(
@@ -176,8 +159,7 @@ def find_duplicate_databases(
 ) -> RunState:
     """Read every target again, and report tenants that another run created elsewhere as well."""
     grace = settling(context)
-    known = [handle for handle in request.targets if handle.name in state.observed.inventories]
-    observed = observe_again(state.observed, known, request.rules, grace)
+    observed = observe_again(state.observed, state.observed.inventories, request, grace)
     desired = compute_desired(observed, request.rules, lambda: None)
     again = plan(Planning(observed, desired, request, grace))
     again = describe_copies(again, request.targets, grace)

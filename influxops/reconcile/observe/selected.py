@@ -7,27 +7,26 @@ them) is left to full runs.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.domain.database import Inventory
 from influxops.domain.naming import DEFAULT_TEMPLATE
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import LedgerSnapshot
+from influxops.domain.selection import TargetHints
 from influxops.domain.tenant import Tenant
-from influxops.errors import InfluxopsError, Interrupted, TargetError
+from influxops.errors import InfluxopsError, NotSupported
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
-from influxops.reconcile.observe.ledger import ReadLedger, ledger_view, with_memory
-from influxops.reconcile.observe.server_facts import described, with_facts
-from influxops.reconcile.observe.sources import apart, merged
-from influxops.reconcile.observe.stale_ledger import looks_beside
-from influxops.reconcile.observe.targets import describe, label, slow_hint, unreachable
+from influxops.reconcile.observe.ledger import ReadLedger, ledger_view, with_facts, with_memory
+from influxops.reconcile.observe.sources import observed_tenants
+from influxops.reconcile.observe.targets import describe, in_time, label, slow_hint, unreachable
 from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import LedgerView, Observed
@@ -35,103 +34,68 @@ from influxops.report.model import TargetState
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
-
-class TenantRequest(Struct, frozen=True):
-    """A tenant that a caller asks for."""
-
-    tenant: str  # its id
-    retention: str | None = None  # the retention period that it is made with, instead of its own
-    target: str | None = None  # the only target that it may be made on
-
-
-class TargetHints(Struct, frozen=True):
-    """What a process knows of targets from before."""
-
-    #: Those that are not to be asked now, with why.
-    away: Mapping[str, str] = field(default_factory=dict)
-    #: Those of them that answer, and refuse: what the ledger says of them may not be so any more.
-    refused: Collection[str] = ()
-    full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
-    #: How many databases the ledger counts on each; None: it is to be asked.
-    used: Mapping[str, int] | None = None
-    #: How many tenants the process has placed on each that the ledger may not count yet.
-    in_flight: Mapping[str, int] = field(default_factory=dict)
-
-
-class Selected(Struct, frozen=True):
-    """What reading some tenants gave."""
-
-    #: None where a source or the ledger could not be read: nothing can be decided then.
-    observed: Observed | None
-    #: What could not be read, by the full name of its section.
-    failed: Mapping[str, InfluxopsError]
-    read: frozenset[str]  # the full names of what was read well
-    #: How many databases the ledger counts on each target; None where that was not asked.
-    counted: Mapping[str, int] | None = None
-
-
-class NotSupported(InfluxopsError):
-    """A plugin lacks what single tenants need: nothing is wrong with what it leads to."""
+#: Seconds for which a target is looked at that should hold nothing of a tenant.
+_BESIDE = 0.5
 
 
 def observe_selected(
-    asked: Mapping[str, TenantRequest],
+    asked: Mapping[str, Mapping[str, str]],
     request: RunRequest,
     context: RunContext,
     known: TargetHints,
     *,
     creating_tells: bool = False,
     reports: bool = False,
-) -> Selected:
+) -> tuple[Observed | None, Mapping[str, InfluxopsError], Mapping[str, int] | None]:
     """Read some tenants, their records and their databases, each where it may be.
 
     Args:
-        asked: The tenants, by id.
-        request: What the run is asked to do.
-        context: The run.
-        known: What the process knows of the targets.
+        asked: The attributes that override those of each tenant, by its id.
         creating_tells: Whether the only target is not asked where there is no ledger: creating a
             database tells that it was there.
         reports: Whether what is known of a target is reported, although there is only one to place
             a tenant on.
+
+    Returns:
+        What was read, or None where a source or the ledger could not be read, so that nothing can
+        be decided; what could not be read, by the full name of its section; and how many databases
+        the ledger counts on each target, or None where that was not asked.
     """
     sections = (*request.sources, *request.targets, request.ledger)
     labels = {each.full_name: label(each) for each in sections if each is not None}
     reading = _Reading(context, labels if reports else {})
     given = reading.ask(_reads(asked, request, known, context, reports))
     if reading.failed:
-        return Selected(None, reading.failed, frozenset(reading.good))
+        return None, reading.failed, None
     ledger = request.ledger
     memory = given[ledger.full_name] if ledger is not None else LedgerSnapshot()
     counted = known.used if known.used is not None else _counted(given.get(_COUNTS), known)
-    read = [(handle.name, given[handle.full_name]) for handle in request.sources]
-    own, others = apart(read, request.sources)
-    tenants = [_overridden(each, asked[each.id]) for each in merged(own, others, complete=True)]
-    observed = Observed(
-        tenants,
-        sources=tuple(
-            replace(handle.state(), tenants=len(found))
-            for handle, (_, found) in zip(request.sources, read, strict=True)
-        ),
-        has_registry=any(not handle.resolved.section.supplements for handle in request.sources),
-        known_elsewhere=frozenset(tenant.id for tenant in others),
-        named_targets={t.id: t.attributes["target"] for t in own if t.attributes.get("target")},
-        ledger_view=LedgerView() if ledger is None else ledger_view(memory, {}),
-    )
+    found = [(handle.state(), given[handle.full_name]) for handle in request.sources]
+    read = [(replace(state, tenants=len(tenants)), tenants) for state, tenants in found]
+    observed = observed_tenants(read, request.sources)
+    tenants = [
+        replace(each, attributes={**each.attributes, **asked[each.id]}) for each in observed.tenants
+    ]
+    view = LedgerView() if ledger is None else ledger_view(memory, {})
+    observed = replace(observed, tenants=tenants, ledger_view=view)
     desired = compute_desired(observed, request.rules, no_check)
     reads_targets = reports or chooses(request)
     whole = _not_read_yet(desired, observed, request, memory) if reads_targets else frozenset()
     if creating_tells and len(request.targets) == 1 and ledger is None:
-        observed = _unasked(observed, request)
+        observed = replace(
+            observed,
+            inventories={handle.name: Inventory({}) for handle in request.targets},
+            targets=tuple(handle.state() for handle in request.targets),
+            looked={},
+        )
     else:
         observed = _look(desired, observed, request, known, reading, whole)
     observed = replace(observed, closed=_full(known, memory, observed.inventories))
     if ledger is not None:
         state = replace(ledger.state(), records=len(memory.records))
-        observed = with_memory(observed, ReadLedger(state, memory, []), request.sources)
-    observed = with_facts(observed, memory, counted, whole)
-    observed = replace(observed, targets=tuple(described(observed, request)))
-    return Selected(observed, reading.failed, frozenset(reading.good), counted)
+        observed = with_memory(observed, ReadLedger(state, memory), request.sources)
+        observed = with_facts(observed, memory, counted, whole, request.rules)
+    return observed, reading.failed, counted
 
 
 #: What the count of the ledger's databases is called beside the sections that are read.
@@ -158,7 +122,6 @@ class _Reading:
     def __init__(self, context: RunContext, labels: Mapping[str, str]) -> None:
         self.context, self._labels = context, labels
         self.failed: dict[str, InfluxopsError] = {}
-        self.good: set[str] = set()
 
     def ask(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
         """Return what calls give, by full name; those that fail are left out."""
@@ -174,16 +137,14 @@ class _Reading:
 
     def _one(self, name: str, call: Callable[[], Any]) -> tuple[bool, Any]:
         try:
-            given = call()
+            return True, call()
         except InfluxopsError as error:
             self.failed[name] = error
             return False, None
-        self.good.add(name)
-        return True, given
 
 
 def _reads(
-    asked: Mapping[str, TenantRequest],
+    asked: Collection[str],
     request: RunRequest,
     known: TargetHints,
     context: RunContext,
@@ -216,12 +177,6 @@ def _find(handle: SourceHandle, ids: Sequence[str], context: RunContext) -> list
     return [tenant for tenant in handle.get_tenants(ids, context) if tenant.id in wanted]
 
 
-def _overridden(tenant: Tenant, asked: TenantRequest) -> Tenant:
-    given = {"retention": asked.retention, "target": asked.target}
-    more = {name: value for name, value in given.items() if value is not None}
-    return replace(tenant, attributes={**tenant.attributes, **more}) if more else tenant
-
-
 def _look(
     desired: Mapping[str, TenantPlan],
     observed: Observed,
@@ -243,16 +198,22 @@ def _look(
         if not plan.database:
             continue
         # A target was reserved only after all the others were asked.
-        where, found = (
-            _recorded_on(plan, observed, request),
-            observed.ledger_view.record(plan.tenant),
-        )
+        where = _recorded_on(plan, observed, request)
+        found = observed.ledger_view.record(plan.tenant)
         for target in where or rules.targets:
             names[target or ""].add(plan.database)
         is_known = bool(where) and found is not None and found.state.is_provisioned
         for target in rules.targets.keys() - where if is_known else ():
             others[target].add(plan.database)
     beside: dict[str, Inventory] = {}
+
+    def look_beside(handle: TargetHandle) -> None:
+        with contextlib.suppress(InfluxopsError):
+            context = reading.context.with_timeout(_BESIDE)
+            inventory = handle.get_databases(others[handle.name], context)
+            if inventory.databases:
+                beside[handle.name] = inventory
+
     calls: dict[str, Callable[[], Any]] = {
         handle.full_name: partial(
             _look_at, handle, names[handle.name], request, reading.context, handle.name in whole
@@ -260,7 +221,14 @@ def _look(
         for handle in request.targets
         if handle.name in names and handle.name not in known.away
     }
-    calls |= looks_beside(request.targets, others, known.away, beside, reading.context)
+    calls |= {
+        f"beside {handle.name}": partial(look_beside, handle)
+        for handle in request.targets
+        if handle.name in others
+        and handle.name not in known.away
+        and not handle.missing
+        and handle.implements("influxops_get_databases")
+    }
     given = reading.ask(calls)
     inventories: dict[str, Inventory] = {}
     states: list[TargetState] = []
@@ -311,16 +279,6 @@ def _recorded_on(plan: TenantPlan, observed: Observed, request: RunRequest) -> s
     return {name for name in homes if name is not None and name in request.rules.targets}
 
 
-def _unasked(observed: Observed, request: RunRequest) -> Observed:
-    """Return what is known where the only target need not be asked."""
-    return replace(
-        observed,
-        inventories={handle.name: Inventory({}) for handle in request.targets},
-        targets=tuple(handle.state() for handle in request.targets),
-        looked={},
-    )
-
-
 def _full(
     known: TargetHints, memory: LedgerSnapshot, inventories: Mapping[str, Inventory]
 ) -> dict[str, str]:
@@ -362,13 +320,8 @@ def _look_at(
             f"the kind {handle.kind} cannot look at single databases; a full run handles them"
         )
     reading = context.with_timeout(request.rules.reading, slow_hint(request.rules))
-    try:
+    with in_time(request.rules, context):
         return handle.list_databases((), reading) if whole else handle.get_databases(names, reading)
-    except Interrupted:
-        context.check()
-        raise TargetError(
-            f"no answer within {request.rules.reading:g} s", hint=slow_hint(request.rules)
-        ) from None
 
 
 def may_be_anothers(plan: TenantPlan, observed: Observed, request: RunRequest) -> bool:

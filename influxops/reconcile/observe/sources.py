@@ -8,11 +8,12 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.source import SourceHandle
 from influxops.reconcile.observe.targets import LATE
+from influxops.reconcile.state import Observed
 from influxops.report.model import SourceState
 from influxops.runtime.context import RunContext
 
@@ -40,9 +41,8 @@ def read_source(handle: SourceHandle, context: RunContext) -> SourceReading:
         raise
     except InfluxopsError as error:
         context.log.debug("%s failed", handle.full_name, exc_info=True)
-        failed = Finding(
+        failed = Finding.error(
             FindingKind.FAILED_SOURCE,
-            Severity.ERROR,
             error.message,
             error.remedy,
             source=handle.name,
@@ -53,36 +53,27 @@ def read_source(handle: SourceHandle, context: RunContext) -> SourceReading:
     return SourceReading(replace(state, tenants=len(tenants)), tenants, findings)
 
 
-def apart(
-    read: Sequence[tuple[str, Sequence[Tenant]]], handles: Sequence[SourceHandle]
-) -> tuple[list[Tenant], list[Tenant]]:
-    """Return the tenants of sources that supplement others, and those of all others.
-
-    Args:
-        read: The tenants of each source, by its name.
-        handles: The sources.
-    """
+def observed_tenants(
+    read: Sequence[tuple[SourceState, Sequence[Tenant]]], handles: Sequence[SourceHandle]
+) -> Observed:
+    """Return all tenants; the attributes of a supplementing source win where others know one."""
     supplementing = {h.name for h in handles if h.resolved.section.supplements}
-    own = [t for name, tenants in read if name in supplementing for t in tenants]
-    others = [t for name, tenants in read if name not in supplementing for t in tenants]
-    return own, others
-
-
-def merged(own: list[Tenant], others: list[Tenant], *, complete: bool) -> list[Tenant]:
-    """Return all tenants; the attributes of a supplementing source win where others know one.
-
-    Args:
-        own: The tenants of the sources that supplement others.
-        others: The tenants of all others.
-        complete: Whether all sources could be read.
-    """
-    if not complete:
-        # What the source that failed says of them is not known, so nothing is.
-        return others
+    own = [t for state, tenants in read if state.name in supplementing for t in tenants]
+    others = [t for state, tenants in read if state.name not in supplementing for t in tenants]
+    known = frozenset(tenant.id for tenant in others)
     overrides = {tenant.id: tenant.attributes for tenant in own}
-    merged = [
-        replace(t, attributes={**t.attributes, **overrides[t.id]}) if t.id in overrides else t
-        for t in others
-    ]
-    known = {tenant.id for tenant in others}
-    return [*merged, *(tenant for tenant in own if tenant.id not in known)]
+    tenants = others
+    # What a source that failed says of them is not known, so nothing is.
+    if not any(state.error for state, _ in read):
+        tenants = [
+            replace(t, attributes={**t.attributes, **overrides[t.id]}) if t.id in overrides else t
+            for t in others
+        ]
+        tenants += [tenant for tenant in own if tenant.id not in known]
+    return Observed(
+        tenants,
+        sources=tuple(state for state, _ in read),
+        has_registry=len(supplementing) < len(handles),
+        known_elsewhere=known,
+        named_targets={t.id: t.attributes["target"] for t in own if t.attributes.get("target")},
+    )

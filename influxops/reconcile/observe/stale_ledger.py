@@ -8,10 +8,9 @@ what looks like it is read again: the records, and what the markers say.
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -39,8 +38,6 @@ _MARKERS = 100
 #: A deletion is later than what the ledger knows only if it is so by more than clocks and readings
 #: are apart.
 _APART = timedelta(seconds=10)
-#: Seconds for which a target is looked at that should hold nothing of a tenant.
-_BESIDE = 0.5
 _MAY_BE_OLDER = "was the ledger restored from a backup?"
 #: States without a target; what the ledger may not know has a target all the same.
 _PLACELESS = (State.PENDING, State.RETIRED)
@@ -66,14 +63,7 @@ def stale_ledger(
     """Return what servers show and the ledger does not know; it asks nothing where all is well.
 
     Args:
-        observed: What was read.
         desired: What each tenant should have; None where sources were not read.
-        request: What the run is asked to do.
-        scope: The tenants and targets that the run is restricted to.
-        context: The run.
-
-    Raises:
-        Interrupted: When the run is over.
     """
     ledger_view, rules = observed.ledger_view, request.rules
     # A ledger that is new knows nothing yet.
@@ -100,41 +90,6 @@ def stale_ledger(
         *(_elsewhere(each, observed, asked) for each in suspects if _is_its(each, markers)),
         *(_missed(record, deleted, observed, asked) for record, deleted in missed),
     ]
-
-
-def looks_beside(
-    targets: Iterable[TargetHandle],
-    names: Mapping[str, Collection[str]],
-    away: Collection[str],
-    found: dict[str, Inventory],
-    context: RunContext,
-) -> dict[str, Callable[[], None]]:
-    """Return what looks at databases on targets where none should be, by `beside TARGET`.
-
-    Nothing waits for long for a target that does not answer.
-
-    Args:
-        targets: The targets.
-        names: The databases' names, by target.
-        away: The targets that are not asked now.
-        found: Gets what each target holds of them, where that is something.
-        context: The run.
-    """
-
-    def look(handle: TargetHandle) -> None:
-        with contextlib.suppress(InfluxopsError):
-            inventory = handle.get_databases(names[handle.name], context.with_timeout(_BESIDE))
-            if inventory.databases:
-                found[handle.name] = inventory
-
-    return {
-        f"beside {handle.name}": partial(look, handle)
-        for handle in targets
-        if handle.name in names
-        and handle.name not in away
-        and not handle.missing
-        and handle.implements("influxops_get_databases")
-    }
 
 
 def _noticed(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle, WrongServer
 from influxops.reconcile.plan.placement import locate
 from influxops.reconcile.policy import Rules
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.report.model import TargetState
 from influxops.runtime.context import RunContext
@@ -28,26 +30,22 @@ LATE = 0.5
 
 def observe_again(
     observed: Observed,
-    targets: Iterable[TargetHandle],
-    rules: Rules,
+    targets: Collection[str],
+    request: RunRequest,
     context: RunContext,
     verify: Mapping[str, Collection[str]] | None = None,
 ) -> Observed:
     """Read some targets again, after changes, or for verification.
 
     Args:
-        observed: What was read before.
-        targets: Those to read.
-        rules: What the configuration says.
-        context: The run, or the grace that one which is over still has.
         verify: The databases whose completeness is to be read from what is stored, by target.
 
     Returns:
         What is known now. A target that cannot be read any more is reported so and gets nothing
         more; what it held when it was read is kept.
     """
+    rules, names = request.rules, verify or {}
     reading = context.with_timeout(rules.reading, slow_hint(rules))
-    names = verify or {}
     looked = observed.looked
     results = in_parallel(
         {
@@ -60,8 +58,8 @@ def observe_again(
                 context,
                 None if looked is None or names.get(h.name) else looked[h.name],
             )
-            for h in targets
-            if looked is None or h.name in looked
+            for h in request.targets
+            if h.name in targets and (looked is None or h.name in looked)
         },
         context,
     )
@@ -71,13 +69,19 @@ def observe_again(
     for each in results:
         name = each.state.name
         if each.inventory is not None:
-            before = inventories.get(name)
-            inventories[name] = _with_facts(each.inventory, before, looked)
-            states[name] = each.state
+            before, now = inventories.get(name), each.inventory
+            state, known = each.state, states.get(name, each.state)
             if looked is not None and before is not None:
-                there = before.databases.keys(), each.inventory.databases.keys()
-                were, are = (len(looked[name] & names) for names in there)
-                states[name] = _looked_again(observed, each.state, are - were)
+                # What is known of one that was only looked at stays known.
+                capacity = before.capacity if now.capacity is None else now.capacity
+                now = replace(now, edition=now.edition or before.edition, capacity=capacity)
+                were, are = (len(looked[name] & i.databases.keys()) for i in (before, now))
+                number = known.databases + are - were if known.databases is not None else None
+                identity = each.state.identity
+                state = replace(
+                    known, reachable=True, error="", identity=identity, databases=number
+                )
+            inventories[name], states[name] = now, state
         else:
             states[name] = replace(states[name], reachable=False, error=each.state.error)
             closed.setdefault(name, "it cannot be read any more")
@@ -89,44 +93,6 @@ def observe_again(
         findings=tuple(findings),
         closed=closed,
     )
-
-
-def _looked_again(observed: Observed, state: TargetState, more: int) -> TargetState:
-    """Return a target's state where single databases of it were looked at again.
-
-    Args:
-        observed: What was read before.
-        state: Its state by that look.
-        more: How many more of these databases it holds now.
-    """
-    known = next((each for each in observed.targets if each.name == state.name), state)
-    number = known.databases + more if known.databases is not None else None
-    return replace(known, reachable=True, error="", identity=state.identity, databases=number)
-
-
-def _with_facts(
-    now: Inventory, before: Inventory | None, looked: Mapping[str, Collection[str]] | None
-) -> Inventory:
-    """Return what a target holds; one that was only looked at keeps what is known of it."""
-    if looked is None or before is None:
-        return now
-    edition, capacity = now.edition or before.edition, now.capacity
-    return replace(now, edition=edition, capacity=before.capacity if capacity is None else capacity)
-
-
-def unread(observed: Observed, targets: Collection[str], why: str) -> Observed:
-    """Return what is known where targets could not be read again.
-
-    Args:
-        observed: What was read before.
-        targets: The targets.
-        why: Why they could not be read.
-    """
-    states = tuple(
-        replace(state, reachable=False, error=why) if state.name in targets else state
-        for state in observed.targets
-    )
-    return replace(observed, targets=states)
 
 
 class TargetReading(Struct, frozen=True):
@@ -178,7 +144,7 @@ def _inventory(
     looked: Collection[str] | None,
 ) -> Inventory:
     """Read an inventory within the time that reading may take; looking closely takes longer."""
-    try:
+    with in_time(rules, context):
         if verify:
             return context.run_abandonable(
                 partial(handle.list_databases, verify, context), late=LATE
@@ -188,12 +154,17 @@ def _inventory(
         if looked is not None:
             read = partial(handle.get_databases, looked, reading)
         return context.run_abandonable(read, within=rules.reading, late=LATE)
+
+
+@contextlib.contextmanager
+def in_time(rules: Rules, context: RunContext) -> Iterator[None]:
+    """Turn the end of the time for reading, where the run goes on, into the target's error."""
+    try:
+        yield
     except Interrupted:
         context.check()
-        raise TargetError(
-            f"no answer within {rules.reading:g} s",
-            hint=slow_hint(rules),
-        ) from None
+        message = f"no answer within {rules.reading:g} s"
+        raise TargetError(message, hint=slow_hint(rules)) from None
 
 
 def slow_hint(rules: Rules) -> str:
@@ -233,11 +204,7 @@ def describe(state: TargetState, inventory: Inventory, rules: Rules) -> TargetSt
 def refuse_one_server_twice(
     inventories: Mapping[str, Inventory], targets: Iterable[TargetHandle]
 ) -> None:
-    """Refuse two targets that lead to one server, where one tenant could be placed twice.
-
-    Raises:
-        ConfigError: When two answer with one identity.
-    """
+    """Refuse two targets that lead to one server, where one tenant could be placed twice."""
     words = {target.name: target.capabilities.identity for target in targets}
     first_with: dict[str, str] = {}
     for name, inventory in inventories.items():

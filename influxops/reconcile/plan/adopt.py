@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED
 from influxops.domain.durations import format_duration
-from influxops.domain.finding import Finding, FindingKind, blocked
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
@@ -30,8 +30,7 @@ from influxops.reconcile.plan.recorded import (
     move_in_progress_finding,
     plan_from_record,
 )
-from influxops.reconcile.request import Planning
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import Observed, Planning
 
 
 class Adopt(RecordOperation):
@@ -132,7 +131,7 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
                 "configure that target again; run {} only if its server and the data are gone",
             )
         message = f"it may still be on {record.target}, where it is recorded and which {cannot}"
-        return blocked(FindingKind.NOT_READ, message, advice)
+        return Finding.error(FindingKind.NOT_READ, message, advice)
     now = plan_from_record(record, record.target, observed)
     if is_recreated(record, now.before):
         return lost(now, observed).finding

@@ -31,12 +31,7 @@ def stats_of(
     *,
     say: bool = True,
 ) -> Stats:
-    """Return what targets tell of databases, by target and name.
-
-    Args:
-        databases: The target and the name of each.
-        say: Whether a target that takes long is named in the log.
-    """
+    """Return what targets tell of databases, by target and name."""
     names: defaultdict[str, list[str]] = defaultdict(list)
     for target, name in databases:
         names[target].append(name)
@@ -52,25 +47,23 @@ def stats_of(
 
 def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: RunContext) -> Plan:
     """Return a plan whose duplicates say what each copy holds; it asks nothing where none is."""
-    duplicates = {
-        id_: (tenant, tenant.finding)
-        for id_, tenant in plan.tenants.items()
-        if tenant.finding is not None and tenant.finding.kind is FindingKind.IN_TWO_TARGETS
-    }
-    if not duplicates:
-        return plan
+    duplicates = [
+        (tenant, tenant.finding)
+        for tenant in plan.tenants.values()
+        if tenant.finding is not None and tenant.kind is FindingKind.IN_TWO_TARGETS
+    ]
     databases = [
         (copy["target"], tenant.database)
-        for tenant, finding in duplicates.values()
+        for tenant, finding in duplicates
         for copy in finding.facts["copies"]
     ]
     stats = stats_of(databases, targets, context)
     labels = {handle.name: handle.capabilities.table_label for handle in targets}
-    tenants = {
-        id_: replace(tenant, finding=_describe_copies(tenant, finding, stats, labels))
-        for id_, (tenant, finding) in duplicates.items()
-    }
-    return replace(plan, tenants={**plan.tenants, **tenants})
+    tenants = dict(plan.tenants)
+    for tenant, finding in duplicates:
+        described = _describe_copies(tenant, finding, stats, labels)
+        tenants[tenant.tenant] = replace(tenant, finding=described)
+    return replace(plan, tenants=tenants) if duplicates else plan
 
 
 def _describe_copies(
@@ -91,20 +84,18 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Run
 
     It asks nothing where none is.
     """
-    recreated = {
-        id_: (tenant, tenant.finding)
-        for id_, tenant in plan.tenants.items()
+    recreated = [
+        (tenant, tenant.finding)
+        for tenant in plan.tenants.values()
         if tenant.finding is not None
-        and tenant.finding.kind in (FindingKind.LOST, FindingKind.GUARD)
+        and tenant.kind in (FindingKind.LOST, FindingKind.GUARD)
         and is_recreated(tenant.record, tenant.before)
-    }
-    if not recreated:
-        return plan
-    databases = [(tenant.target or "", tenant.database) for tenant, _ in recreated.values()]
+    ]
+    databases = [(tenant.target or "", tenant.database) for tenant, _ in recreated]
     stats = stats_of(databases[:_MOST], targets, context, say=False)
     labels = {handle.name: handle.capabilities.table_label for handle in targets}
-    tenants = {}
-    for id_, (tenant, finding) in recreated.items():
+    tenants = dict(plan.tenants)
+    for tenant, finding in recreated:
         target, name = tenant.target or "", tenant.database
         known = stats.get((target, name)) or DatabaseStats(name, message="not counted")
         what = contents_in_words(known, labels.get(target, ""))
@@ -112,8 +103,8 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Run
             what += f" ({known.message})"
         facts = {**finding.facts, "recreated": {"target": tenant.target, **known.facts}}
         finding = replace(finding, message=f"{finding.message}; it holds {what}", facts=facts)
-        tenants[id_] = replace(tenant, finding=finding)
-    return replace(plan, tenants={**plan.tenants, **tenants})
+        tenants[tenant.tenant] = replace(tenant, finding=finding)
+    return replace(plan, tenants=tenants) if recreated else plan
 
 
 def contents_in_words(stats: DatabaseStats, label: str) -> str:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import format_duration, parse_retention
-from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
@@ -19,8 +19,7 @@ from influxops.domain.tenant import Tenant, meant_attribute
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.request import Planning
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import Observed, Planning
 
 #: What a configuration file can say of a tenant that is to stay as it is.
 _ACKNOWLEDGE = "or list it in [tenants] ignore"
@@ -150,7 +149,7 @@ def _conflict(first: Tenant, second: Tenant) -> Finding:
         for name in {*first.attributes, *second.attributes}
         if first.attributes.get(name) != second.attributes.get(name)
     )
-    return blocked(
+    return Finding.error(
         FindingKind.CONFLICT,
         f"it is given twice ({where}) with different {' and '.join(names)}",
         "make the sources agree",
@@ -224,11 +223,7 @@ def _nearest_tenant(tenant: str, desired: Mapping[str, TenantPlan], number: int)
 
 
 def refuse_unknown_targets(rules: Rules, names: Iterable[str]) -> None:
-    """Refuse a target that is not configured.
-
-    Raises:
-        ConfigError: Then.
-    """
+    """Refuse a target that is not configured."""
     for target in sorted(names):
         if target not in rules.targets:
             raise ConfigError(

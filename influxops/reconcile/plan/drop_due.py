@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize
@@ -38,8 +38,8 @@ from influxops.reconcile.plan.recorded import (
     unretire,
 )
 from influxops.reconcile.plan.retire import check_recent_writes
-from influxops.reconcile.request import GRACE, Planning
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.request import GRACE
+from influxops.reconcile.state import Observed, Planning, RunState
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
 #: from before; and how often all may be read again, however many there are.
@@ -114,11 +114,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
         return note_late_writes(plan) if drops_old_copy(plan) else plan
 
     def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
-        """Drop what is planned, after it was claimed, read again and planned again.
-
-        Raises:
-            Interrupted: When the run is over; what was yielded last is what is known.
-        """
+        """Drop what is planned, after it was claimed, read again and planned again."""
         request, context = planning.request, planning.context
         while batch := _next_batch(state):
             context.check()
@@ -211,9 +207,8 @@ def _waiting(planning: Planning) -> Iterator[Finding]:
         and record.drop_after > planning.now
     ]
     if later:
-        yield Finding(
+        yield Finding.info(
             FindingKind.RETIRING,
-            Severity.INFO,
             f"{pluralize(len(later), 'tenant')} {'is' if len(later) == 1 else 'are'} retiring and "
             f"not due, the first after {format_time(min(later))}",
         )

@@ -22,11 +22,9 @@ from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
-from influxops.domain.selection import Scope
+from influxops.domain.selection import Scope, TargetHints
 from influxops.domain.text import summarize
 from influxops.reconcile.observe.selected import (
-    TargetHints,
-    TenantRequest,
     may_be_anothers,
     observe_selected,
     reads_single,
@@ -37,8 +35,8 @@ from influxops.reconcile.plan.desired import LOOK, compute_desired
 from influxops.reconcile.plan.placement import placement_of
 from influxops.reconcile.plan.warnings import PlanWarnings
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.request import Planning, RunRequest
-from influxops.reconcile.state import Observed
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import Observed, Planning
 from influxops.report.wording import format_retention
 from influxops.runtime.context import RunContext
 
@@ -59,19 +57,15 @@ class Ensure(Operation, Struct, frozen=True):
     only_create: bool = False
 
     def observe(self, request: RunRequest, context: RunContext) -> Observed:
-        """Read what concerns the tenants that the scope names, or all where that would miss some.
-
-        Raises:
-            ConfigError: When two targets are one server.
-        """
+        """Read what concerns the named tenants, or all where that would miss some."""
         scope = context.scope
         is_narrow = scope.tenants is not None and scope.targets is None and not context.verify
         if not is_narrow or not reads_single(request):
             return super().observe(request, context)
         ids = scope.tenants or frozenset()
         context.on_stage("reading", 0)
-        asked = {id_: TenantRequest(id_) for id_ in ids}
-        observed = observe_selected(asked, request, context, TargetHints(), reports=True).observed
+        asked: dict[str, dict[str, str]] = {id_: {} for id_ in ids}
+        observed, *_ = observe_selected(asked, request, context, TargetHints(), reports=True)
         context.check()
         if observed is None or not ids <= {tenant.id for tenant in observed.tenants}:
             return super().observe(request, context)  # which tells more
@@ -133,8 +127,6 @@ def make_plan(
     """Decide what to do; the guards have not looked at it yet.
 
     Args:
-        scope: What may be written.
-        check: Raises when the run is over; called now and then.
         absent: Whether the tenants that the scope names are to lose their databases.
     """
     planner = _EnsurePlanner(observed, rules, scope, check)
@@ -273,7 +265,9 @@ class _EnsurePlanner:
                 plan.change(Action.DROP, reason=why),
                 plan.change(Action.CREATE, reason=why, before=None, after=new),
             )
-        if recorded.may_be_recreated(record, before, self.rules.targets[home].capabilities):
+        is_lost = record is not None and record.state is State.LOST
+        marks = self.rules.targets[home].capabilities.completion_marker
+        if is_lost and marks and before.is_marked is UNKNOWN:
             return plan.mark_unknown(
                 FindingKind.NOT_READ,
                 f"it was lost, and whether what is on {home} is its own cannot be read",

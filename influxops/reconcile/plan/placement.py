@@ -55,9 +55,6 @@ def locate(
     """Return one target as placement sees it.
 
     Args:
-        target: Its name.
-        policy: What the configuration says of it.
-        inventory: What it holds.
         closed: Why it takes nothing more; None while it has not said so.
         used: How many databases it holds, where its inventory names only some.
     """
@@ -104,7 +101,6 @@ class Placement:
     """Chooses targets, and remembers what it chose.
 
     Args:
-        locations: The targets that can be read, in the order of the configuration.
         policy: `fill` takes the first with room, `spread` the one with the fewest databases.
     """
 
@@ -117,10 +113,6 @@ class Placement:
 
         A target whose capacity is an estimate is asked for more only after all others are full:
         the server decides then.
-
-        Args:
-            pin: The only target that comes into question, where there is one.
-            before: The target that is recorded already: it is preferred while it has room.
 
         Returns:
             The target, one more database counted; None where none takes it.
@@ -145,7 +137,6 @@ class Placement:
 
         Args:
             otherwise: Why, where there is no target.
-            pin: The only target that comes into question, where there is one.
         """
         only = self.locations.get(pin or "")
         considered = [only] if only else [*self.locations.values()]

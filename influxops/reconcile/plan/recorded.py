@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import UNKNOWN, UNMANAGED, Database, TargetCapabilities
-from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.database import UNMANAGED, Database, TargetCapabilities
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
@@ -34,11 +34,7 @@ def plan_from_record(record: Record, target: str | None, observed: Observed) -> 
 
 
 def due_on(record: Record, now: datetime) -> str | None:
-    """Return the target whose copy of a tenant's database may be dropped; None where none may.
-
-    Args:
-        now: The ledger's clock.
-    """
+    """Return the target whose copy of a tenant's database may be dropped; None where none may."""
     if record.state is State.RETIRING:
         return record.target if record.drop_after is None or record.drop_after <= now else None
     is_due = record.drop_after is not None and record.drop_after <= now
@@ -94,7 +90,7 @@ def is_cut_over(record: Record) -> bool:
 
 def not_copied(record: Record) -> Finding:
     """Return why the copy that a move left, or makes, is not dropped at once."""
-    return blocked(
+    return Finding.error(
         FindingKind.MOVING,
         f"the copy on {record.secondary_target} belongs to a move, and may hold rows that "
         f"{record.target} "
@@ -110,9 +106,11 @@ def move_in_progress_finding(record: Record) -> Finding:
             f"move {shlex.quote(record.tenant)} --to {shlex.quote(record.secondary_target or '')}"
         )
         message = f"it is moving from {record.target} to {record.secondary_target}"
-        return blocked(FindingKind.MOVING, message, Hint.command(move, "end that first: run {}"))
+        return Finding.error(
+            FindingKind.MOVING, message, Hint.command(move, "end that first: run {}")
+        )
     due = f" before {format_time(record.drop_after)}" if record.drop_after else ""
-    return blocked(
+    return Finding.error(
         FindingKind.MOVING,
         f"it was moved, and the copy that it left on {record.secondary_target} is not dropped{due}",
         Hint.command("retire --due", "run {} when it is due, then this again"),
@@ -129,19 +127,18 @@ def moving(record: Record) -> Finding:
         else f"its database is being copied to {record.secondary_target}"
     )
     if record.is_claimed:
-        return Finding(FindingKind.MOVING, Severity.INFO, f"{message} by run {record.claimed_by}")
+        return Finding.info(FindingKind.MOVING, f"{message} by run {record.claimed_by}")
     if not was_cut_over:
         since = f" since {format_time(record.state_since)}" if record.state_since else ""
         message = f"the ledger has it as being copied to {record.secondary_target}{since}"
         to, hint = record.secondary_target, f"{hint}, which writes over nothing that is newer there"
-    return Finding(
+    return Finding.warning(
         FindingKind.MOVING,
-        Severity.WARNING,
         f"{message}, and no run is at it",
         Hint.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
-        record.tenant,
-        record.target,
-        record.database,
+        tenant=record.tenant,
+        target=record.target,
+        database=record.database,
     )
 
 
@@ -234,9 +231,6 @@ def find_shared_databases(
     """Return why tenants are blocked whose database is another tenant's as well, by their ids.
 
     No program writes such records; a person did, and dropping would take the other's data.
-
-    Args:
-        records: Those of the tenants.
     """
     records = [*records]
     owners: dict[str, set[str]] = {r.database: set() for r in records if r.database}
@@ -247,7 +241,7 @@ def find_shared_databases(
         if plan.database in owners:
             owners[plan.database].add(id_)
     return {
-        record.tenant: blocked(
+        record.tenant: Finding.error(
             FindingKind.NAME_COLLISION,
             f"its recorded database {truncate(record.database)} is also that of "
             f"{summarize(others)}",
@@ -279,29 +273,15 @@ def is_recreated(record: Record | None, found: Database | None) -> bool:
     return record.state.is_provisioned and found.is_marked is False
 
 
-def may_be_recreated(
-    record: Record | None, found: Database, capabilities: TargetCapabilities
-) -> bool:
-    """Return whether what is in the place of a lost database is perhaps a client's."""
-    is_lost = record is not None and record.state is State.LOST
-    return is_lost and bool(capabilities.completion_marker) and found.is_marked is UNKNOWN
-
-
 def seems_lost(record: Record, observed: Observed) -> bool:
     """Return whether a recorded tenant's database is gone, by what was read, and not known to be.
 
     Its target shows all that it holds, and no run has claimed the tenant.
     """
-    inventory = observed.inventories.get(record.target or "")
-    if (
-        not record.is_provisioned
-        or record.state is State.LOST
-        or record.is_claimed
-        or inventory is None
-    ):
+    if not record.is_provisioned or record.state is State.LOST or record.is_claimed:
         return False
-    found = inventory.databases.get(record.database)
-    return is_recreated(record, found) or (found is None and inventory.complete)
+    found = observed.database(record.target, record.database)
+    return is_recreated(record, found) or (found is None and observed.shows_all(record.target))
 
 
 def was_recreated(database: str, target: str, observed: Observed) -> bool:

@@ -31,8 +31,7 @@ from influxops.reconcile.plan.recorded import (
     plan_from_record,
     recreated_note,
 )
-from influxops.reconcile.request import Planning
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import Observed, Planning
 
 #: Telemetry that is no older than this is recent: something still writes.
 RECENT = timedelta(days=1)
@@ -42,7 +41,6 @@ class Retire(RecordOperation, Struct, frozen=True):
     """Retires tenants.
 
     Args:
-        tenants: Their ids.
         after: Seconds for which their databases are kept; None for what the ledger's settings say.
         renew: Whether a tenant that is retiring already is kept that long from now on.
         found: Whether also those are retired that are not recorded, by the name that their
@@ -124,11 +122,7 @@ class Retire(RecordOperation, Struct, frozen=True):
 
 
 class Unretire(RecordOperation, Struct, frozen=True):
-    """Keeps tenants which are retiring.
-
-    Args:
-        tenants: Their ids.
-    """
+    """Keeps tenants which are retiring."""
 
     command: ClassVar[str] = "unretire"
 
@@ -178,12 +172,14 @@ def check_recent_writes(
     """Return tenants with a note where telemetry came recently.
 
     Where that cannot be read, nothing is done unless it is allowed.
-
-    Args:
-        plans: The tenants; those for which nothing is to be done are not asked about.
     """
     observed, context = planning.observed, planning.context
-    asked = {id_: plan for id_, plan in plans.items() if plan.changes and _may_hold(plan, observed)}
+    asked = {
+        id_: plan
+        for id_, plan in plans.items()
+        # Not where a target was read, and has no database.
+        if plan.changes and (plan.before or not observed.shows_all(plan.changes[0].target))
+    }
     context.on_stage("counting", len(asked))
     databases = {id_: (each.changes[0].target, each.database) for id_, each in asked.items()}
     stats = stats_of(databases.values(), planning.request.targets, context)
@@ -192,12 +188,6 @@ def check_recent_writes(
         result[id_] = _check_recent_writes(plan, stats.get(databases[id_]), planning)
     context.check()
     return result
-
-
-def _may_hold(plan: TenantPlan, observed: Observed) -> bool:
-    """Return whether there may be telemetry: not where a target was read and has no database."""
-    inventory = observed.inventories.get(plan.changes[0].target)
-    return plan.before is not None or inventory is None or not inventory.complete
 
 
 def _check_recent_writes(

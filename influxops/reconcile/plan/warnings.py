@@ -20,11 +20,7 @@ from influxops.reconcile.state import Observed
 
 
 class PlanWarnings:
-    """What is noticed in one planning.
-
-    Args:
-        placement: The targets, as they were given away.
-    """
+    """What is noticed in one planning."""
 
     def __init__(self, observed: Observed, rules: Rules, placement: Placement) -> None:
         self.observed, self.rules, self.placement = observed, rules, placement
@@ -84,9 +80,8 @@ class PlanWarnings:
             ):
                 markers[target] += 1
         for target, number in retentions.items():
-            yield Finding(
+            yield Finding.warning(
                 FindingKind.RETENTION_NOT_READ,
-                Severity.WARNING,
                 f"the retention periods of {pluralize(number, 'database')} cannot be read, so they "
                 "are left as they are",
                 "ask the author of its plugin, or leave out the retention period",
@@ -94,9 +89,8 @@ class PlanWarnings:
             )
         for target, number in markers.items():
             marker = self.rules.targets[target].capabilities.completion_marker
-            yield Finding(
+            yield Finding.info(
                 FindingKind.COMPLETENESS_UNKNOWN,
-                Severity.INFO,
                 f"whether {pluralize(number, 'database')} had a {marker} is unknown: a "
                 "retention period may have deleted it",
                 target=target,
@@ -109,9 +103,8 @@ class PlanWarnings:
             # What is used up may be tables.
             full = full and not location.out_of_tables
             if full and not location.estimated and location.used < (location.capacity or 0):
-                yield Finding(
+                yield Finding.warning(
                     FindingKind.CAPACITY,
-                    Severity.WARNING,
                     f"its capacity is set to {location.capacity}, but it took no more than "
                     f"{location.used}",
                     self._capacity_setting(target, "correct {}, or leave it out"),
@@ -150,9 +143,8 @@ class PlanWarnings:
         ]
         orphans = [(target, name) for target, name in databases if name not in wanted]
         if len(orphans) > 1 and len(orphans) > len(databases) - len(orphans) and desired:
-            yield Finding(
+            yield Finding.warning(
                 FindingKind.ORPHAN,
-                Severity.WARNING,
                 f"{len(orphans):,} of {pluralize(len(databases), 'tenant database')} belong to no "
                 f"tenant any more; the sources hold {pluralize(len(desired), 'tenant')}",
                 "is the registry complete? They are left alone",
@@ -219,15 +211,14 @@ def _back_again(record: Record, target: str, found: Database) -> Finding:
         if found.complete is False
         else "another program created it"
     )
-    return Finding(
+    return Finding.warning(
         FindingKind.RECREATED_AFTER_DROP,
-        Severity.WARNING,
         f"its database {truncate(record.database)} was dropped{when}, and is on {target} again: "
         + by,
         Hint.command(f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"),
-        record.tenant,
-        target,
-        record.database,
+        tenant=record.tenant,
+        target=target,
+        database=record.database,
     )
 
 

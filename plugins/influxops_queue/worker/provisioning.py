@@ -16,16 +16,9 @@ from msgspec.structs import replace
 from influxops.config.load import Config
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
+from influxops.engine.creation import completion, create_databases, is_full
 from influxops.engine.engine import Engine
-from influxops.engine.tenants import (
-    SelectedPlan,
-    TenantRequest,
-    allocate,
-    completion,
-    create_databases,
-    is_full,
-    plan_selected,
-)
+from influxops.engine.tenants import SelectedPlan, TenantRequest, allocate, plan_selected
 from influxops.provisioner.circuit_breaker import Circuit, Circuits
 from influxops.provisioner.completion_worker import Finisher
 from influxops.provisioner.engine_pool import Engines
@@ -76,7 +69,7 @@ class Making:
 
     def close(self) -> None:
         """End what is under way, and release all connections."""
-        self._finisher.flush(_FLUSH)
+        self._finisher.drain(_FLUSH)
         self._stopping.set()
         self._finisher.stop()
         self.engines.close()
@@ -137,7 +130,7 @@ class Making:
         return made
 
     def _plan(self, engine: Engine, ids: Sequence[str], run: RunContext) -> SelectedPlan:
-        requests = {id_: TenantRequest(id_) for id_ in ids}
+        requests = map(TenantRequest, ids)
         hints = self._circuits.hints()
         planned = plan_selected(requests, engine.request, run.with_timeout(_LOOK), hints)
         for section, error in planned.failed.items():
@@ -229,7 +222,7 @@ class Making:
                     self._finisher.add(plan)
             if status is not EnsureStatus.FAILED or is_unregistered(plan):
                 continue
-            why = plan.finding.message if plan.finding is not None else ""
+            why = plan.reason
             if why not in (plan.record.error if plan.record else "", self._told.get(plan.tenant)):
                 log.warning("%s: %s", plan.tenant, why)
                 news.append(plan)

@@ -55,7 +55,10 @@ def create_databases(
     try:
         with ledger.error_boundary(), ledger.session(context):
             tenants = {plan.tenant: plan for plan in plans}
-            observed = _with_records(observed, plans)
+            # Of others nothing is written.
+            records = {plan.tenant: plan.record for plan in plans if plan.record is not None}
+            view = replace(observed.ledger_view, is_configured=True, records=records)
+            observed = replace(observed, ledger_view=view)
             state, mine = reserve(plans, RunState(observed, Plan(tenants)), request, context)
             if state.settled:
                 raise LedgerError(state.notes[-1].message, hint=state.notes[-1].remedy)
@@ -87,13 +90,6 @@ def create_databases(
             return failure
     except InfluxopsError as error:
         return TargetFailure(ledger.full_name, error)
-
-
-def _with_records(observed: Observed, plans: Sequence[TenantPlan]) -> Observed:
-    """Return what was read with the records of some tenants; of others nothing is written."""
-    records = {plan.tenant: plan.record for plan in plans if plan.record is not None}
-    view = replace(observed.ledger_view, is_configured=True, records=records)
-    return replace(observed, ledger_view=view)
 
 
 def _create(
@@ -184,9 +180,6 @@ def complete_databases(
 
     Returns:
         How each was completed; DONE only where that was seen, and recorded.
-
-    Raises:
-        InfluxopsError: When they could not be looked at, or recorded.
     """
     changes = [change for plan in plans if (change := completion(plan)) is not None]
     looks = request.ledger is not None and target.implements("influxops_get_databases")
