@@ -82,8 +82,11 @@ def in_memory() -> str | None:
 
 @contextlib.contextmanager
 def postgres_server(options: Mapping[str, str] | None = None) -> Iterator[EmbeddedPostgres]:
-    """Run a server without autovacuum, so that statistics are what a test made them."""
-    given = {"autovacuum": "off", **(options or {})}
+    """Run a server without autovacuum, so that statistics are what a test made them.
+
+    Its passwords are weak on purpose, because each connection pays for their strength.
+    """
+    given = {"autovacuum": "off", "scram_iterations": "1", **(options or {})}
     with embedded_postgres(options=given, folder=in_memory()) as server:
         yield server
 

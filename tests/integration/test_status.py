@@ -168,7 +168,7 @@ def test_a_server_that_hangs_delays_who_is_elsewhere_by_the_reading_time_alone(
     done = cli("where", "acme")
     took = time.monotonic() - started
     assert (done.code, done.out) == (0, f"up  {up.url}  telemetry_acme\n")
-    assert took < 15, took  # and not the 30 s of a request, three times
+    assert took < 25, took  # and not the 30 s of a request, three times
     waiting, why = done.err.splitlines()
     assert waiting == f"WARNING still waiting for target sick ({silent})"
     assert re.match(r"WARN target sick: .*no answer within (3\.\d|4\.0) s: its 4 s", why)

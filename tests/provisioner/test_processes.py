@@ -248,7 +248,8 @@ def test_one_process_at_a_time_makes_full_runs_of_a_ledger(
 def gates(db: TestDatabase) -> int:
     with psycopg.connect(db.superuser_conninfo) as connection:
         row = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'influxops application'"
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'influxops application'"
         ).fetchone()
         assert row is not None
         return int(row[0])
