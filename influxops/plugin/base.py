@@ -27,13 +27,7 @@ from influxops.domain.text import (
     summarize,
     truncate,
 )
-from influxops.errors import (
-    ConfigError,
-    DeadlineExceeded,
-    InfluxopsError,
-    Interrupted,
-    PluginError,
-)
+from influxops.errors import ConfigError, DeadlineExceeded, InfluxopsError, Interrupted, PluginError
 from influxops.plugin_host.hookspecs import API_VERSION, Closing, HealthChecks, hookimpl
 from influxops.runtime.cancellation import CancelToken, WaitTimeout
 from influxops.runtime.context import RunContext

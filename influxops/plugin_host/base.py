@@ -15,13 +15,7 @@ from influxops.constants import PROJECT
 from influxops.domain.check import Check
 from influxops.domain.finding import Finding
 from influxops.domain.hint import Hint
-from influxops.errors import (
-    ConfigError,
-    InfluxopsError,
-    Interrupted,
-    PluginError,
-    PluginLoadError,
-)
+from influxops.errors import ConfigError, InfluxopsError, Interrupted, PluginError, PluginLoadError
 from influxops.plugin_host.hookspecs import OPTIONAL, REQUIRED
 from influxops.plugin_host.validation import implements, unimplemented, validate_hooks
 from influxops.runtime.context import RunContext
