@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Workers for pytest: one a core, as `-n auto` counts.
 WORKERS ?= auto
+# Neighbours stay together, because they share servers.
+PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo web test test-ansible test-clients faults check words sanity collection changelog
@@ -52,14 +54,14 @@ web: $(VENV)/.web
 	@$(BIN)/influxops demo --web
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/ansible -m 'not faults and not clients'
+	$(BIN)/$(PYTEST) --ignore=tests/ansible -m 'not faults and not clients'
 	$(MAKE) --no-print-directory test-ansible
 
 faults: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/ansible -m faults
+	$(BIN)/$(PYTEST) --ignore=tests/ansible -m faults
 
 test-clients: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/ansible -m clients
+	$(BIN)/$(PYTEST) --ignore=tests/ansible -m clients
 
 # Molecule and ansible-lint look for Ansible's programs in PATH; Ansible insists on UTF-8.
 ANSIBLE_PARTS := ansible-plays ansible-molecule ansible-integration ansible-lint
@@ -75,7 +77,7 @@ ansible-lint: $(VENV)/.dev
 	python ansible/collection.py lint
 
 ansible-plays: $(VENV)/.dev
-	python -m pytest -n $(WORKERS) tests/ansible
+	$(PYTEST) tests/ansible
 
 ansible-integration: $(VENV)/.dev
 	python ansible/collection.py integration

@@ -1,9 +1,9 @@
 """The command line in a process of its own for each command, without importing it each time.
 
 A server process imports influxops and its plugins once, has no threads, and forks for each
-command. The child is what `influxops` in a process of its own would be: its arguments, variables, folder and
-standard streams are its own, it inherits no other file, and signals do what they do to a new
-process. What its start costs and imports is for tests that start `PROGRAM` itself.
+command. The child is what `influxops` in a new process would be: its arguments, variables, folder
+and standard streams are its own, it inherits no other file, and signals do what they do
+there. What its start costs and imports is for tests that start `PROGRAM` itself.
 """
 
 from __future__ import annotations

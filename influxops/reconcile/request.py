@@ -19,8 +19,7 @@ from influxops.runtime.context import RunContext
 #: Seconds that a run which was ended still has to tell the ledger what it did, and where its time
 #: was up, to find that out.
 GRACE = 5.0
-#: Seconds after an interrupt in which that is found out: what is not known then is reported as
-#: unknown.
+#: Seconds after an interrupt in which that is found out: the rest is reported as unknown.
 ANSWERED = 1.75
 
 

@@ -24,7 +24,7 @@ _ACTIONS = {
     Action.COMPLETE: ("{} added", "{} to add", "add {} to"),
     Action.DROP: ("dropped", "to drop", "drop"),
     Action.ADOPT: ("adopted", "to adopt", "adopt"),
-    Action.RETIRE: ("retired", "to retire", "retire"),
+    Action.RETIRE: ("retiring", "to retire", "retire"),
     Action.UNRETIRE: ("unretired", "to unretire", "unretire"),
     Action.MOVE: ("moved", "to move", "move"),
 }

@@ -356,7 +356,7 @@ def test_a_mistake_is_told_in_the_words_of_its_author(
     program = parse_config({"sources": _source(), "targets": _target(capacity=1.5)})
     with pytest.raises(ConfigError, match=r"^`capacity`: expected"):
         resolve(program, KINDS)
-    with pytest.raises(ConfigError, match=r"^`database.retention`: no duration"):
+    with pytest.raises(ConfigError, match=r"^`database.retention`: x is no duration"):
         parse_config({"database": {"retention": "x"}})
     monkeypatch.setenv("SERIES_SIZE", "many")
     kinds = {**KINDS, "series": kind("series", "tests.config.test_config:SeriesSource")}

@@ -261,6 +261,21 @@ def test_a_source_like_another_takes_its_connection_and_reads_a_table_of_its_own
     assert "did you mean registry?" in done.all
 
 
+def test_a_table_that_is_missing_is_not_looked_for_in_the_ledger(
+    cli: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    db.registry("acme")
+    text = '[sources.registry]\nkind = "postgres"\n[ledger]\nkind = "postgres"\n'
+    text += '[sources.tenants]\nkind = "postgres"\nlike = "registry"\ntable = "tenants"\n'
+    cli.config(text)
+    env = {**db.environment, **influx.environment}
+    assert cli("ledger", "install", env=env).code == 0
+    said = cli("plan", env=env).all
+    assert "has no table tenants" in said
+    assert "there is device_registry" in said
+    assert "influxops.tenants" not in said
+
+
 @pytest.mark.parametrize("token", ['{file = "token"}', '{env = "EU1_TOKEN"}'])
 def test_a_variable_sends_no_token_of_a_section_to_another_server(
     cli: Cli, db: TestDatabase, influx: Influx, token: str

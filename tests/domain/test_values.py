@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,21 @@ def test_a_redactor_hides_every_known_secret_in_foreign_text() -> None:
 )  # fmt: skip
 def test_this_machine_is_told_from_others_without_asking_anybody(host: str, local: bool) -> None:
     assert is_this_machine(host) is local
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1y", "1y is no duration; write 365d for a year: InfluxDB itself makes 8766h of 1y"),
+        ("1mo", "1mo is no duration; write 30d for a month"),
+        ("7.0000d", "7.0000d is no duration; write whole numbers with the units s, m, h, d or w"),
+        ("infinite", "infinite is no duration; `none` keeps data for ever"),
+        ("0s", "0s would keep nothing; `none` keeps data for ever"),
+        ("0", "0 is no duration; `none` keeps data for ever"),
+        ("apiv3_a-secret-in-a-wrong-place", "no duration; write whole numbers"),
+    ],
+)
+def test_what_is_no_retention_period_is_answered_with_what_is_one(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        parse_retention(text)
+    assert "secret" not in str(caught.value)

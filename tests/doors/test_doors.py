@@ -232,6 +232,7 @@ def test_what_another_run_has_claimed_is_left_to_it(world: World, door: str) -> 
         with engine.ledger.session(run):
             record = Record(case.tenant, State.ALLOCATED, case.database, "a")
             engine.ledger.claim([record], run)
+            case.patience = 3.0  # all of it is used
             answer: Answer = DOORS[door](case)
         assert not answer.is_there
         assert case.homes == set()

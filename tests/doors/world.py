@@ -57,6 +57,7 @@ class Case:
     ledger: str = ""
     source: str = ""
     tenant: str = ""
+    patience: float = 20.0  # seconds that a Provisioner has for the tenant
 
     def __post_init__(self) -> None:
         self.tenant = self.tenant or self.name
@@ -148,7 +149,7 @@ def by_task(case: Case) -> Answer:
 
 @contextlib.contextmanager
 def _provisioner(case: Case) -> Iterator[Provisioner]:
-    made = Provisioner.from_config(case.config, full_runs=None, timeout=20.0)
+    made = Provisioner.from_config(case.config, full_runs=None, timeout=case.patience)
     try:
         yield made
     finally:

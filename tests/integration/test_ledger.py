@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from influxops_devserver.testing import running_stand_in
 from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli, ended
-from tests.integration.servers import Influx
+from tests.integration.servers import Influx, new_stand_in
 from tests.pg import TestDatabase
 
 pytestmark = pytest.mark.stand_in
@@ -121,41 +122,44 @@ def test_runs_at_once_over_three_targets_give_each_tenant_one_database(
 
 @pytest.mark.parametrize("half", [1, 2])  # of fifty, so that two workers share them
 def test_runs_killed_at_any_moment_leave_ledger_and_servers_in_agreement_after_one_plain_run(
-    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, recorded: Recorded, half: int
+    cli: Cli, db: TestDatabase, recorded: Recorded, half: int
 ) -> None:
-    db.registry(*(f"t{number:03}" for number in range(200)))
-    unlimited = {"max_databases": None, "max_tables": None}
-    servers = {name: stand_in(**unlimited) for name in ("one", "two", "three")}
-    installed(cli, servers)
+    db.registry(*(f"t{number:03}" for number in range(100)))
 
     def in_namespace(name: str) -> None:
-        """Begin again, with databases of other names: those of before belong to no tenant."""
+        """Begin anew, with databases of other names: those of before are nobody's here."""
         template = f'[naming]\ndatabase = "{name}_{{tenant_id}}"\n'
         policy = '[placement]\npolicy = "spread"\n'
         ledger = f'{LEDGER}namespace = "{name}"\n'
         cli.config(targets_toml(dict(servers), f"{template}{policy}{ledger}"))
 
-    in_namespace("whole")
-    began = time.monotonic()
-    assert cli("ensure", "-q").code == 0
-    whole = time.monotonic() - began
-    chance = random.Random(half)
-    killed = number = 0
-    while killed < 25:
-        number += 1
-        in_namespace(f"n{number}")
-        with cli.running("ensure", "-q") as process:
-            try:
-                process.wait(chance.uniform(0.1, 1.0) * whole)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                killed += 1
-            else:
-                whole *= 0.8  # the machine has become quicker
-        done = cli("ensure", "-q")
-        assert done.code == 0, done.all
-        assert agreement(servers, recorded(), f"n{number}") == []
-    assert len(recorded()) == (number + 1) * 200
+    with contextlib.ExitStack() as stack:  # no other test's, which would have to drop all these
+        servers = {
+            name: stack.enter_context(new_stand_in(max_databases=None, max_tables=None))
+            for name in ("one", "two", "three")
+        }
+        installed(cli, servers)
+        in_namespace("whole")
+        began = time.monotonic()
+        assert cli("ensure", "-q").code == 0
+        whole = time.monotonic() - began
+        chance = random.Random(half)
+        killed = number = 0
+        while killed < 25:
+            number += 1
+            in_namespace(f"n{number}")
+            with cli.running("ensure", "-q") as process:
+                try:
+                    process.wait(chance.uniform(0.1, 1.0) * whole)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    killed += 1
+                else:
+                    whole *= 0.8  # the machine has become quicker
+            done = cli("ensure", "-q")
+            assert done.code == 0, done.all
+            assert agreement(servers, recorded(), f"n{number}") == []
+        assert len(recorded()) == (number + 1) * 100
 
 
 def test_a_target_that_is_taken_out_of_the_configuration_has_its_tenants_made_nowhere_else(

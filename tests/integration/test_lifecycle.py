@@ -141,7 +141,7 @@ def test_a_tenant_is_retired_and_its_database_dropped_when_it_is_due(
 
     done = kept("retire", "acme", "--after", "3d", "--allow", "recent-telemetry")
     assert done.code == 0
-    assert "OK telemetry_acme: retired (data until " in done.out
+    assert "OK telemetry_acme: retiring (data until " in done.out
     early = kept("retire", "--due")
     assert (early.code, "nothing is due; 1 tenant is retiring" in early.out) == (0, True)
     assert "it is retiring" in kept("where", "acme").err

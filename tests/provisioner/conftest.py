@@ -14,7 +14,7 @@ import pytest
 
 from influxops import Provisioner
 from tests.conftest import GiveStandIn, targets_toml
-from tests.integration.command import Cli
+from tests.integration.command import STUCK, Cli
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
@@ -80,7 +80,7 @@ def insert(db: TestDatabase, *ids: str) -> None:
         )
 
 
-def until(holds: Callable[[], Any], timeout: float = 20.0) -> Any:
+def until(holds: Callable[[], Any], timeout: float = STUCK) -> Any:
     """Wait for what another process does; return what holds then."""
     end = time.monotonic() + timeout
     while not (found := holds()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ from influxops_devserver.storage.wal import WriteAheadLog
 _READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
 
 
+@dataclass
 class QueryEngine:
     """Answers SQL.
 
@@ -35,34 +37,25 @@ class QueryEngine:
     before it.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        tokens: Tokens,
-        wal: WriteAheadLog,
-        *,
-        with_auth: bool,
-        unreadable_table: str | None,
-    ) -> None:
-        self._catalog = catalog
-        self._tokens = tokens
-        self._wal = wal
-        self._with_auth = with_auth
-        self._unreadable_table = unreadable_table
-        self._started_ms = time.time_ns() // 10**6
-        self._system: tuple[int, dict[str, Any]] = (-1, {})
+    catalog: Catalog
+    tokens: Tokens
+    wal: WriteAheadLog
+    with_auth: bool
+    unreadable_table: str | None
+    _started_ms: int = field(default_factory=lambda: time.time_ns() // 10**6)
+    _system: tuple[int, dict[str, Any]] = (-1, {})
 
     async def run(self, database: str, sql: str, params: dict[str, Any] | None = None) -> list[Any]:
         """Run one read-only statement and return its record batches.
 
         Placeholders have their values in `params`, by name without the dollar sign.
         """
-        found = self._catalog.database(database)
+        found = self.catalog.database(database)
         if found is None:
             raise json_error(404, f"query error: database not found: {database}")
         # The event loop is the only one to change rows and catalog, so what the thread needs of
         # them is taken here.
-        files = {t.name: self._wal.files.of(found.id, t.id) for t in found.tables.values()}
+        files = {t.name: self.wal.files.of(found.id, t.id) for t in found.tables.values()}
         tables = {_name("iox", t.name): self._batches(found, t) for t in found.tables.values()}
         for name, batch in self._system_tables(found, files).items():
             tables[_name("system", name)] = [batch]
@@ -72,7 +65,7 @@ class QueryEngine:
         self, database: Database, files: Mapping[str, list[File]]
     ) -> Callable[[Scan], None] | None:
         """Return what raises for a scan that is refused; None where none can be."""
-        limit, unreadable = self._catalog.limits.query_files, self._unreadable_table
+        limit, unreadable = self.catalog.limits.query_files, self.unreadable_table
         many = {name: list(found) for name, found in files.items() if len(found) > limit}
         without_time = {
             table.name: frozenset(table.columns)
@@ -99,7 +92,7 @@ class QueryEngine:
         return check
 
     def _batches(self, database: Database, table: Table) -> list[Any]:
-        batches = self._wal.batches(database, table.id) or [empty_batch(table.columns)]
+        batches = self.wal.batches(database, table.id) or [empty_batch(table.columns)]
         if database.retention_seconds is not None and "time" in table.columns:
             # Hidden, not gone: a longer period shows these rows again.
             oldest = time.time_ns() - database.retention_seconds * 10**9
@@ -111,10 +104,10 @@ class QueryEngine:
         if database.id != 0:
             return {"parquet_files": parquet_files(files)}
         version, tables = self._system
-        if version != self._catalog.version:
-            tables = system_tables(self._catalog, started_ms=self._started_ms)
-            self._system = (self._catalog.version, tables)
-        return tables | {"tokens": tokens_table(self._tokens, with_auth=self._with_auth)}
+        if version != self.catalog.version:
+            tables = system_tables(self.catalog, started_ms=self._started_ms)
+            self._system = (self.catalog.version, tables)
+        return tables | {"tokens": tokens_table(self.tokens, with_auth=self.with_auth)}
 
 
 def _run(

@@ -8,6 +8,7 @@ different values is kept as the copy has it: a conflict, which is counted.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from typing import Any, ClassVar
@@ -26,31 +27,25 @@ _Parts = tuple[str, dict[str, str], int]
 _Named = tuple[bytes, _Parts]
 
 
+@dataclass
 class Backfill:
     """The rows of one table that the copy lacks; `copied` is the table as the copy has it."""
 
     #: So many conflicts are reported as examples.
     EXAMPLES: ClassVar[int] = 5
 
-    def __init__(
-        self,
-        source: CopyEndpoint,
-        copy: CopyEndpoint,
-        writer: LineWriter,
-        table: Table,
-        copied: Table,
-    ) -> None:
-        self._source = source
-        self._copy = copy
-        self._writer = writer
-        self._table = table
-        self._copied = copied
-        self._ours = LineEncoder(table)
-        self._theirs = LineEncoder(copied)
-        self.empty = 0
-        self.seen = 0  # rows of the source
-        self.conflicts = 0
-        self.examples: list[str] = []
+    source: CopyEndpoint
+    target: CopyEndpoint
+    writer: LineWriter
+    table: Table
+    copied: Table
+    empty: int = 0
+    seen: int = 0  # rows of the source
+    conflicts: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._ours, self._theirs = LineEncoder(self.table), LineEncoder(self.copied)
 
     def copy(self, span: Span) -> Iterator[None]:
         """Copy what is missing in a range of time.
@@ -60,12 +55,12 @@ class Backfill:
         """
         if (yield from self._round(span, 1, 0)):
             return
-        for part, rows in probed(self._copy, self._copied.name, span):
+        for part, rows in probed(self.target, self.copied.name, span):
             rounds = -(-rows // MAX_ROWS) or 1
             if rounds > 1:
                 # Most often there is nothing to do, which is found out by reading both sides once.
-                ours = yield from self._source.digest(self._table, part)
-                theirs = yield from self._copy.digest(self._copied, part)
+                ours = yield from self.source.digest(self.table, part)
+                theirs = yield from self.target.digest(self.copied, part)
                 if ours == theirs:
                     self.seen += ours.count
                     continue
@@ -109,7 +104,7 @@ class Backfill:
                 lines.append(f"{key} {values} {time}".encode())
             elif known[name] != _hash(values):
                 different[name] = parts
-        self._writer.add(lines)
+        self.writer.add(lines)
 
     def _merge(self, span: Span, different: dict[bytes, _Parts]) -> Iterator[None]:
         """Add the fields that the copy lacks of rows that both have; count the conflicts."""
@@ -128,7 +123,7 @@ class Backfill:
                     lines.append(f"{key} {','.join(lacking)} {time}".encode())
                 if _conflict(ours, theirs):
                     differ[name] = ours
-            self._writer.add(lines)
+            self.writer.add(lines)
             yield None
         different.clear()
         yield from self._confirm(span, differ)
@@ -154,10 +149,10 @@ class Backfill:
             yield None
 
     def _rows_of_source(self, span: Span) -> Iterator[list[_Named]]:
-        return map(partial(_named, self._ours), self._source.rows(self._table, span))
+        return map(partial(_named, self._ours), self.source.rows(self.table, span))
 
     def _rows_of_copy(self, span: Span) -> Iterator[list[_Named]]:
-        return map(partial(_named, self._theirs), self._copy.rows(self._copied, span))
+        return map(partial(_named, self._theirs), self.target.rows(self.copied, span))
 
 
 def _named(lines: LineEncoder, rows: Iterable[Mapping[str, Any]]) -> list[_Named]:

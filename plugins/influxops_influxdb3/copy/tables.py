@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from influxops.plugin import (
     Finding,
@@ -34,32 +35,30 @@ _SAMPLE = 100
 _MOST_UNREADABLE = 100
 
 
+@dataclass
 class TableSync:
     """The tables of both sides; findings are about `target`, the name of the copy's."""
 
-    def __init__(
-        self, source: CopyEndpoint, copy: CopyEndpoint, context: RunContext, target: str
-    ) -> None:
-        self._source = source
-        self._copy = copy
-        self._context = context
-        self._target = target
-        #: The series key of each table of the source that can be copied, by name.
-        self.series_keys: dict[str, str] = {}
-        #: Tables that a refused write left without a `time` column: they hold no rows.
-        self.without_time: list[str] = []
-        #: Why other tables cannot be copied, by name.
-        self.uncopyable: dict[str, str] = {}
-        self._existing: dict[str, str] = {}
-        self._seen: set[str] = set()
+    source: CopyEndpoint
+    copy: CopyEndpoint
+    context: RunContext
+    target: str
+    #: The series key of each table of the source that can be copied, by name.
+    series_keys: dict[str, str] = field(default_factory=dict)
+    #: Tables that a refused write left without a `time` column: they hold no rows.
+    without_time: list[str] = field(default_factory=list)
+    #: Why other tables cannot be copied, by name.
+    uncopyable: dict[str, str] = field(default_factory=dict)
+    _existing: dict[str, str] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set)
 
     def read(self, *, copy_is_there: bool = True) -> None:
         """Read which tables there are on both sides."""
-        self.series_keys, self.without_time, self.uncopyable = self._source.tables(), [], {}
-        self._existing = self._copy.tables() if copy_is_there else {}
+        self.series_keys, self.without_time, self.uncopyable = self.source.tables(), [], {}
+        self._existing = self.copy.tables() if copy_is_there else {}
         for name in list(self.series_keys):
             try:
-                table = self._source.table(name)
+                table = self.source.table(name)
             except TargetError as error:
                 self.uncopyable[name] = error.message
             else:
@@ -78,9 +77,9 @@ class TableSync:
         for name in self.series_keys:
             if name not in self._existing or name in self._seen:
                 continue
-            self._context.check()
+            self.context.check()
             self._seen.add(name)
-            ours, theirs = self._source.table(name).columns, self._copy.table(name).columns
+            ours, theirs = self.source.table(name).columns, self.copy.table(name).columns
             wrong = [c for c, kind in ours.items() if theirs.get(c, kind) != kind]
             if wrong:
                 what = f"{one_line(name)} has another type there of {summarize(wrong)}"
@@ -99,8 +98,8 @@ class TableSync:
     def make(self) -> Iterator[Finding | None]:
         """Make the tables that the copy lacks; yield None for each, or what was noticed."""
         for name in self.missing:
-            self._context.check()
-            table = self._source.table(name)
+            self.context.check()
+            table = self.source.table(name)
             tags = self._order(name, table.columns)
             if tags is None:
                 yield self.finding(
@@ -108,10 +107,10 @@ class TableSync:
                     f"({one_line(self.series_keys[name])}): its first row makes it"
                 )
             elif tags:
-                client, database = self._copy.client, self._copy.database
+                client, database = self.copy.client, self.copy.database
                 with contextlib.suppress(AlreadyExists):
-                    client.create_table(self._context, database, name, tags, table.fields)
-                self._copy.table(name, refresh=True)
+                    client.create_table(self.context, database, name, tags, table.fields)
+                self.copy.table(name, refresh=True)
                 yield None
             else:
                 # The server makes no table without tags by itself; the first row does.
@@ -120,9 +119,9 @@ class TableSync:
 
     def limit(self) -> Finding | None:
         """Return what stands in the way of so many tables, as far as it is known."""
-        rows = self._copy.client.query(self._context, "_internal", TABLE_COUNT)
+        rows = self.copy.client.query(self.context, "_internal", TABLE_COUNT)
         held, wanted = int(rows[0]["n"]), len(self.missing)
-        if self._copy.edition != "Core" or held + wanted <= _CORE_TABLES:
+        if self.copy.edition != "Core" or held + wanted <= _CORE_TABLES:
             return None
         return self.finding(
             f"it holds {pluralize(held, 'table')} and would get {wanted} more; InfluxDB 3 Core "
@@ -134,8 +133,8 @@ class TableSync:
 
     def line_bytes(self, name: str) -> float:
         """Return about how many bytes the lines of a table have."""
-        table = self._source.table(name)
-        lines = LineEncoder(table).of(self._source.sample(table, _SAMPLE))
+        table = self.source.table(name)
+        lines = LineEncoder(table).of(self.source.sample(table, _SAMPLE))
         return sum(len(line) + 1 for line in lines) / len(lines) if lines else 0.0
 
     def unread(self, reasons: Mapping[str, str], without: Collection[str]) -> Iterator[Finding]:
@@ -183,7 +182,7 @@ class TableSync:
         severity: Severity = Severity.WARNING,
     ) -> Finding:
         """Return something that was noticed about the copy."""
-        where, database = self._target, self._copy.database
+        where, database = self.target, self.copy.database
         return Finding(kind, severity, message, remedy, target=where, database=database)
 
     def refusal(self, error: InfluxopsError) -> Finding:

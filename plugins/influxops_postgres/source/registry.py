@@ -113,6 +113,10 @@ SELECT n.nspname AS schema, c.relname AS name, pg_table_is_visible(c.oid) AS vis
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p')
    AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+   AND n.oid NOT IN (  -- a ledger, whose tables are no registry
+       SELECT relnamespace FROM pg_class
+        WHERE relname IN ('tenants', 'servers', 'sources', 'history')
+        GROUP BY relnamespace HAVING count(*) = 4)
  ORDER BY 2, 1 LIMIT 10000
 """)
 

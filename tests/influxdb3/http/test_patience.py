@@ -22,6 +22,10 @@ from influxops_influxdb3.http.client import Client
 from tests.influxdb3.conftest import Creates, MakeClient, MakeTarget
 from tests.influxdb3.double import Asked, Double, Told
 
+#: Seconds that a server is given where something else is to end the wait, which then takes a
+#: fraction of them, on a busy machine too.
+LONG = 60.0
+SOON = LONG / 4
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 
@@ -117,8 +121,8 @@ def test_cancelling_a_run_that_reads_does_not_wait_for_the_server(
         thread.start()
         begin = time.monotonic()
         with pytest.raises(Interrupted):
-            read(make_client(url=raw.url), context)
-        assert time.monotonic() - begin < 2
+            read(make_client(url=raw.url, read_timeout=LONG), context)
+        assert time.monotonic() - begin < SOON
         assert raw.gone.wait(5), "the connection is closed, and the thread behind it ends"
         assert raw.requests == 1, "nothing is sent again behind the run's back"
         thread.join()
@@ -131,14 +135,14 @@ def test_cancelling_does_not_wait_for_a_name_that_is_being_looked_up(
 
     def look_up(*args: object, **kwargs: object) -> None:
         context.cancel()
-        let_go.wait(30)
+        let_go.wait(LONG)
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     begin = time.monotonic()
     with pytest.raises(Interrupted):
         make_client(url="http://influx.example:8181").ping(context)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < SOON
     let_go.set()
     for thread in threading.enumerate():
         if thread.name == "influxops-detached":
@@ -188,8 +192,8 @@ def test_what_is_abandoned_without_an_answer_says_so(
         thread.start()
         begin = time.monotonic()
         with pytest.raises(Interrupted) as caught:
-            change(make_client(url=raw.url), context)
-        assert time.monotonic() - begin < 3
+            change(make_client(url=raw.url, read_timeout=LONG), context)
+        assert time.monotonic() - begin < SOON
         assert caught.value.abandoned
         thread.join()
 
@@ -216,13 +220,13 @@ def test_an_interrupt_ends_a_batch_soon_though_the_server_hangs(
         if len(server.writes) > 20:
             cancelled.append(time.monotonic())
             context.cancel()
-            hanging.wait(30)
+            hanging.wait(LONG)
 
     server.fault = fault
     outcomes = list(make_target().influxops_ensure(creates(*map(str, range(100))), context))
     seconds = time.monotonic() - cancelled[0]
     hanging.set()
-    assert seconds < 4, "nothing more is sent to a server that did not answer in that time"
+    assert seconds < SOON, "nothing more is sent to a server that did not answer in that time"
     found = Counter(o.status for o in outcomes)
     assert found[ChangeResult.UNCONFIRMED] == 20
     assert found[ChangeResult.UNKNOWN] in (1, 2), "those that were sent"
@@ -265,12 +269,12 @@ def test_a_deadline_holds_against_a_server_that_drips(
     with saying(head, dripping=dripping) as raw:
         begin = time.monotonic()
         with pytest.raises(errors.ConnectionFailed) as caught:
-            make_client(url=raw.url).databases(RunContext(timeout=0.5))
-        assert time.monotonic() - begin < 2
+            make_client(url=raw.url, read_timeout=LONG).databases(RunContext(timeout=0.5))
+        assert time.monotonic() - begin < SOON
         assert raw.gone.wait(5)
         assert raw.requests == 1
     assert re.fullmatch(
-        r"no (whole )?answer within 0\.\d s: the run's 0\.5 s are used up", caught.value.reason
+        r"no (whole )?answer within \d\.\d s: the run's 0\.5 s are used up", caught.value.reason
     )
     assert (caught.value.remedy.kind, caught.value.remedy.value) == ("option", "timeout")
     assert caught.value.may_have_applied
@@ -281,7 +285,7 @@ def test_a_server_that_drips_is_given_up_without_a_deadline_too(make_client: Mak
         begin = time.monotonic()
         with pytest.raises(errors.ConnectionFailed) as caught:
             make_client(url=raw.url, read_timeout=0.3).databases(RunContext())
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < SOON
         assert raw.requests == 1
     assert caught.value.reason == "no whole answer within 0.3 s"
     assert "read_timeout" in caught.value.hint
@@ -390,8 +394,8 @@ def test_cancelling_does_not_wait_for_a_connection(make_client: MakeClient) -> N
         begin = time.monotonic()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(Interrupted):
-            make_client(url=url, connect_timeout=60).ping(context)
-        assert time.monotonic() - begin < 5
+            make_client(url=url, connect_timeout=LONG).ping(context)
+        assert time.monotonic() - begin < SOON
         timer.join()
 
 
@@ -399,13 +403,15 @@ def test_a_server_that_falls_silent_ends_a_batch_soon(
     server: Double, make_target: MakeTarget, creates: Creates
 ) -> None:
     server.max_databases, silent = 1000, threading.Event()
-    server.fault = lambda asked, n: (silent.wait(30), None)[1] if len(server.writes) > 20 else None
+    server.fault = lambda asked, n: (
+        (silent.wait(LONG), None)[1] if len(server.writes) > 20 else None
+    )
     begin = time.monotonic()
     target = make_target(read_timeout=0.5)
     outcomes = list(target.influxops_ensure(creates(*map(str, range(100))), RunContext()))
     seconds = time.monotonic() - begin
     silent.set()
-    assert seconds < 5, "twice the time of an answer, and not that for each"
+    assert seconds < SOON, "twice the time of an answer, and not that for each"
     found = Counter(o.status for o in outcomes)
     assert found[ChangeResult.UNCONFIRMED] == 20
     assert found[ChangeResult.UNKNOWN] == 2

@@ -40,7 +40,7 @@ def test_it_shows_who_waits_for_a_target_that_is_away_and_retry_goes_on_at_once(
     proxy.before = lambda seen: gone[0]
     cli = queued("--trigger", url=proxy.url)
     with working(cli) as worker:
-        assert cli("queue", "status").code == 0
+        until(lambda: cli("queue", "status").code == 0)
         insert(db, ["acme", "beta"])
         until(lambda: states(db) == {"pending": 2})
         done = cli("queue", "status", "--format", "json")

@@ -10,13 +10,16 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from tests.web.conftest import Web
 
 Scheme = Literal["light", "dark"]
 #: A desktop's window, and a phone's.
 WIDE, NARROW = (1280, 900), (375, 740)
+#: Milliseconds that a page is waited for; a machine that is busy with other tests needs a few.
+PATIENCE = 30_000
+expect.set_options(timeout=PATIENCE)
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 COOKIE = "pulse_session"
@@ -63,7 +66,7 @@ def opened(
     )
     complaints: list[str] = []
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(PATIENCE)
     page.on(
         "console",
         lambda said: (

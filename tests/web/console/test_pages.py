@@ -63,7 +63,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres) 
         db.execute(REGISTRY)
         cli = Cli(tmp_path_factory.mktemp("console"), {"DSN": db.conninfo})
         more = f'[targets.de1]\nkind = "influxdb3"\nurl = "{first.url}"\n'
-        write_config(cli, second.url, more)
+        write_config(cli, second.url, f"[web]\ntimeout = 20.0\n{more}")
         config = cli.folder / "influxops.toml"
         # A move waits for clients that use the old place for so long.
         quick = config.read_text().replace("[ledger]\n", '[ledger]\ncache_ttl = "1s"\n')
