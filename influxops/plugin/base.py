@@ -13,9 +13,8 @@ from influxops.config.settings import (
     is_this_machine,
     setting,
 )
-from influxops.domain.check import Check
 from influxops.domain.durations import format_duration, parse_duration
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import Check, Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
 from influxops.domain.text import (
     did_you_mean,
