@@ -127,7 +127,7 @@ def test_runs_killed_at_any_moment_leave_ledger_and_servers_in_agreement_after_o
     db.registry(*(f"t{number:03}" for number in range(100)))
 
     def in_namespace(name: str) -> None:
-        """Begin anew, with databases of other names: those of before are nobody's here."""
+        """Start again with databases of other names: those of before belong to no tenant here."""
         template = f'[naming]\ndatabase = "{name}_{{tenant_id}}"\n'
         policy = '[placement]\npolicy = "spread"\n'
         ledger = f'{LEDGER}namespace = "{name}"\n'

@@ -89,7 +89,7 @@ def test_a_retired_tenant_keeps_its_database_until_the_time_has_passed(kept: Ben
     assert "telemetry_a" in kept.server().databases
     assert events(kept) == ["created", "retiring"]
     assert ReportView(report).action_text(report.tenants[0]) == (
-        "retired (data until 2026-12-01 12:00 UTC)"
+        "retiring (data until 2026-12-01 12:00 UTC)"
     )
 
 
