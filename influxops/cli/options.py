@@ -202,6 +202,9 @@ def target_option(text: str) -> Callable[[Command], Command]:
     )
 
 
+#: What the commands that only look share.
+read_options = options(format_option, timeout_option, common_options)
+
 #: What the commands that change what is recorded share, as `execute` takes it.
 ledger_run_options = options(_dry_run, allow_option, timeout_option, format_option, common_options)
 

@@ -8,16 +8,7 @@ import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    Self,
-    Union,
-    get_args,
-    get_origin,
-)
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 from msgspec import NODEFAULT, Struct, field
 from msgspec.structs import replace

@@ -1,4 +1,4 @@
-"""Findings: what a person should know, and perhaps decide, as data."""
+"""Findings, and the checks of `doctor`: what a person should know, and perhaps decide, as data."""
 
 from __future__ import annotations
 
@@ -170,3 +170,12 @@ class Finding(Struct, frozen=True):
     def sentence(self) -> str:
         """Subject and message: a whole sentence."""
         return f"{self.subject}: {self.message}" if self.subject else self.message
+
+
+class Check(Struct, frozen=True):
+    """One thing that a run depends on, as `influxops doctor` found it."""
+
+    name: str  # what was looked at, in a few words
+    ok: bool | None  # None where that is unknown, or is no fault
+    message: str  # what was found
+    hint: Any = ""  # what to do about it: a Hint, or text

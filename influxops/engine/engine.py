@@ -11,9 +11,8 @@ from msgspec.structs import replace
 
 from influxops.config.load import Config, Section
 from influxops.config.secrets import Redactor
-from influxops.domain.check import Check
 from influxops.domain.database import DatabaseStats, Inventory
-from influxops.domain.finding import Finding
+from influxops.domain.finding import Check, Finding
 from influxops.domain.plan import TenantPlan
 from influxops.domain.selection import Scope
 from influxops.errors import ConfigError, ExitCode, InfluxopsError, Interrupted

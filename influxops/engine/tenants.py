@@ -22,11 +22,7 @@ from influxops.errors import InfluxopsError, LedgerError, TargetAuthError
 from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.reread import confirm_losses
-from influxops.reconcile.observe.selected import (
-    may_be_anothers,
-    no_check,
-    observe_selected,
-)
+from influxops.reconcile.observe.selected import may_be_anothers, no_check, observe_selected
 from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.plan.contents import describe_recreated
 from influxops.reconcile.plan.desired import compute_desired

@@ -13,9 +13,8 @@ from influxops.config.settings import (
     is_this_machine,
     setting,
 )
-from influxops.domain.check import Check
 from influxops.domain.durations import format_duration, parse_duration
-from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.finding import Check, Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
 from influxops.domain.text import (
     did_you_mean,
@@ -27,13 +26,7 @@ from influxops.domain.text import (
     summarize,
     truncate,
 )
-from influxops.errors import (
-    ConfigError,
-    DeadlineExceeded,
-    InfluxopsError,
-    Interrupted,
-    PluginError,
-)
+from influxops.errors import ConfigError, DeadlineExceeded, InfluxopsError, Interrupted, PluginError
 from influxops.plugin_host.hookspecs import API_VERSION, Closing, HealthChecks, hookimpl
 from influxops.runtime.cancellation import CancelToken, WaitTimeout
 from influxops.runtime.context import RunContext

@@ -12,16 +12,9 @@ from msgspec.structs import replace
 from influxops.config.secrets import Redactor
 from influxops.config.settings import Location
 from influxops.constants import PROJECT
-from influxops.domain.check import Check
-from influxops.domain.finding import Finding
+from influxops.domain.finding import Check, Finding
 from influxops.domain.hint import Hint
-from influxops.errors import (
-    ConfigError,
-    InfluxopsError,
-    Interrupted,
-    PluginError,
-    PluginLoadError,
-)
+from influxops.errors import ConfigError, InfluxopsError, Interrupted, PluginError, PluginLoadError
 from influxops.plugin_host.hookspecs import OPTIONAL, REQUIRED
 from influxops.plugin_host.validation import implements, unimplemented, validate_hooks
 from influxops.runtime.context import RunContext

@@ -6,10 +6,7 @@ from functools import partial
 from typing import Any
 
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.errors import (
-    DeadlineExceeded,
-    InfluxopsError,
-)
+from influxops.errors import DeadlineExceeded, InfluxopsError
 from influxops.plugin_host.base import Handle
 from influxops.report.model import Report, RunStart
 from influxops.runtime.context import LATE, RunContext

@@ -20,11 +20,7 @@ from influxops.domain.database import (
     Unknown,
 )
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.errors import (
-    InfluxopsError,
-    Interrupted,
-    TargetAuthError,
-)
+from influxops.errors import InfluxopsError, Interrupted, TargetAuthError
 from influxops.plugin_host.base import Handle
 from influxops.report.model import TargetState
 from influxops.runtime.context import RunContext

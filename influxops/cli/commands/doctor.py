@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 import click
 
-from influxops.cli.options import common, common_options, format_option, timeout_option
+from influxops.cli.options import common, read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.text import pluralize
 from influxops.errors import ExitCode
 
 
 @click.command("doctor", short_help="Check everything that a run depends on.")
-@format_option
-@timeout_option
-@common_options
+@read_options
 @click.pass_context
 def command(ctx: click.Context, output: str, timeout: float | None) -> None:
     """Look at everything that a run depends on, and say what to do about what is not right.

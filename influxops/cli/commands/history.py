@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from influxops.cli.options import common_options, format_option, timeout_option
+from influxops.cli.options import read_options
 from influxops.cli.output.stdio import put, say, say_json
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @click.option("--run", metavar="ID", help="What this run did.")
 @click.option("--since", metavar="DURATION", help="No older than this: 7d, 12h.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N lines.")
-@format_option
-@timeout_option
-@common_options
+@read_options
 @click.pass_context
 def command(
     ctx: click.Context,

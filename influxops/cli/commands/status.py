@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influxops.cli.options import common_options, format_option, timeout_option
+from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.plan import TenantStatus
@@ -26,9 +26,7 @@ _NAMED = 3
 
 @click.command("status", short_help="Show what each tenant has.")
 @click.argument("tenants", nargs=-1, metavar="[TENANT]...")
-@format_option
-@timeout_option
-@common_options
+@read_options
 @click.pass_context
 def command(
     ctx: click.Context, tenants: tuple[str, ...], output: str, timeout: float | None

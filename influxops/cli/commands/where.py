@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influxops.cli.options import common_options, format_option, timeout_option
+from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.record import Record, State
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Answer from the ledger in one query, without asking sources and servers.",
 )
-@format_option
-@timeout_option
-@common_options
+@read_options
 @click.pass_context
 def command(
     ctx: click.Context, tenant: str, recorded: bool, output: str, timeout: float | None

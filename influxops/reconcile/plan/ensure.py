@@ -24,11 +24,7 @@ from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope, TargetHints
 from influxops.domain.text import summarize
-from influxops.reconcile.observe.selected import (
-    may_be_anothers,
-    observe_selected,
-    reads_single,
-)
+from influxops.reconcile.observe.selected import may_be_anothers, observe_selected, reads_single
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan import recorded
 from influxops.reconcile.plan.desired import LOOK, compute_desired
