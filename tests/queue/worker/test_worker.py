@@ -122,7 +122,7 @@ def test_a_worker_that_is_told_to_stop_ends_with_0(
         until(lambda: rows(db, "SELECT FROM influxops_queue.procrastinate_workers"))
         code, said = worker.end(number)
     assert code == 0
-    assert "ending" in said
+    assert "stopping gracefully" in said
     assert rows(db, "SELECT FROM influxops_queue.procrastinate_workers") == []
 
 
