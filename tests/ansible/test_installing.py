@@ -142,7 +142,13 @@ def controller(requirement: str) -> Path:
     return folder / "bin"
 
 
-@pytest.mark.parametrize("requirement", CONTROLLERS)
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        pytest.param(each, marks=[] if each == "ansible-core" else [pytest.mark.clients])
+        for each in CONTROLLERS
+    ],
+)
 def test_from_its_archive_alone_the_collection_installs_influxops_and_serves_a_registry(
     requirement: str, tmp_path: Path, archive: Path, wheel: Path, server: StandIn
 ) -> None:
