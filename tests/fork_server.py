@@ -50,6 +50,9 @@ class Forked(subprocess.Popen[str]):
         program = 1 if args[0] == str(PROGRAM) else len(STAND_IN)
         # As in CPython 3.11 to 3.14, whose arguments these are, in their order.
         cwd, env = rest[4:6]
+        # preexec_fn, pass_fds; gid, gids, uid, umask, start_new_session, process_group
+        others = (rest[1], tuple(rest[3]), *rest[16:22])
+        assert others == (None, (), None, None, None, -1, False, -1), "a fork has none of these"
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = rest[9:15]
         order = json.dumps(
             {

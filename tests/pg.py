@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import LiteralString
 
 import psycopg
@@ -24,8 +25,8 @@ from influxops_demo.postgres import (
 _numbers = itertools.count(1)
 #: A folder in memory, and the bytes that have to be free in it.
 _MEMORY, _ROOM = "/dev/shm", 1 << 30
-#: The databases of tests that have ended, by the port of their server.
-_left: dict[int, list[str]] = {}
+#: The databases of tests that have ended, by the folder of their server.
+_left: dict[Path, list[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def in_memory() -> str | None:
     """
     with contextlib.suppress(OSError):
         told = os.statvfs(_MEMORY)
-        if told.f_bavail * told.f_frsize > _ROOM and not told.f_flag & os.ST_NOEXEC:
+        has_room = told.f_bavail * told.f_frsize > _ROOM and not told.f_flag & os.ST_NOEXEC
+        if has_room and os.access(_MEMORY, os.W_OK | os.X_OK):
             return _MEMORY
     return None
 
@@ -99,7 +101,7 @@ def new_database(server: EmbeddedPostgres) -> Iterator[TestDatabase]:
     milliseconds only.
     """
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    dropped = _left.setdefault(server.port, [])
+    dropped = _left.setdefault(server.work_dir, [])
     with psycopg.connect(server.superuser_conninfo(), autocommit=True) as connection:
         connection.execute(
             sql.SQL("CREATE DATABASE {} OWNER {} STRATEGY FILE_COPY").format(
@@ -110,9 +112,8 @@ def new_database(server: EmbeddedPostgres) -> Iterator[TestDatabase]:
             yield TestDatabase(server, name)
         finally:
             while dropped:
-                connection.execute(
-                    sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(dropped.pop()))
-                )
+                drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+                connection.execute(drop.format(sql.Identifier(dropped.pop())))
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
             )

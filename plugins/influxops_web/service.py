@@ -83,6 +83,8 @@ class Service:
         self.provisioner = Provisioner(engine.config, timeout=self.web.timeout)
         self.sessions = Sessions(key, parse_duration(self.web.session_ttl))
         self.failures = FailureRateLimit(self.web.login_rate_per_minute)
+        #: What is audited of those who bring no good token, some of whom only look for the login.
+        self.anonymous = FailureRateLimit(self.web.login_rate_per_minute)
         self._pool: AsyncConnectionPool[AsyncConnection] | None = None
         self._waited_at = -_RECENTLY  # when a request last waited for a connection and got none
 

@@ -43,8 +43,8 @@ class WebSettings(PluginSettings):
     )
     login_rate_per_minute: int = setting(
         10,
-        description="Attempts to log in a minute from one address; from all addresses together, "
-        "thirty times as many.",
+        description="Requests without a good token a minute from one address (of IPv6, from one "
+        "/64); from all addresses together, thirty times as many. A good token is never refused.",
         ge=1,
         le=100_000,
     )

@@ -123,11 +123,14 @@ def outcome_unknown() -> Problem:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the responses in OpenAPI for the problems that an endpoint may answer with."""
+    """Return the responses in OpenAPI for the problems that an endpoint may answer with.
+
+    Where a token may be no good, there may be too many of them.
+    """
     return {
         status: {
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
         }
-        for status in statuses
+        for status in (*statuses, *((429,) if 401 in statuses else ()))
     }

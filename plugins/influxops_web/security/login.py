@@ -91,7 +91,7 @@ def count_failure(request: Request) -> None:
         Problem: When there were too many.
     """
     address = request.client.host if request.client else ""
-    wait = request.state.failures = service_of(request).failures.fail(address)
+    wait = service_of(request).failures.fail(address)
     if wait:
         raise Problem(
             429,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
@@ -154,7 +154,7 @@ class _RequestHandler:
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         is_other = site in ("cross-site", "same-site")
         if site is None and origin is not None:  # a browser says it over TLS and to itself alone
-            is_other = urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+            is_other = origin.partition("://")[2].lower() != headers.get("host", "").lower()
         if is_other:
             raise Problem(403, "csrf", "another site's page may not write here")
 
@@ -216,10 +216,10 @@ class _RequestHandler:
         if self._is_open or self._status == 429:  # a flood of attempts is not to fill the disk
             return True
         who = self._operator
-        if who is None and self._state.get("token") is None:
-            wait = self._state.get("failures")
-            if self._service.failures.fail(self._address) if wait is None else wait:
-                return True
+        is_known = who is not None or self._state.get("token") is not None
+        # Whether a token is good is unknown while PostgreSQL is unavailable.
+        if not is_known and self._status != 503 and self._service.anonymous.fail(self._address):
+            return True
         named = self._state.get("tenant") or self._scope.get("path_params", {}).get("tenant_id")
         try:
             await self._service.audit(

@@ -1,7 +1,7 @@
 """Limits on requests that bring no good token.
 
 The counts are of this process, in memory: a token cannot be guessed anyhow, and the limit only
-keeps work, noise and the audit log small. Who brings a good token is never counted, nor refused.
+keeps work, noise and the audit log small. A good token is never counted, nor refused.
 Failures older than a minute are forgotten.
 """
 
@@ -61,6 +61,7 @@ def _network(address: str) -> str:
 def readable_address(address: str) -> str:
     """Return an address as it is logged; empty where a proxy gave something else."""
     try:
-        return str(ipaddress.ip_address(address))
+        # Behind the % of an IPv6 address may be any text.
+        return str(ipaddress.ip_address(address.partition("%")[0]))
     except ValueError:
         return ""

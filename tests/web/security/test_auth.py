@@ -220,6 +220,15 @@ def test_many_failures_a_minute_are_refused_and_a_good_token_never(strict: Web) 
         assert strict.ask("POST", "/login", token="", headers=headers, json=body).status == 200
 
 
+def test_opening_pages_without_a_session_is_no_failure(strict: Web) -> None:
+    headers = {"X-Forwarded-For": "203.0.113.30"}
+    for _ in range(20):
+        strict.ask("GET", "/", token="", headers={**headers, "Accept": "text/html"})
+        strict.ask("GET", "/login", token="", headers=headers)
+    body = {"token": "iop_guess"}
+    assert strict.ask("POST", "/login", token="", headers=headers, json=body).status == 401
+
+
 def test_requests_without_a_token_do_not_fill_the_audit_log(strict: Web) -> None:
     headers = {"X-Forwarded-For": "203.0.113.20"}
     for path, accepts in (("/operator/tenants", "*/*"), ("/fleet", "text/html"), ("/login", "*/*")):
@@ -248,6 +257,7 @@ def test_a_form_of_another_site_logs_nobody_in(web: Web) -> None:
     for origin, status in (
         ("http://elsewhere.example", 403),
         ("null", 403),
+        ("http://[", 403),
         (f"http://{host}", 303),
     ):
         sent = {**headers, "Origin": origin}
