@@ -57,7 +57,7 @@ def test_what_the_documentation_shows_works(
             for script, answer in calls:
                 said = sh(script, cli, URL=web.url)
                 if answer:
-                    assert json.loads(said) == json.loads(answer), script
+                    assert json.loads(said) == json.loads(answer), f"{script}\n{web.logged()}"
                 else:
                     assert json.loads(said)["activation_code"]
     assert {"telemetry_acme", "telemetry_globex"} <= {*module_influx.databases()}
