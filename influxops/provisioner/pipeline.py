@@ -63,6 +63,7 @@ class Flight:
     future: Future[TenantPlan] = field(default_factory=Future)
     plan: TenantPlan | None = None
     planned: SelectedPlan | None = None  # what its plan is a part of
+    counted_on: str | None = None  # the target that it is counted on; None before it has one
 
 
 class Works:
@@ -164,6 +165,8 @@ class Works:
     def _plan(self, batch: list[Flight]) -> None:
         began = time.monotonic()
         requests = [flight.request for flight in batch]
+        for flight in batch:
+            self._count(flight, None)  # it may go elsewhere than before
         used, at = self._used
         used = used if began - at <= _COUNTS else None
         hints = self.circuits.hints(used, self._in_flight())
@@ -180,7 +183,7 @@ class Works:
             flight.plan = plan = plans[flight.request.tenant]
             flight.planned = planned
             if plan.status is TenantStatus.PENDING and plan.target is not None:
-                self._count(plan.target)
+                self._count(flight, plan.target)
                 self._creators[plan.target].submit(flight)
             else:
                 self._settle_unless_claimed(flight, plan)
@@ -256,14 +259,16 @@ class Works:
     def _in_flight(self) -> dict[str, int]:
         """Return how many tenants are being created on each target: the ledger may lack them."""
         with self._lock:
-            plans = [flight.plan for flight in self._flights.values() if flight.plan is not None]
-        pending = (plan.target or "" for plan in plans if plan.status is TenantStatus.PENDING)
-        return Counter(pending)
+            flights = [*self._flights.values()]
+        return Counter(flight.counted_on for flight in flights if flight.counted_on is not None)
 
-    def _count(self, target: str) -> None:
+    def _count(self, flight: Flight, target: str | None) -> None:
+        """Count a tenant on a target, instead of where it was counted before."""
         used, _ = self._used
-        if used is not None:
-            used[target] = used.get(target, 0) + 1
+        for name, step in ((flight.counted_on, -1), (target, 1)):
+            if used is not None and name is not None:
+                used[name] = used.get(name, 0) + step
+        flight.counted_on = target
 
 
 def _committed(planned: SelectedPlan, engine: Engine, context: RunContext) -> dict[str, TenantPlan]:

@@ -85,7 +85,7 @@ def test_a_signal_ends_a_run_with_its_report_and_its_journal(
             process.send_signal(number)  # its shell and the system send one each
         assert process.stderr is not None
         for line in process.stderr:
-            if "stopping gracefully" in line:
+            if "stopping" in line:
                 break
         let_go.set()
         done = ended(process)

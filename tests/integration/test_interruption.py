@@ -110,7 +110,7 @@ def test_a_run_that_is_interrupted_tells_what_it_did_and_the_next_one_does_the_r
         process.send_signal(number)
         assert process.stderr is not None
         for line in process.stderr:
-            if "stopping gracefully" in line:
+            if "stopping" in line:
                 break
         at.let_go.set()
         done = ended(process)
@@ -135,7 +135,7 @@ def test_a_second_interrupt_ends_a_run_at_once(
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         for line in process.stderr:
-            if "stopping gracefully" in line:
+            if "stopping" in line:
                 break
         process.send_signal(signal.SIGINT)
         # By the signal itself, or where Python had not yet come to that, as a shell tells it.
