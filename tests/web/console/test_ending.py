@@ -8,6 +8,7 @@ from pathlib import Path
 
 from influxops_demo.postgres import EmbeddedPostgres
 from tests.integration.servers import new_stand_in
+from tests.provisioner.conftest import until as eventually
 from tests.web.conftest import Web, platform, serving
 
 PAGE = {"Accept": "text/html"}
@@ -21,8 +22,8 @@ def test_a_move_that_the_services_end_interrupts_is_gone_on_with_by_another_pres
         more = f'[web]\ntimeout = 0.5\n[targets.de1]\nkind = "influxdb3"\nurl = "{first.url}"\n'
         with platform(tmp_path, postgres, second, more) as web:
             web.db.execute("INSERT INTO tenants (tenant_id, name) VALUES ('acme', 'Acme')")
-            done = web.cli("ensure")
-            assert done.code == 0, done.all
+            # The service may be making it at this moment.
+            eventually(lambda: web.cli("ensure").code == 0)
             press_move(web)
             shown = until(web, "waiting 60 s for clients")
             assert "under way" in shown
