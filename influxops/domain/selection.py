@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from msgspec import Struct, field
 
@@ -35,5 +35,5 @@ class TargetHints(Struct, frozen=True):
     full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
     #: How many databases the ledger counts on each; None: it is to be asked.
     used: Mapping[str, int] | None = None
-    #: How many tenants the process has placed on each that the ledger may not count yet.
-    in_flight: Mapping[str, int] = field(default_factory=dict)
+    #: Gives how many tenants the process has placed on each that the ledger does not count yet.
+    in_flight: Callable[[], Mapping[str, int]] = dict

@@ -38,12 +38,14 @@ def create_databases(
     request: RunRequest,
     context: RunContext,
     tell: Tell,
+    claimed: Callable[[], object] = lambda: None,
 ) -> TargetFailure | None:
     """Create databases on one target: claimed before and committed after, where there is a ledger.
 
     Args:
         plans: The tenants, each with its record and the change that creates its database there.
         tell: Called with each tenant whose end is known; its changes are what still completes it.
+        claimed: Called once the ledger counts them.
 
     Returns:
         What is wrong with the target or the ledger; None where all is well.
@@ -62,6 +64,7 @@ def create_databases(
             state, mine = reserve(plans, RunState(observed, Plan(tenants)), request, context)
             if state.settled:
                 raise LedgerError(state.notes[-1].message, hint=state.notes[-1].remedy)
+            claimed()
             tenants = dict(state.plan.tenants)
             for id_ in tenants.keys() - {plan.tenant for plan in mine}:
                 tell(tenants[id_])

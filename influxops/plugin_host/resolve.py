@@ -132,10 +132,11 @@ def _base(section: Section, resolved: Sequence[ResolvedSection]) -> ResolvedSect
         return alike[0] if alike else None
     base = next((each for each in alike if each.section.name == like), None)
     if base is None or not base.plugin.Settings.connection:
+        known = [each.section.name for each in alike if each.plugin.Settings.connection]
         kind = f"{ROLE_NAMES[role]} of the kind {section.kind} that another can be like"
         raise ConfigError(
             f"{_place(section, _LIKE)}{section.written(_LIKE)}: {like!r} is no {kind}",
-            hint=did_you_mean(str(like), [each.section.name for each in alike]),
+            hint=did_you_mean(str(like), known),
         )
     return base
 
@@ -249,7 +250,8 @@ def _check_variables(
             raise ConfigError(
                 f"{_place(section, secret)}{variable} is set, which would send what "
                 f"{section.written(secret)} has to another server than it is for",
-                hint=f"unset {variable}, or set {specs[secret].env[0]} too",
+                hint=f"unset {variable}"
+                + (f", or set {specs[secret].env[0]} too" if specs[secret].env else ""),
             )
 
 

@@ -137,7 +137,9 @@ class TargetHandle(Handle):
                 rest = replace(rest, status=skipped, message=error.message, remedy=error.remedy)
         except InfluxopsError as error:
             context.log.debug("%s failed", self.full_name, exc_info=True)
-            rest = replace(rest, message=error.message, remedy=error.remedy)
+            rest = replace(
+                rest, message=error.message, remedy=error.remedy, abandoned=error.abandoned
+            )
             faults.append(self._fault(error.message, error.remedy))
         else:
             if len(outcomes) < len(changes):

@@ -109,13 +109,15 @@ class Circuits:
         return {name: each.reason for name, each in self._circuits.items() if each.is_open}
 
     def hints(
-        self, used: Mapping[str, int] | None = None, in_flight: Mapping[str, int] | None = None
+        self,
+        used: Mapping[str, int] | None = None,
+        in_flight: Callable[[], Mapping[str, int]] = dict,
     ) -> TargetHints:
         """Return what is known of the targets.
 
         Args:
             used: How many databases the ledger counts on each; None where that is to be asked.
-            in_flight: How many more this process has placed on each.
+            in_flight: Gives how many more this process has placed on each.
         """
         now, target = time.monotonic(), "target:"
         away = {
@@ -128,7 +130,7 @@ class Circuits:
             [name for name, circuit in away.items() if circuit.is_refused],
             {name: why for name, (why, until) in self._full.items() if until > now},
             used,
-            in_flight or {},
+            in_flight,
         )
 
     def note_full(self, target: str, why: str) -> None:

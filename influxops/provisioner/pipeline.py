@@ -64,6 +64,7 @@ class Flight:
     plan: TenantPlan | None = None
     planned: SelectedPlan | None = None  # what its plan is a part of
     counted_on: str | None = None  # the target that it is counted on; None before it has one
+    is_recorded: bool = False  # whether the ledger counts it
 
 
 class Works:
@@ -169,7 +170,7 @@ class Works:
             self._count(flight, None)  # it may go elsewhere than before
         used, at = self._used
         used = used if began - at <= _COUNTS else None
-        hints = self.circuits.hints(used, self._in_flight())
+        hints = self.circuits.hints(used, self._in_flight)
         with self.engines.borrow() as (engine, run):
             context = run.with_timeout(self._patience)
             planned = plan_selected(requests, engine.request, context, hints)
@@ -182,6 +183,7 @@ class Works:
             flight.began = min(flight.began, began)
             flight.plan = plan = plans[flight.request.tenant]
             flight.planned = planned
+            flight.is_recorded = False
             if plan.status is TenantStatus.PENDING and plan.target is not None:
                 self._count(flight, plan.target)
                 self._creators[plan.target].submit(flight)
@@ -203,6 +205,10 @@ class Works:
             else:
                 self._settle_unless_claimed(flight, plan)
 
+        def claimed() -> None:
+            for flight in batch:
+                flight.is_recorded = True
+
         why = self.circuits.open.get(f"target:{target}", "")
         failure = None
         if not why:
@@ -211,7 +217,9 @@ class Works:
             observed = batch[0].planned.observed
             with self.engines.borrow() as (engine, run):
                 handle, context = engine.target(target), run.with_timeout(self._patience)
-                failure = create_databases(plans, observed, handle, engine.request, context, tell)
+                failure = create_databases(
+                    plans, observed, handle, engine.request, context, tell, claimed
+                )
             why = "its target did not say how it ended"
         left = [flight for id_, flight in flights.items() if id_ not in told]
         if failure is not None:
@@ -259,7 +267,7 @@ class Works:
     def _in_flight(self) -> dict[str, int]:
         """Return how many tenants are being created on each target: the ledger may lack them."""
         with self._lock:
-            flights = [*self._flights.values()]
+            flights = [each for each in self._flights.values() if not each.is_recorded]
         return Counter(flight.counted_on for flight in flights if flight.counted_on is not None)
 
     def _count(self, flight: Flight, target: str | None) -> None:

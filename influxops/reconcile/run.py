@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
@@ -62,7 +63,8 @@ def reconcile(
     except (Interrupted, ConfigError, LockBusy) as error:
         state = replace(state, error=error)
     if lock.lost and operation.reconciles and state.settled and len(request.targets) > 1:
-        state = find_duplicate_databases(operation.plan, request, context, state)
+        with contextlib.suppress(Interrupted):  # no time is left to look for them
+            state = find_duplicate_databases(operation.plan, request, context, state)
     state = state.note(*lock.findings(request, state))
     report = conclude(state, operation, request, context, origin)
     refused = isinstance(state.error, ConfigError | LockBusy)

@@ -87,6 +87,8 @@ def _transport(settings: InfluxDB3Settings) -> Iterator[Check]:
 
 
 def _release(ping: Ping) -> Check:
+    if not _numbers(ping.version):
+        return Check("release", None, "the server does not say which release it is")
     if _numbers(ping.version) >= _numbers(OLDEST_RELEASE):
         return Check("release", True, f"{ping.version} is supported ({OLDEST_RELEASE} or newer)")
     return Check(

@@ -14,12 +14,14 @@ import pytest
 
 from influxops import EnsureResult, InvalidRequest, Provisioner
 from influxops.domain.plan import TenantPlan
+from influxops.engine import creation, tenants
 from influxops.engine.creation import TargetFailure, create_databases
+from influxops.engine.tenants import SelectedPlan
 from influxops.provisioner import pipeline
 from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import Cli
 from tests.pg import TestDatabase
-from tests.provisioner.conftest import Provide, insert, until
+from tests.provisioner.conftest import Provide, configured, insert, until
 
 pytestmark = pytest.mark.stand_in
 
@@ -268,6 +270,46 @@ def test_a_tenant_that_is_being_created_counts_where_the_ledger_is_counted_again
             may_create.set()
         assert (first.result().status, second.result().status) == ("created", "created")
     assert sorted(where) == ["one", "two"]
+
+
+def test_a_tenant_that_the_ledger_counts_already_is_not_counted_twice(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in db.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(pipeline, "_COUNTS", -1.0)  # each batch counts
+    begun, may_create, create = threading.Event(), threading.Event(), creation._create
+
+    def held(*given: Any, **more: Any) -> TargetFailure | None:
+        begun.set()
+        may_create.wait(20)
+        return create(*given, **more)
+
+    monkeypatch.setattr(creation, "_create", held)  # it comes after its slot was taken
+    planned = threading.Event()
+
+    def plan_selected(*given: Any) -> SelectedPlan:
+        found = tenants.plan_selected(*given)
+        if begun.is_set():
+            planned.set()
+        return found
+
+    monkeypatch.setattr(pipeline, "plan_selected", plan_selected)
+    db.registry("t1", "t2")
+    path = configured(cli, {"one": stand_in(max_databases=None)}, ledger=True)
+    path.write_text(path.read_text().replace("[targets.one]\n", "[targets.one]\ncapacity = 2\n"))
+    with (
+        Provisioner.from_config(path, full_runs=None, timeout=30.0) as made,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        first = pool.submit(made.ensure, "t1")
+        assert begun.wait(20)
+        second = pool.submit(made.ensure, "t2")
+        try:
+            assert planned.wait(20)
+        finally:
+            may_create.set()
+        assert (first.result().status, second.result().status) == ("created", "created")
 
 
 # In the application's own transaction -------------------------------------------------------------

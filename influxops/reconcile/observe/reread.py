@@ -48,11 +48,13 @@ def reread(
     at_least = 0.5 if any(outcome.abandoned for outcome in outcomes) else ANSWERED
     why = ""
     for _ in range(2):  # the run may end in the meantime: what was done is worth a moment more
+        rest = settling(context, at_least=at_least)
         try:
-            rest = settling(context, at_least=at_least)
             return observe_again(observed, changed, request, rest, names)
         except Interrupted as error:
             why = error.message
+        if rest is not context:
+            break
     states = tuple(
         replace(state, reachable=False, error=why) if state.name in changed else state
         for state in observed.targets

@@ -105,7 +105,10 @@ _COUNTS = "counts"
 def _counted(counts: Mapping[str, int] | None, known: TargetHints) -> Mapping[str, int] | None:
     if counts is None:
         return None
-    return {**counts, **{name: counts.get(name, 0) + n for name, n in known.in_flight.items()}}
+    # After the ledger has counted: a tenant that it has by now would count twice, and a target
+    # seem full that is not.
+    placed = known.in_flight()
+    return {**counts, **{name: counts.get(name, 0) + n for name, n in placed.items()}}
 
 
 def no_check() -> None:

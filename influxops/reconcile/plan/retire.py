@@ -143,6 +143,13 @@ class Unretire(RecordOperation, Struct, frozen=True):
             return plan
         if is_recreated(record, plan.before):
             return lost(plan, observed)
+        if record.claimed_by is not None and not record.is_claimed:
+            warning = plan.warning(
+                FindingKind.OUTCOME_UNKNOWN,
+                "a drop of it was not answered, and may still be carried out",
+                Hint.command("ensure", "run {} in a while, which says whether it is still there"),
+            )
+            plan = plan.note(warning)
         return plan.with_changes(plan.change(Action.UNRETIRE))
 
     @staticmethod

@@ -102,6 +102,7 @@ class Response(Struct):
     body: bytes
     #: The body of a good answer that is read in chunks; None where it was read already.
     chunks: Generator[bytes] | None = None
+    abandoned: bool = False  # whether an earlier attempt may still be carried out
 
     @property
     def is_html(self) -> bool:
@@ -160,7 +161,11 @@ def error_of(response: Response, request: Request) -> InfluxDBError:
         named = _server_message(title[1], request) if title else ""
         said = "an HTML page" + (f" ({named})" if named else "")
     kind, reason, hint = _meaning(response, said, request)
-    return request.error(kind, reason, hint, status=response.status, server_message=said)
+    error = request.error(kind, reason, hint, status=response.status, server_message=said)
+    # What stands behind a proxy that gave up may drop it all the same.
+    is_open = request.operation is Operation.DELETE and error.may_have_applied
+    error.abandoned = response.abandoned or is_open
+    return error
 
 
 def _meaning(

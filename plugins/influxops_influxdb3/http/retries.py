@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from influxops.plugin import DeadlineExceeded, Interrupted, RunContext
-from influxops_influxdb3.errors import ConnectionFailed
+from influxops_influxdb3.errors import ConnectionFailed, Operation
 from influxops_influxdb3.http.responses import Request, Response
 from influxops_influxdb3.http.transport import Transport
 
@@ -35,6 +35,7 @@ def send(transport: Transport, context: RunContext, request: Request, retries: i
             attempts += 1
             try:
                 failed = response = transport.send(context, request)
+                response.abandoned = abandoned
                 if not response.is_retryable:
                     return response
             except ConnectionFailed as error:
@@ -57,7 +58,8 @@ def send(transport: Transport, context: RunContext, request: Request, retries: i
         failed.remedy,
         sent=sent,
         timed_out=failed.timed_out,
-        abandoned=abandoned,
+        # A drop whose connection broke may be carried out all the same.
+        abandoned=abandoned or (sent and request.operation is Operation.DELETE),
     )
 
 

@@ -316,7 +316,7 @@ class Batch:
             self._failures_in_a_row = 0
             return True
         reason, remedy = _reason(error), error.remedy
-        lost = isinstance(error, InfluxDBError) and error.may_have_applied
+        lost = isinstance(error, InfluxDBError) and (error.may_have_applied or error.abandoned)
         made = creates and attempt.exists
         if not attempt.started:
             self._resolve(attempt, ChangeResult.SKIPPED, f"not tried: {reason}", remedy)
