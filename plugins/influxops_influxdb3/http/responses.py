@@ -162,7 +162,7 @@ def error_of(response: Response, request: Request) -> InfluxDBError:
         said = "an HTML page" + (f" ({named})" if named else "")
     kind, reason, hint = _meaning(response, said, request)
     error = request.error(kind, reason, hint, status=response.status, server_message=said)
-    # What stands behind a proxy that gave up may drop it all the same.
+    # A server behind a proxy that gave up may drop it all the same.
     is_open = request.operation is Operation.DELETE and error.may_have_applied
     error.abandoned = response.abandoned or is_open
     return error
