@@ -188,7 +188,8 @@ def test_the_keyboard_alone_logs_in_and_ensures_a_tenant(chromium: Browser, flee
     make(fleet.web, "by-hand", ensured=False)
     with opened(chromium, fleet.web) as page:
         page.goto("/login")
-        page.keyboard.type(fleet.web.admin)  # the field has the focus
+        expect(focused(page)).to_have_attribute("name", "token")
+        page.keyboard.type(fleet.web.admin)
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", level=1)).to_have_text("Tenants")
         page.keyboard.press("Tab")
