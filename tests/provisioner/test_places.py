@@ -227,14 +227,8 @@ def test_applications_at_once_give_each_tenant_one_database(
 
 
 def test_threads_that_want_tenants_at_once_over_two_targets_meet_no_busy_lock(
-    provide: Provide,
-    db: TestDatabase,
-    stand_in: GiveStandIn,
-    monkeypatch: pytest.MonkeyPatch,
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
 ) -> None:
-    # Counted again in the midst of it, a tenant may count a little late: they are spread about
-    # evenly then.
-    monkeypatch.setattr(pipeline, "_COUNTS", 600.0)
     ids = [f"t{number:02}" for number in range(16)]
     db.registry(*ids)
     servers = {"one": stand_in(max_databases=None), "two": stand_in(max_databases=None)}
@@ -242,10 +236,10 @@ def test_threads_that_want_tenants_at_once_over_two_targets_meet_no_busy_lock(
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(made.ensure, ids))
     assert [(each.status, each.reason) for each in found] == [("created", "")] * 16
-    assert {name: len(server.databases()) for name, server in servers.items()} == {
-        "one": 8,
-        "two": 8,
-    }
+    # Five is what Core is estimated to hold: one that holds exactly five is asked for no more while
+    # the other has disproved that, so the shares depend on which tenants are planned together.
+    shares = [len(server.databases()) for server in servers.values()]
+    assert (sum(shares), min(shares) >= 5) == (16, True)
 
 
 def test_a_tenant_that_is_being_created_counts_where_the_ledger_is_counted_again(
