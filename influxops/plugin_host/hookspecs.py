@@ -3,10 +3,10 @@
 A plugin is a class; its entry point in the group `influxops.plugins` gives its kind. The engine
 makes one instance a configured section, `cls(section, settings)`, and calls each hook for one
 instance at a time. An instance may be called again, and from another thread, but never from two
-threads at once, unless a hook does not return after an interrupt. A hook may leave out arguments that it does not need. One that cannot do its work
-raises its kind's error (SourceError, TargetError, LedgerError, ReporterError), whose message says
-why, and whether anything may have been written; that is its instance's own failure and ends nothing
-else.
+threads at once, unless a hook does not return after an interrupt. A hook may leave out arguments
+that it does not need. One that cannot do its work raises its kind's error (SourceError,
+TargetError, LedgerError, ReporterError), whose message says why, and whether anything may have been
+written; that is its instance's own failure and ends nothing else.
 
 `SourceHooks`, `TargetHooks`, `LedgerHooks` and `ReporterHooks` are what a kind must implement (the
 base classes of `influxops.plugin` derive from them); every other class here is a mixin for one
