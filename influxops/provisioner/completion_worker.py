@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 
-from influxops.domain.change import ChangeResult
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import ChangeResult, TenantPlan
 from influxops.domain.text import pluralize
 from influxops.engine.creation import complete_databases
 from influxops.errors import InfluxopsError

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from influxops.domain.hint import Hint
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.errors import DeadlineExceeded, Interrupted
 from influxops.runtime.cancellation import CancelToken, WaitTimeout, Watchdog
 

@@ -15,11 +15,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.domain.database import Inventory
+from influxops.domain.database import Inventory, TargetHints
 from influxops.domain.naming import DEFAULT_TEMPLATE
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import LedgerSnapshot
-from influxops.domain.selection import TargetHints
 from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, NotSupported
 from influxops.plugin_host.source import SourceHandle
