@@ -8,8 +8,19 @@ import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
+import msgspec
 from msgspec import NODEFAULT, Struct, field
 from msgspec.structs import replace
 
@@ -112,8 +123,6 @@ class SettingSpec(Struct, frozen=True):
         return found if self.parse is None or found is None else self.parse(found)
 
     def _convert(self, value: object, as_text: bool) -> Any:
-        import msgspec
-
         meta = msgspec.Meta(**self.constraints)
         members = (
             Annotated[member, meta] if self.constraints and member in (int, float, str) else member
@@ -273,8 +282,6 @@ class PluginSettings:
     @functools.cache
     def declared(cls) -> Mapping[str, SettingSpec]:
         """Return the settings that a section may give, by name."""
-        from typing import get_type_hints
-
         found = {}
         for name, wanted in get_type_hints(cls, include_extras=True).items():
             if ClassVar in (wanted, get_origin(wanted)):

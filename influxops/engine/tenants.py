@@ -134,10 +134,6 @@ def _refuse(plan: TenantPlan, kind: FindingKind, why: str) -> TenantPlan:
     return replace(plan, status=TenantStatus.FAILED, finding=finding, changes=(), after=None)
 
 
-#: What a ledger that is behind explains better.
-_EXPLAINED = (FindingKind.IN_TWO_TARGETS, FindingKind.MISPLACED)
-
-
 class _Decider:
     """Decides the plan of single tenants for a waiting caller, where not everything was read."""
 
@@ -157,8 +153,7 @@ class _Decider:
         """Return a guarded plan with what follows for its tenant."""
         if plan.kind is FindingKind.CLAIMED:
             return plan
-        is_held = plan.status is TenantStatus.BLOCKED or plan.is_replacement
-        if (not is_held or plan.kind in _EXPLAINED) and (stale := self.stale.get(plan.tenant)):
+        if stale := self.stale.get(plan.tenant):
             why = f"{stale.message}; a full run tells more"
             return _refuse(replace(plan, target=None), FindingKind.STALE_LEDGER, why)
         if plan.status is TenantStatus.UNKNOWN:
@@ -170,7 +165,7 @@ class _Decider:
             remedy = how_to_go_on(plan)
             how = remedy.words(f"`influxops {remedy.value}`")
             return _refuse(plan, FindingKind.LOST, f"it is {plan.finding.message} ({how})")
-        if is_held:
+        if plan.status is TenantStatus.BLOCKED or plan.is_replacement:
             return plan
         if may_be_anothers(plan, self._observed, self._request):
             self.needs_full_run = True

@@ -145,7 +145,7 @@ class Circuits:
             self._circuits[section].fail(error)
 
     def _probe(self, section: str) -> None:
-        self._engines.begin_anew()
+        self._engines.start_new_run()
         with self._engines.run(self._timeout) as (engine, context):
             for source in engine.sources:
                 if source.full_name == section:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from influxops.domain.database import TargetCapabilities
+from influxops.domain.durations import parse_retention
+from influxops.domain.text import did_you_mean, quote
 from influxops.engine.engine import Engine
 
 
@@ -39,9 +41,6 @@ class CallValidator:
         Raises:
             InvalidRequest: Then; the message says why.
         """
-        from influxops.domain.durations import parse_retention
-        from influxops.domain.text import did_you_mean, quote
-
         if not isinstance(tenant, str):
             raise InvalidRequest(f"a tenant's id is text, not {type(tenant).__name__}")
         if not tenant.strip():

@@ -122,9 +122,9 @@ class Placement:
             for each in self.locations.values()
             if not each.draining and (pin is None or each.target == pin)
         ]
-        promised = [each for each in candidates if each.target == before and each.has_room]
+        recorded = [each for each in candidates if each.target == before and each.has_room]
         chosen = (
-            self._pick(promised)
+            self._pick(recorded)
             or self._pick(each for each in candidates if each.has_room)
             or self._pick(each for each in candidates if each.may_have_room)
         )
@@ -132,7 +132,9 @@ class Placement:
             chosen.used += 1
         return chosen
 
-    def no_place(self, otherwise: str, pin: str | None = None) -> tuple[FindingKind, str, str]:
+    def explain_no_placement(
+        self, otherwise: str, pin: str | None = None
+    ) -> tuple[FindingKind, str, str]:
         """Return why nothing takes one more, as what a tenant is blocked for.
 
         Args:
