@@ -237,12 +237,8 @@ class Config(Struct, frozen=True):
 def load_config(path: str | Path | None = None) -> Config:
     """Read the configuration; plugins have not looked at their sections yet.
 
-    Args:
-        path: The file; None for INFLUXOPS_CONFIG, else `influxops.toml` in the current folder
-            where there is one, else the environment alone.
-
-    Raises:
-        ConfigError: When there is no such file, or it says what cannot be.
+    Without a path it is that of INFLUXOPS_CONFIG, else `influxops.toml` in the current folder where
+    there is one, else the environment alone.
     """
     chosen = path or os.environ.get("INFLUXOPS_CONFIG") or _default_file()
     if chosen is None:

@@ -21,11 +21,7 @@ _LIMIT = 1 << 20
 
 
 class Secret:
-    """A reference to a secret; `reveal()` reads it.
-
-    Args:
-        file: The path of the file that holds it, read at each `reveal()`.
-    """
+    """A reference to a secret; `reveal()` reads it, a `file` again each time."""
 
     __slots__ = ("_env", "_file", "_said", "_value")
 

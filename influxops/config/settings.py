@@ -46,11 +46,7 @@ class Location(Struct, frozen=True):
 
 @functools.cache
 def is_this_machine(host: str) -> bool:
-    """Return whether a host is the machine that this runs on, without asking a name server.
-
-    Args:
-        host: A name, an address, or the path of a socket's folder.
-    """
+    """Return whether a host, or a socket's folder, is this machine; no name server is asked."""
     name = host.strip("[]").rstrip(".").lower()
     if not name or name.startswith(("/", "@")) or name == "localhost":
         return True
@@ -111,11 +107,7 @@ class SettingSpec(Struct, frozen=True):
         return Secret in (self.type, *get_args(self.type))
 
     def read(self, value: object, *, as_text: bool = False) -> Any:
-        """Return what a value means for this setting.
-
-        Args:
-            as_text: Whether it is the text of an environment variable.
-        """
+        """Return what a value means; `as_text` is one that a variable of the environment has."""
         if self.is_secret and not (isinstance(value, str) and str in get_args(self.type)):
             found: Any = None if value is None else Secret.parse(value)
         else:
@@ -294,10 +286,7 @@ class PluginSettings:
 
     @classmethod
     def parse(cls, values: Mapping[str, object], as_text: Collection[str] = ()) -> Self:
-        """Return the settings that a section's values mean.
-
-        Args:
-            as_text: The settings whose value is the text of an environment variable.
+        """Return the settings that a section's values mean; `as_text` are those from variables.
 
         Raises:
             InvalidSettings: When any is wrong; it has all mistakes, and no value.

@@ -188,8 +188,7 @@ def complete_databases(
 ) -> list[Outcome]:
     """Complete databases of one target, and record those that were seen to be complete.
 
-    Returns:
-        How each was completed; DONE only where that was seen, and recorded.
+    Its outcomes are DONE only where that was seen, and recorded.
     """
     changes = [change for plan in plans if (change := completion(plan)) is not None]
     looks = request.ledger is not None and target.implements("influxops_get_databases")

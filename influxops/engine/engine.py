@@ -49,10 +49,6 @@ class Engine:
     Args:
         kinds: The plugins to choose from; all that are installed when left out.
         reporters: Further reporters, told first; the command line's own output is one.
-
-    Raises:
-        ConfigError: When a section says what cannot be.
-        PluginLoadError: When a plugin is not there or broken.
     """
 
     def __init__(
@@ -146,11 +142,7 @@ class Engine:
         raise error
 
     def needs_ledger(self, why: str = "no ledger is configured") -> LedgerHandle:
-        """Return the ledger.
-
-        Raises:
-            ConfigError: When there is none, or its secret is missing.
-        """
+        """Return the ledger; raise a ConfigError where there is none, or its secret is missing."""
         if self.ledger is None:
             raise ConfigError(
                 why,
@@ -214,14 +206,7 @@ class Engine:
     def describe(
         self, names: Mapping[str, Sequence[str]], context: RunContext
     ) -> Mapping[tuple[str, str], DatabaseStats]:
-        """Tell how much is in databases.
-
-        Args:
-            names: The databases' names, by target.
-
-        Returns:
-            What each holds, by target and name; a target whose plugin cannot tell is left out.
-        """
+        """Tell how much is in databases, named by target; targets that cannot tell are left out."""
         context.on_stage("counting", sum(map(len, names.values())))
         databases = ((target, name) for target, each in names.items() for name in each)
         return stats_of(databases, self.targets, context)

@@ -85,8 +85,7 @@ def plan_selected(
 ) -> SelectedPlan:
     """Plan that some tenants have their databases.
 
-    Args:
-        verify: Whether a database is looked at though creating it would tell that it exists.
+    To `verify`, a database is looked at though creating it would tell that it exists.
     """
     overrides = {each.tenant: each.attributes for each in asked}
     observed, failed, counted = observe_selected(
@@ -229,11 +228,7 @@ class _Decider:
 def commit_seen(
     plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> None:
-    """Record which tenants have their databases, lost them, or are kept though they were retiring.
-
-    Raises:
-        LedgerError: When the ledger cannot be written.
-    """
+    """Record which tenants have their databases, lost them, or are kept while they retire."""
     # One that was created and never confirmed is confirmed by who looks at what is stored.
     tenants = {plan.tenant: plan for plan in plans if not _is_in_doubt(plan.record)}
     kept = {id_: _kept(plan) for id_, plan in tenants.items() if is_kept(plan)}

@@ -115,11 +115,7 @@ def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSec
 
 
 def _base(section: Section, resolved: Sequence[ResolvedSection]) -> ResolvedSection | None:
-    """Return the section whose connection holds for another one, too; None where none does.
-
-    Raises:
-        ConfigError: When `like` names no section of the same role and kind.
-    """
+    """Return the section whose connection holds for another one, too; None where none does."""
     role, like = section.role, section.values.get(_LIKE)
     if role == "ledger" and like is None:
         role = "sources"
@@ -216,12 +212,7 @@ def resolve_section(
 def _check_variables(
     section: Section, settings: PluginSettings, origins: Mapping[str, str], is_used: bool
 ) -> None:
-    """Refuse a section whose server is another one than its author means.
-
-    Args:
-        origins: Where each setting that was given comes from.
-        is_used: Whether variables speak for this section.
-    """
+    """Refuse a section whose server is another one than its author means."""
     specs = settings.declared()
     for name in settings.place:
         variable = next((each for each in specs[name].env if os.environ.get(each)), None)

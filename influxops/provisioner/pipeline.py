@@ -68,11 +68,7 @@ class Flight:
 
 
 class Works:
-    """What one process has under way.
-
-    Args:
-        on_settled: Called with the final result of each tenant, and when its request began.
-    """
+    """What one process has under way; `on_settled` gets each result, and when its request began."""
 
     def __init__(
         self,

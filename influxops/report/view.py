@@ -49,11 +49,7 @@ _LOOKED_FOR = (
 
 
 class ReportView:
-    """A report in the words for people.
-
-    Args:
-        words: How hints are written: `CLI_STYLE` or `ANSIBLE_STYLE`.
-    """
+    """A report in the words for people; `words` are how hints are written."""
 
     def __init__(self, report: Report, words: HintStyle = CLI_STYLE) -> None:
         self.report = report

@@ -63,11 +63,7 @@ class RunContext:
         self._parent: RunContext | None = None
 
     def with_timeout(self, seconds: float, hint: str = "") -> RunContext:
-        """Return a context for a part of this run that may take no more than so many seconds.
-
-        Args:
-            seconds: What the part may take.
-        """
+        """Return a context for a part of this run that may take no more than so many seconds."""
         part = copy.copy(self)
         part.timeout, part._parent, part._began = seconds, self, time.monotonic()
         part._deadline = min(part._began + seconds, self._deadline)
@@ -108,23 +104,13 @@ class RunContext:
         return time.monotonic() - self._began
 
     def time_left(self, cap: float | None = None) -> float | None:
-        """Return the seconds that are left, at most `cap`; None where there is no limit.
-
-        Raises:
-            DeadlineExceeded: When none are left.
-            Interrupted: When the run was cancelled.
-        """
+        """Return the seconds that are left, at most `cap`; None where there is no limit."""
         self.check()
         left = max(self._deadline - time.monotonic(), 0.0)
         return cap if left == math.inf else left if cap is None else min(left, cap)
 
     def check(self) -> None:
-        """Raise if the run is over.
-
-        Raises:
-            DeadlineExceeded: When the time is used up.
-            Interrupted: When the run was cancelled.
-        """
+        """Raise Interrupted where the run was cancelled, DeadlineExceeded where its time is up."""
         if self._watch.cancelled.is_set():
             raise Interrupted("the run was interrupted")
         if time.monotonic() >= self._deadline:

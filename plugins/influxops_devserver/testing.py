@@ -99,11 +99,7 @@ def running_stand_in(**options: Unpack[StandInOptions]) -> Iterator[StandIn]:
 
 
 def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) -> StandIn:
-    """Start a stand-in that runs until it is stopped, even after this process, if it `outlives` it.
-
-    Raises:
-        StandInFailed: It ended, or did not answer in time.
-    """
+    """Start a stand-in; where it `outlives` this process, it runs until it is stopped."""
     arguments = [sys.executable, "-m", "influxops_devserver.cli", "--port", "0"]
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"

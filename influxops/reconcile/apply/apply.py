@@ -43,8 +43,7 @@ def execute_plan(
 ) -> Iterator[RunState]:
     """Claim, change, read again and record, batch by batch, while something is open.
 
-    Args:
-        plan_again: Plans from what was read since: a target that is full takes no more.
+    `plan_again` plans from what was read since: a target that is full takes no more.
     """
     request, context = planning.request, planning.context
     while waiting := still_open(state):

@@ -25,8 +25,7 @@ def reserve(
 ) -> tuple[RunState, list[TenantPlan]]:
     """Claim tenants whose databases are to be created, changed or dropped, before any change.
 
-    Returns:
-        What is known now, and those of the batch that are this run's to change.
+    Those of the batch that it returns, with what is known now, are this run's to change.
     """
     ledger_view = state.observed.ledger_view
     if request.ledger is None or not ledger_view.is_readable:

@@ -99,13 +99,10 @@ def _renames(servers: Iterable[Server], inventories: Mapping[str, Inventory]) ->
 
 
 def _renamed(record: Record, names: Mapping[str, str], there: Mapping[str, str | None]) -> Record:
-    """Return a record by the names that its targets have now.
+    """Return a record by the names that its targets have now, given by their old ones.
 
-    One of the server that answers under its target's name was written since that name changed.
-
-    Args:
-        names: New names of targets, by old ones.
-        there: The identity of the server that answers at each target.
+    One of the server that answers under its target's name was written since that name changed:
+    `there` has the identity of the server that answers at each target.
     """
 
     def name(target: str | None, identity: str | None) -> str | None:

@@ -34,9 +34,7 @@ def reread(
 ) -> Observed:
     """Read the targets of changes again, even if the run is over.
 
-    Args:
-        outcomes: How the changes ended: what is not known is read from what is stored.
-        verify: Whether everything is read from what is stored.
+    What is not known is read from what is stored; to `verify`, all is.
     """
     names: defaultdict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:

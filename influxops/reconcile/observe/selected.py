@@ -115,11 +115,7 @@ def no_check() -> None:
 
 
 class _Reading:
-    """Asks, and keeps what went wrong.
-
-    Args:
-        labels: How sections that take long are named in the log, by full name; none are without.
-    """
+    """Asks, and keeps what went wrong; a section without a label is not named in the log."""
 
     def __init__(self, context: RunContext, labels: Mapping[str, str]) -> None:
         self.context, self._labels = context, labels

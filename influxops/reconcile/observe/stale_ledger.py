@@ -61,8 +61,7 @@ def stale_ledger(
 ) -> list[Finding]:
     """Return what servers show and the ledger does not know; it asks nothing where all is well.
 
-    Args:
-        desired: What each tenant should have; None where sources were not read.
+    `desired` is None where sources were not read.
     """
     ledger_view, rules = observed.ledger_view, request.rules
     # A ledger that is new knows nothing yet.

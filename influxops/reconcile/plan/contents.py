@@ -110,8 +110,7 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Run
 def contents_in_words(stats: DatabaseStats, label: str) -> str:
     """Return in words what a database holds.
 
-    Args:
-        label: What the rows of a target that tells of no tables are, in a word.
+    `label` is what the rows of a target that tells of no tables are.
     """
     what = "rows unknown"
     if stats.rows is not None:

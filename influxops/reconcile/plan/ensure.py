@@ -121,8 +121,7 @@ def make_plan(
 ) -> Plan:
     """Decide what to do; the guards have not looked at it yet.
 
-    Args:
-        absent: Whether the tenants that the scope names are to lose their databases.
+    With `absent`, the tenants that the scope names are to lose their databases.
     """
     planner = _EnsurePlanner(observed, rules, scope, check)
     if absent:

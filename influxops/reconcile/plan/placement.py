@@ -52,11 +52,9 @@ def locate(
     closed: str | None,
     used: int | None = None,
 ) -> Location:
-    """Return one target as placement sees it.
+    """Return one target as placement sees it: `closed` says why it takes nothing more.
 
-    Args:
-        closed: Why it takes nothing more; None while it has not said so.
-        used: How many databases it holds, where its inventory names only some.
+    `used` is how many databases it holds, where its inventory names only some.
     """
     used = len(inventory.databases) if used is None else used
     estimated = policy.capacity is None
@@ -78,11 +76,7 @@ def locate(
 def placement_of(
     observed: Observed, rules: Rules, takes: Callable[[str], bool] = lambda target: True
 ) -> Placement:
-    """Return how full each target that was read is, in the order of the configuration.
-
-    Args:
-        takes: Whether a target comes into question.
-    """
+    """Return how full each target that `takes` databases is, in the order of the configuration."""
     locations = [
         locate(
             name,
@@ -98,24 +92,17 @@ def placement_of(
 
 
 class Placement:
-    """Chooses targets, and remembers what it chose.
-
-    Args:
-        policy: `fill` takes the first with room, `spread` the one with the fewest databases.
-    """
+    """Chooses targets, and remembers what it chose."""
 
     def __init__(self, locations: Sequence[Location], policy: Policy) -> None:
         self.locations: Mapping[str, Location] = {each.target: each for each in locations}
         self._policy = policy
 
     def choose(self, pin: str | None = None, before: str | None = None) -> Location | None:
-        """Take a slot for one more database.
+        """Take a slot for one more database; None where no target takes it.
 
         A target whose capacity is an estimate is asked for more only after all others are full:
         the server decides then.
-
-        Returns:
-            The target, one more database counted; None where none takes it.
         """
         candidates = [
             each
@@ -135,11 +122,7 @@ class Placement:
     def explain_no_placement(
         self, otherwise: str, pin: str | None = None
     ) -> tuple[FindingKind, str, str]:
-        """Return why nothing takes one more, as what a tenant is blocked for.
-
-        Args:
-            otherwise: Why, where there is no target.
-        """
+        """Return what a tenant is blocked for that nothing takes; `otherwise` without targets."""
         only = self.locations.get(pin or "")
         considered = [only] if only else [*self.locations.values()]
         why = ", ".join(f"{each.target} {each.explain_exhausted()}" for each in considered)

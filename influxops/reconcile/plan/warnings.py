@@ -169,8 +169,7 @@ def explained_databases(
 ) -> tuple[set[tuple[str, str]], list[Finding]]:
     """Return the databases that no source asks for and the ledger explains, and what to report.
 
-    Returns:
-        The (target, name) of each, and a finding for those that a person should know of.
+    Each is a pair of target and name.
     """
     explained: set[tuple[str, str]] = set()
     reported: list[Finding] = []

@@ -77,8 +77,7 @@ class CopyEndpoint:
     def shared_retention(self, copy: CopyEndpoint, *, may_be_shorter: bool) -> int | None:
         """Return for how many nanoseconds a row stays on both sides; None for ever.
 
-        Raises:
-            TargetError: When a database is not there, or the copy would lose rows.
+        A copy that would lose rows is refused, unless its period `may_be_shorter`.
         """
         ours, theirs = self.retention(), copy.retention()
         shorter = theirs is not None and (ours is None or theirs < ours)
@@ -164,13 +163,10 @@ class CopyEndpoint:
         return sum(extent.count for _, extent in found)
 
     def total(self, table: str, *, exactly: bool = True) -> tuple[int, bool]:
-        """Return how many rows a table has, in few queries whatever its files.
+        """Return how many rows a table has, in few queries whatever its files, or only at most.
 
-        With `exactly`, what is in no file, before and after all of them, is counted too.
-
-        Returns:
-            The number, and whether it is only at most that many: files count a row twice that was
-            written twice.
+        Files count a row twice that was written twice. With `exactly`, what is in no file, before
+        and after all of them, is counted too.
         """
         files = self.files(table)
         if not files:

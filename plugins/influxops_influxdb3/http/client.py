@@ -141,12 +141,7 @@ class Client:
         return [str(row["iox::database"]) for row in rows if "iox::database" in row]
 
     def create(self, context: RunContext, database: str, retention: int | None = None) -> None:
-        """Create a database, with a retention period in seconds or without one.
-
-        Raises:
-            AlreadyExists: When it is there, whatever its retention period.
-            DatabaseLimit: When the server takes no further one.
-        """
+        """Create a database, with a retention period in seconds or without one."""
         document = {"db": database}
         if retention is not None:
             document["retention_period"] = format_duration(retention)
@@ -172,10 +167,6 @@ class Client:
         """Create a table with at least one tag, in the order of its series key.
 
         The type of a field is `utf8`, `int64`, `uint64`, `float64` or `bool`.
-
-        Raises:
-            AlreadyExists: When it is there, whatever its columns.
-            TableLimit: When the server takes no further table.
         """
         columns = [{"name": name, "type": kind} for name, kind in fields.items()]
         document = {"db": database, "table": table, "tags": list(tags), "fields": columns}
@@ -196,10 +187,6 @@ class Client:
         ordinary write is durable with it, in whatever database, as long as it is one and the
         same server process. Rows of a copy are `exact`: it is said that their times are in
         nanoseconds; else the server takes one of the first hours of 1970 for one in seconds.
-
-        Raises:
-            DatabaseLimit: When the server takes no further database.
-            TableLimit: When it takes no further table; the database was created all the same.
         """
         query = {"db": database} | ({"no_sync": "true"} if no_sync else {})
         if exact:
@@ -219,11 +206,6 @@ class Client:
         """Ask in SQL; return one dictionary a row, without null fields.
 
         Where it may fail for good, `retries` limits the further attempts below the settings.
-
-        Raises:
-            NotFound: When there is no such database.
-            BadRequest: When there is no such table, or the query is wrong.
-            QueryFileLimit: When the server would have to read more files than it lets itself.
         """
         document = {"db": database, "q": sql}
         request, response = self._send(
@@ -234,12 +216,7 @@ class Client:
     def inventory(
         self, context: RunContext, names: Sequence[str] | None = None
     ) -> list[dict[str, Any]]:
-        """Ask for databases and what is known of them; see `queries.inventory`.
-
-        Raises:
-            BadRequest: When this release does not show its databases.
-            AccessRefused: When the token may not see them.
-        """
+        """Ask for databases and what is known of them; see `queries.inventory`."""
         while True:
             column = self.deletion_column
             try:

@@ -89,12 +89,7 @@ def reading(
 
 
 def installing(settings: PostgresLedgerSettings, context: RunContext) -> Iterator[Migration]:
-    """Run what the schema lacks, and yield each step once it is done.
-
-    Raises:
-        LedgerError: When it cannot be run, or a newer program has been there.
-        Interrupted: When the run is over; what was done stays done.
-    """
+    """Run what the schema lacks, and yield each step once it is done; what was done stays done."""
     location = settings.parameters().text
     with (
         connected(settings, context) as connection,
