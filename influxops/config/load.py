@@ -267,14 +267,9 @@ def _default_file() -> str | None:
 
 
 def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
-    """Return the configuration that a file's tables, or a program's, mean.
+    """Return the configuration that tables of a file or program mean; refuse all mistakes at once.
 
-    Args:
-        author: The file, to find lines in, or the program. What a program says wins over
-            environment variables.
-
-    Raises:
-        ConfigError: When it says what cannot be; all mistakes at once.
+    What a program says wins over environment variables.
     """
     is_known = data.keys() <= {*TABLES, *ROLE_NAMES}
     classes = TABLES if is_known else all_tables()

@@ -286,11 +286,7 @@ class PluginSettings:
 
     @classmethod
     def parse(cls, values: Mapping[str, object], as_text: Collection[str] = ()) -> Self:
-        """Return the settings that a section's values mean; `as_text` are those from variables.
-
-        Raises:
-            InvalidSettings: When any is wrong; it has all mistakes, and no value.
-        """
+        """Return the settings that values mean (`as_text`: of variables); refuse all mistakes."""
         declared = cls.declared()
         found: dict[str, Any] = {}
         mistakes = [(name, cls._unknown(name)) for name in values if name not in declared]
@@ -321,11 +317,7 @@ class PluginSettings:
         return f"no such setting ({known})"
 
     def check(self) -> None:
-        """Look at what several settings say together.
-
-        Raises:
-            SettingError: When it cannot be.
-        """
+        """Raise a SettingError where several settings say together what cannot be."""
 
     def location(self) -> Location | None:
         """Return where this section reads or writes; None where there is no such place."""

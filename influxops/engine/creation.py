@@ -186,10 +186,7 @@ def completion(plan: TenantPlan) -> Change | None:
 def complete_databases(
     plans: Sequence[TenantPlan], target: TargetHandle, request: RunRequest, context: RunContext
 ) -> list[Outcome]:
-    """Complete databases of one target, and record those that were seen to be complete.
-
-    Its outcomes are DONE only where that was seen, and recorded.
-    """
+    """Complete databases of one target; DONE is what was seen to be complete, and recorded."""
     changes = [change for plan in plans if (change := completion(plan)) is not None]
     looks = request.ledger is not None and target.implements("influxops_get_databases")
     unsure = [plan.database for plan in plans if plan.before is not None] if looks else []

@@ -107,12 +107,7 @@ class Engine:
     ) -> Report:
         """Run an operation: a dry run plans it, any other also carries the plan out.
 
-        Args:
-            operation: What to do; `influxops.engine.operations` has all of them.
-            tell: Whether the reporters get the report.
-
-        Returns:
-            The report, after all reporters got it. What failed is in it.
+        What failed is in the report, which reporters have, too, if the run was to `tell` them.
 
         Raises:
             ConfigError: When the run asks for what cannot be; nothing was written.

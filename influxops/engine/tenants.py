@@ -83,10 +83,7 @@ def plan_selected(
     *,
     verify: bool = False,
 ) -> SelectedPlan:
-    """Plan that some tenants have their databases.
-
-    To `verify`, a database is looked at though creating it would tell that it exists.
-    """
+    """Plan that some tenants have their databases, which are looked at in any case to `verify`."""
     overrides = {each.tenant: each.attributes for each in asked}
     observed, failed, counted = observe_selected(
         overrides, request, context, hints, creating_tells=not verify
@@ -259,11 +256,8 @@ def allocate(
 ) -> dict[str, Record]:
     """Reserve a slot for each tenant that is to be created; record all others as far as is known.
 
-    One that cannot be decided stays wanted, with the reason.
-
-    Returns:
-        The record of each tenant that waits and was written about, as it is now: another run may
-        have changed it.
+    One that cannot be decided stays wanted, with the reason. Records are returned as they are now:
+    another run may have changed them.
     """
     if request.ledger is None:
         raise LedgerError("there is no ledger to note anything in")

@@ -121,10 +121,7 @@ class Handle:
             ) from error
 
     def call(self, hook: str, *arguments: Any) -> Any:
-        """Call a hook for this instance; wrappers of all others still apply.
-
-        A generator that it returns has not run yet: iterate it in the boundary.
-        """
+        """Call a hook for this instance, with all wrappers; a generator runs once iterated."""
         caller = getattr(self._manager.hook, hook)
         others = {
             impl.plugin

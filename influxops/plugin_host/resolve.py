@@ -78,11 +78,8 @@ def _written(
 def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSection]:
     """Let each section's plugin check it, and check what the sections say together.
 
-    No secret is read: one that cannot be read is its section's own failure, when it is used.
-
-    Raises:
-        ConfigError: With all mistakes at once.
-        PluginError: When one plugin is missing or broken, and nothing else is wrong.
+    All mistakes are refused at once. No secret is read: one that cannot be read is its section's
+    own failure, when it is used.
     """
     resolved: list[ResolvedSection] = []
     mistakes: list[InfluxopsError] = []
@@ -144,11 +141,9 @@ def resolve_section(
     use_environment: bool = True,
     base: ResolvedSection | None = None,
 ) -> ResolvedSection:
-    """Let one section's plugin check it.
+    """Let one section's plugin check it, with its variables where these speak for it.
 
-    Args:
-        use_environment: Whether the plugin's variables speak for this section.
-        base: A section whose settings hold for this one, too, where this gives no place of its own.
+    The settings of `base` hold for it, too, where it gives no place of its own.
     """
     try:
         kind = find(section.kind, kinds, section.role)

@@ -276,10 +276,7 @@ class Works:
 
 
 def _committed(planned: SelectedPlan, engine: Engine, context: RunContext) -> dict[str, TenantPlan]:
-    """Record which tenants are lost, and keep those that were retiring.
-
-    A loss that cannot be recorded is recorded by the next run.
-    """
+    """Record which tenants are lost, if that can be, and keep those that were retiring."""
     tenants = dict(planned.tenants)
     kept = [plan for plan in tenants.values() if is_kept(plan)]
     lost = [p for p in tenants.values() if p.kind is FindingKind.LOST]

@@ -130,12 +130,7 @@ class RunContext:
         return None
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but not beyond the run's end.
-
-        Raises:
-            DeadlineExceeded: At once, when the wait would outlast the run.
-            Interrupted: As soon as the run is cancelled.
-        """
+        """Wait; raise Interrupted once cancelled, or DeadlineExceeded at once if it is too long."""
         left = self.time_left()
         if left is not None and seconds >= left:
             raise DeadlineExceeded(
@@ -181,12 +176,8 @@ class RunContext:
     ) -> T:
         """Return what a call gives that nothing can end, or leave it behind with the run.
 
-        It is made in a daemon thread: looking up a name, opening a named pipe.
-
-        Args:
-            work: The call. What it raises is raised.
-            within: Seconds that it may take, whatever the run's time.
-            late: Seconds that one which looks at its time still gets to say so by itself.
+        It is made in a daemon thread: looking up a name, opening a pipe. One that looks at its
+        time gets `late` more seconds to say so by itself.
 
         Raises:
             WaitTimeout: When it took longer than `within`.

@@ -69,10 +69,7 @@ def write_stream(stream: TextIO | None, text: str) -> None:
 
 
 def give_up(stream: TextIO, error: OSError) -> ReporterError | None:
-    """Lead a stream that failed into nothing, so that what is still buffered fails no more.
-
-    It returns what to report; None where its reader has gone away.
-    """
+    """Lead a stream that failed into nothing; return what to report, if anyone still reads."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, stream.fileno())
     os.close(nothing)

@@ -106,9 +106,8 @@ def make_room(
 ) -> tuple[Observed, dict[str, list[Outcome]], list[Finding]]:
     """Drop databases that are to be replaced, before anything is created under their names.
 
-    Returns:
-        What was read afterwards; how the changes of each such tenant ended so far, the last one
-        DONE where the rest of them follows; and what is wrong with plugins.
+    It returns what was read afterwards, how the changes of each such tenant ended so far (the last
+    one DONE where the rest of them follows), and what is wrong with plugins.
     """
     plans = {plan.tenant: plan for plan in batch if plan.is_replacement}
     drops = [c for plan in plans.values() for c in plan.changes if c.action is Action.DROP]

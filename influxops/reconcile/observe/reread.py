@@ -32,10 +32,7 @@ def reread(
     *,
     verify: bool = False,
 ) -> Observed:
-    """Read the targets of changes again, even if the run is over.
-
-    What is not known is read from what is stored; to `verify`, all is.
-    """
+    """Read the targets of changes again, even if the run is over; from rows where need be."""
     names: defaultdict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
         if verify or outcome.status is ChangeResult.UNKNOWN:

@@ -119,10 +119,7 @@ def make_plan(
     *,
     absent: bool = False,
 ) -> Plan:
-    """Decide what to do; the guards have not looked at it yet.
-
-    With `absent`, the tenants that the scope names are to lose their databases.
-    """
+    """Decide what to do, before the guards; with `absent`, tenants of the scope lose databases."""
     planner = _EnsurePlanner(observed, rules, scope, check)
     if absent:
         return Plan(planner.absent(desired))

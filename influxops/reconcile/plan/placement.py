@@ -52,10 +52,7 @@ def locate(
     closed: str | None,
     used: int | None = None,
 ) -> Location:
-    """Return one target as placement sees it: `closed` says why it takes nothing more.
-
-    `used` is how many databases it holds, where its inventory names only some.
-    """
+    """Return a target as placement sees it: `closed` says why, `used` what no inventory has."""
     used = len(inventory.databases) if used is None else used
     estimated = policy.capacity is None
     capacity = inventory.capacity if policy.capacity is None else policy.capacity

@@ -167,10 +167,7 @@ class PlanWarnings:
 def explained_databases(
     observed: Observed, desired: Mapping[str, TenantPlan]
 ) -> tuple[set[tuple[str, str]], list[Finding]]:
-    """Return the databases that no source asks for and the ledger explains, and what to report.
-
-    Each is a pair of target and name.
-    """
+    """Return the (target, name) of each database that the ledger explains, and what to report."""
     explained: set[tuple[str, str]] = set()
     reported: list[Finding] = []
     records = observed.ledger_view.records.values()

@@ -164,10 +164,7 @@ class Client:
         tags: Sequence[str],
         fields: Mapping[str, str],
     ) -> None:
-        """Create a table with at least one tag, in the order of its series key.
-
-        The type of a field is `utf8`, `int64`, `uint64`, `float64` or `bool`.
-        """
+        """Create a table with at least one tag, in the order of its series key."""
         columns = [{"name": name, "type": kind} for name, kind in fields.items()]
         document = {"db": database, "table": table, "tags": list(tags), "fields": columns}
         self._send(context, Operation.CREATE_TABLE, database, document=document)
@@ -203,10 +200,7 @@ class Client:
         *,
         retries: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Ask in SQL; return one dictionary a row, without null fields.
-
-        Where it may fail for good, `retries` limits the further attempts below the settings.
-        """
+        """Ask in SQL, with at most `retries` more attempts; return rows without null fields."""
         document = {"db": database, "q": sql}
         request, response = self._send(
             context, Operation.QUERY, database, document=document, retries=retries
@@ -232,10 +226,7 @@ class Client:
     ) -> Iterator[list[dict[str, Any]]]:
         """Ask in SQL as `query` does, and yield some rows at a time: for answers of any size.
 
-        Integers are exact, also unsigned ones of 64 bits.
-
-        Raises:
-            ConnectionFailed: Also when the answer breaks off; nothing is asked again then.
+        Integers are exact, also unsigned ones of 64 bits. A broken answer is not asked again.
         """
         document = {"db": database, "q": sql, "format": "jsonl"}
         request, response = self._send(
