@@ -7,10 +7,17 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import Database, Inventory
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import (
+    Action,
+    Change,
+    ChangeResult,
+    Outcome,
+    Plan,
+    TenantPlan,
+    TenantStatus,
+)
 from influxops.domain.record import LedgerUpdate, State
 from influxops.errors import InfluxopsError, LedgerError
 from influxops.plugin_host.target import TargetHandle

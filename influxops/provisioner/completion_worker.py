@@ -7,9 +7,8 @@ from collections import defaultdict
 
 from msgspec.structs import replace
 
-from influxops.domain.change import ChangeResult
 from influxops.domain.database import Database
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import ChangeResult, TenantPlan
 from influxops.domain.text import pluralize
 from influxops.engine.creation import complete_databases
 from influxops.errors import InfluxopsError
