@@ -57,7 +57,7 @@ def session(
             reported now and then where no bar can show it.
     """
     options = common(ctx)
-    config = load_config(options.config)
+    config = replace(load_config(options.config), door="cli")
     with (
         Engine(config, reporters=reporters) as engine,
         progress(options, lines=endless) as (on_stage, on_progress),

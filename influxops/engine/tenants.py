@@ -36,6 +36,7 @@ from influxops.reconcile.plan.ensure import make_plan
 from influxops.reconcile.plan.recorded import explain_lost, how_to_go_on
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
+from influxops.report.model import RunOrigin
 from influxops.runtime.context import RunContext
 
 #: A tenant that no source has yet may be registered within this time: it was enqueued before.
@@ -50,12 +51,19 @@ class TenantRequest(Struct, frozen=True):
     tenant: str  # its id
     retention: str | None = None  # the retention period that it is made with, instead of its own
     target: str | None = None  # the only target that it may be made on
+    origin: RunOrigin | None = None  # who asks; None: who runs this process
 
     @property
     def attributes(self) -> dict[str, str]:
         """The attributes of the tenant that it overrides."""
         given = {"retention": self.retention, "target": self.target}
         return {name: value for name, value in given.items() if value is not None}
+
+
+def signed(request: RunRequest, asked: Iterable[TenantRequest]) -> RunRequest:
+    """Return what a run works with, whose history says who asked for each tenant."""
+    origins = {each.tenant: each.origin for each in asked if each.origin is not None}
+    return replace(request, origins=origins)
 
 
 class SelectedPlan(Struct, frozen=True):

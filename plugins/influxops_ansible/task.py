@@ -113,7 +113,7 @@ class Task(Struct, frozen=True, dict=True):
         What a reporter prints goes to standard error: standard output is the module's result.
         """
         with contextlib.redirect_stdout(sys.stderr):
-            config = self.config()
+            config = replace(self.config(), door="ansible")
             timeout = self.parameters.get("timeout") or config.timeout
             with Engine(config) as engine:
                 verify = bool(self.parameters.get("verify"))
