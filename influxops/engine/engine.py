@@ -49,10 +49,6 @@ class Engine:
     Args:
         kinds: The plugins to choose from; all that are installed when left out.
         reporters: Further reporters, told first; the command line's own output is one.
-
-    Raises:
-        ConfigError: When a section says what cannot be.
-        PluginLoadError: When a plugin is not there or broken.
     """
 
     def __init__(
@@ -112,13 +108,8 @@ class Engine:
     ) -> Report:
         """Run an operation: a dry run plans it, any other also carries the plan out.
 
-        Args:
-            operation: What to do; `influxops.engine.operations` has all of them.
-            tell: Whether the reporters get the report.
-            operator: Who asked for it, where that is not who runs this process.
-
-        Returns:
-            The report, after all reporters got it. What failed is in it.
+        What failed is in the report, which reporters have, too, if the run was to `tell` them. The
+        `operator` is who asked for it, where that is not who runs this process.
 
         Raises:
             ConfigError: When the run asks for what cannot be; nothing was written.
@@ -150,11 +141,7 @@ class Engine:
         raise error
 
     def needs_ledger(self, why: str = "no ledger is configured") -> LedgerHandle:
-        """Return the ledger.
-
-        Raises:
-            ConfigError: When there is none, or its secret is missing.
-        """
+        """Return the ledger; raise a ConfigError where there is none, or its secret is missing."""
         if self.ledger is None:
             raise ConfigError(
                 why,
@@ -216,14 +203,7 @@ class Engine:
     def describe(
         self, names: Mapping[str, Sequence[str]], context: RunContext
     ) -> Mapping[tuple[str, str], DatabaseStats]:
-        """Tell how much is in databases.
-
-        Args:
-            names: The databases' names, by target.
-
-        Returns:
-            What each holds, by target and name; a target whose plugin cannot tell is left out.
-        """
+        """Tell how much is in databases, named by target; targets that cannot tell are left out."""
         context.on_stage("counting", sum(map(len, names.values())))
         databases = ((target, name) for target, each in names.items() for name in each)
         return stats_of(databases, self.targets, context)

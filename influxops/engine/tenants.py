@@ -91,11 +91,7 @@ def plan_selected(
     *,
     verify: bool = False,
 ) -> SelectedPlan:
-    """Plan that some tenants have their databases.
-
-    Args:
-        verify: Whether a database is looked at though creating it would tell that it exists.
-    """
+    """Plan that some tenants have their databases, which are looked at in any case to `verify`."""
     overrides = {each.tenant: each.attributes for each in asked}
     observed, failed, counted = observe_selected(
         overrides, request, context, hints, creating_tells=not verify
@@ -142,10 +138,6 @@ def _refuse(plan: TenantPlan, kind: FindingKind, why: str) -> TenantPlan:
     return replace(plan, status=TenantStatus.FAILED, finding=finding, changes=(), after=None)
 
 
-#: What a ledger that is behind explains better.
-_EXPLAINED = (FindingKind.IN_TWO_TARGETS, FindingKind.MISPLACED)
-
-
 class _Decider:
     """Decides the plan of single tenants for a waiting caller, where not everything was read."""
 
@@ -165,8 +157,7 @@ class _Decider:
         """Return a guarded plan with what follows for its tenant."""
         if plan.kind is FindingKind.CLAIMED:
             return plan
-        is_held = plan.status is TenantStatus.BLOCKED or plan.is_replacement
-        if (not is_held or plan.kind in _EXPLAINED) and (stale := self.stale.get(plan.tenant)):
+        if stale := self.stale.get(plan.tenant):
             why = f"{stale.message}; a full run tells more"
             return _refuse(replace(plan, target=None), FindingKind.STALE_LEDGER, why)
         if plan.status is TenantStatus.UNKNOWN:
@@ -178,7 +169,7 @@ class _Decider:
             remedy = how_to_go_on(plan)
             how = remedy.words(f"`influxops {remedy.value}`")
             return _refuse(plan, FindingKind.LOST, f"it is {plan.finding.message} ({how})")
-        if is_held:
+        if plan.status is TenantStatus.BLOCKED or plan.is_replacement:
             return plan
         if may_be_anothers(plan, self._observed, self._request):
             self.needs_full_run = True
@@ -242,11 +233,7 @@ class _Decider:
 def commit_seen(
     plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> None:
-    """Record which tenants have their databases, lost them, or are kept though they were retiring.
-
-    Raises:
-        LedgerError: When the ledger cannot be written.
-    """
+    """Record which tenants have their databases, lost them, or are kept while they retire."""
     # One that was created and never confirmed is confirmed by who looks at what is stored.
     tenants = {plan.tenant: plan for plan in plans if not _is_in_doubt(plan.record)}
     kept = {id_: _kept(plan) for id_, plan in tenants.items() if is_kept(plan)}
@@ -277,11 +264,8 @@ def allocate(
 ) -> dict[str, Record]:
     """Reserve a slot for each tenant that is to be created; record all others as far as is known.
 
-    One that cannot be decided stays wanted, with the reason.
-
-    Returns:
-        The record of each tenant that waits and was written about, as it is now: another run may
-        have changed it.
+    One that cannot be decided stays wanted, with the reason. Records are returned as they are now:
+    another run may have changed them.
     """
     if request.ledger is None:
         raise LedgerError("there is no ledger to note anything in")

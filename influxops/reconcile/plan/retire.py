@@ -175,10 +175,7 @@ class Unretire(RecordOperation, Struct, frozen=True):
 def check_recent_writes(
     plans: Mapping[str, TenantPlan], planning: Planning
 ) -> dict[str, TenantPlan]:
-    """Return tenants with a note where telemetry came recently.
-
-    Where that cannot be read, nothing is done unless it is allowed.
-    """
+    """Return tenants with a note where telemetry came recently; postponed where that is unknown."""
     observed, context = planning.observed, planning.context
     asked = {
         id_: plan

@@ -233,11 +233,7 @@ def counts(session: LedgerSession) -> dict[str, int]:
 
 
 def reserve(session: LedgerSession, records: Sequence[Record]) -> list[Record]:
-    """Claim records for this run; return all of them as they are now.
-
-    Raises:
-        LedgerError: When this run does not live: nothing would be its own.
-    """
+    """Claim records for this run, if it lives; return all of them as they are now."""
     run = session.context.id
     key = run_key(session.settings.namespace, run)
     row = session.connection.execute(_LIVES.format(held=HELD, key=key)).fetchone()
