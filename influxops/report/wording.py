@@ -26,6 +26,7 @@ _ACTIONS = {
     Action.ADOPT: ("adopted", "to adopt", "adopt"),
     Action.RETIRE: ("retiring", "to retire", "retire"),
     Action.UNRETIRE: ("unretired", "to unretire", "unretire"),
+    Action.FORGET: ("forgotten", "to forget", "forget"),
     Action.MOVE: ("moved", "to move", "move"),
 }
 _WITHOUT_MARKER = ("completed", "to complete", "complete")
