@@ -109,12 +109,14 @@ class Engine:
         *,
         allow: Iterable[str] = (),
         tell: bool = True,
+        apply: str = "",
     ) -> Report:
         """Run an operation: a dry run plans it, any other also carries the plan out.
 
         Args:
             operation: What to do; `influxops.engine.operations` has all of them.
             tell: Whether the reporters get the report.
+            apply: The command line that makes what a dry run finds, for the report to name.
 
         Returns:
             The report, after all reporters got it. What failed is in it.
@@ -137,6 +139,7 @@ class Engine:
             if handle.missing is not None
         ]
         report, error = reconcile(operation, request, context, self.origin, late)
+        report = replace(report, apply=apply)
         if error is None:
             return self.tell(report, context, self.reporters) if tell else report
         # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
@@ -156,7 +159,7 @@ class Engine:
             raise ConfigError(
                 why,
                 hint='write [ledger] with kind = "postgres" into the configuration, and run '
-                "`influxops ledger install` (docs/ledger.md)",
+                "`influxops ledger install` (`influxops docs ledger`)",
             )
         if self.ledger.missing is not None:
             raise self.ledger.missing

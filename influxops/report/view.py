@@ -178,7 +178,7 @@ class ReportView:
 
     def _status(self, tenant: TenantPlan) -> str:
         guarded = tenant.status is TenantStatus.GUARDED
-        return _STATUSES.get(tenant.kind, "needs --allow" if guarded else tenant.status.value)
+        return _STATUSES.get(tenant.kind, self.words.guarded if guarded else tenant.status.value)
 
     def message(self, finding: Finding) -> str:
         """Return the message of a finding, safe to print, without its subject."""
@@ -361,7 +361,8 @@ class ReportView:
             steps.append("run it again: what was done stays done, and the rest follows")
         if report.dry_run and any(t.status is TenantStatus.PENDING for t in report.tenants):
             limited = any(tenant.may_exceed_capacity for tenant in report.tenants)
-            apply = self.words.apply.replace("{}", report.command)
+            command = report.apply or f"influxops {report.command}"
+            apply = self.words.apply.replace("{}", one_line(command))
             steps.append(apply + (", as far as there is room" if limited else ""))
         errors = len(self.groups(Severity.ERROR))
         if errors and not report.interrupted:
