@@ -124,6 +124,8 @@ class ReportView:
         """Return what was done for a tenant, or is to be done, and its status if it is not ok."""
         is_planned = tenant.status is TenantStatus.PENDING and self.report.dry_run
         form, changes = (TO_DO, tenant.changes) if is_planned else (DONE, tenant.made)
+        if tenant.move is not None and not is_planned and not tenant.status.is_ok:
+            changes = ()  # the copy that was created is a part of a move that has not ended
         parts = [self._words(form, change) + _kept_until(change) for change in _reported(changes)]
         if is_planned:
             parts += ["may exceed the capacity"] if tenant.may_exceed_capacity else []
@@ -379,6 +381,7 @@ _STATUSES: Mapping[FindingKind | None, str] = {
     FindingKind.UNCONFIRMED: "not confirmed",
     FindingKind.LOST: "lost",
     FindingKind.CLAIMED: "claimed by another run",
+    FindingKind.INTERRUPTED: "interrupted",
 }
 #: The place in a summary of tenants that nothing was done for; between them, what was done.
 _PLACES = {
