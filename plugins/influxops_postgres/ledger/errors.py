@@ -90,7 +90,7 @@ def install_error(
     return LedgerError(
         f"{location}: the ledger cannot be installed: {reason(error)}",
         hint="have a DBA run what `influxops ledger install --sql` prints, and grant what "
-        "docs/ledger.md lists",
+        "`influxops docs ledger` lists",
     )
 
 
