@@ -6,7 +6,7 @@ from influxops.reconcile.guards import GUARDS
 from influxops.reconcile.move.execute import Drain, Move
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.adopt import Adopt
-from influxops.reconcile.plan.drop_due import DropDue
+from influxops.reconcile.plan.drop_due import DropCopies, DropDue
 from influxops.reconcile.plan.ensure import Drop, Ensure
 from influxops.reconcile.plan.retire import Retire, Unretire
 
@@ -15,6 +15,7 @@ __all__ = [
     "Adopt",
     "Drain",
     "Drop",
+    "DropCopies",
     "DropDue",
     "Ensure",
     "Move",

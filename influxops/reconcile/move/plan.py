@@ -204,7 +204,8 @@ class MovePlanner:
             remedy = Hint.command(f"{move} {other}", how)
             return Finding.error(kind, f"it is being moved to {other}", remedy)
         if record.state is State.READY and other not in (None, to) and target != to:
-            remedy = Hint.command("retire --due", "run {} once its time has come")
+            drop = f"retire --copies {shlex.quote(record.tenant)}"
+            remedy = Hint.command(drop, "{} drops it now, after a last look")
             return Finding.error(kind, f"its old copy on {other} is not dropped yet", remedy)
         return None
 

@@ -113,7 +113,10 @@ def move_in_progress_finding(record: Record) -> Finding:
     return Finding.error(
         FindingKind.MOVING,
         f"it was moved, and the copy that it left on {record.secondary_target} is not dropped{due}",
-        Hint.command("retire --due", "run {} when it is due, then this again"),
+        Hint.command(
+            f"retire --copies {shlex.quote(record.tenant)}",
+            "{} drops it now, after a last look; then run this again",
+        ),
     )
 
 
