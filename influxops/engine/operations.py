@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from influxops.reconcile.guards import GUARDS
-from influxops.reconcile.move.execute import Drain, Move
+from influxops.reconcile.move.execute import Drain, Move, Rebalance
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.adopt import Adopt
 from influxops.reconcile.plan.drop_due import DropCopies, DropDue
@@ -20,6 +20,7 @@ __all__ = [
     "Ensure",
     "Move",
     "Operation",
+    "Rebalance",
     "Retire",
     "Unretire",
 ]

@@ -9,6 +9,7 @@ import time
 from msgspec.structs import replace
 
 from influxops.domain.copy import CopyProgress, CopyRequest
+from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.record import Event, LedgerUpdate
 from influxops.domain.text import format_time, pluralize, truncate
@@ -52,7 +53,7 @@ class MoveSteps(MovesInProgress):
             if is_cut_over(move.record):
                 self._next_pass(move)
             else:
-                if move.is_taken_up:
+                if move.is_taken_up and not move.is_back:
                     self._look(move)
                 self._copy(move)
                 self._cut_over(move)
@@ -114,6 +115,7 @@ class MoveSteps(MovesInProgress):
             move.copied if recent else move.progress,
             only_missing,
             recent=recent,
+            merge=move.is_back and not only_missing,
             paused=self.goal.writers_paused and not only_missing,
             without_tables=self.goal.without_tables,
         )
@@ -126,6 +128,12 @@ class MoveSteps(MovesInProgress):
         for finding in copied.findings:
             note = about(move.plan, finding)
             move.notes[note.message] = note
+        if copied.ahead:
+            rows = pluralize(copied.ahead, "row")
+            message = f"{rows} that only {target.name} has, or fields of rows, were kept there"
+            known = {"kept": copied.ahead}
+            note = move.plan.info(FindingKind.MOVING, message, target=target.name, facts=known)
+            move.notes[message] = note
         self._keep(move)
         return copied
 
@@ -144,7 +152,7 @@ class MoveSteps(MovesInProgress):
             ClaimLost: When another run has claimed it.
             InfluxopsError: When the ledger cannot be written.
         """
-        record = replace(move.record, progress=move.progress)
+        record = replace(move.record, progress=move.recorded_progress)
         found = self.ledger.claim([record], self.context)[move.plan.tenant]
         self.records[move.plan.tenant] = found
         if found.claimed_by != self.context.id:
@@ -170,6 +178,8 @@ class MoveSteps(MovesInProgress):
         )
         source, target = record.target or "", record.secondary_target or ""
         message = format_copied(move.counted)
+        if move.last.ahead:
+            message += f", {pluralize(move.last.ahead, 'row')} kept that only {target} had"
         entry = self.request.entry(Event.MOVED, move.plan, target, source, target, message=message)
         try:
             found = self.ledger.commit(LedgerUpdate((after,), entries=(entry,)), self.context)
@@ -182,6 +192,7 @@ class MoveSteps(MovesInProgress):
         if not is_written(after, current):
             raise ClaimLost(current)
         move.copied, move.record, move.progress = move.progress, current, current.progress
+        move.is_back = False  # from here on it is like any other
         self._keep(move)
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)

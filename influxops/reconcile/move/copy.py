@@ -92,6 +92,7 @@ def facts(route: Route, copied: CopyProgress, **more: Any) -> dict[str, Any]:
         "bytes": copied.bytes,
         "conflicts": copied.conflicts,
         "expiring": copied.expiring,
+        **({"kept": copied.ahead} if copied.ahead is not None else {}),
         **more,
     }
 
@@ -120,6 +121,9 @@ def look_ahead(
     )
     try:
         found = [*source.copy(order, context)]
+        beyond = {}
+        if route.is_back and context.dry_run:
+            beyond = _beyond(source, target, plan, context)
     except Interrupted:
         raise
     except InfluxopsError as error:
@@ -137,6 +141,30 @@ def look_ahead(
         return plan.block(wrong)
     rest = "what is left of it: " if route.was_cut_over else ""
     message = f"to be moved from {route.source} to {route.target}: {rest}{format_estimate(copied)}"
+    if beyond:
+        copied = replace(copied, **beyond)
+        message += f"; {_kept(route, copied)}"
     known = facts(route, copied)
     note = plan.info(FindingKind.MOVING, message, target=route.source, facts=known)
     return plan.note(note, *notes)
+
+
+def _beyond(
+    source: TargetHandle, target: TargetHandle, plan: TenantPlan, context: RunContext
+) -> dict[str, Any]:
+    """Return what an old copy has that the tenant's database has not, as fields of the progress."""
+    order = CopyRequest(plan.database, target.instance, dry_run=True, ahead=True)
+    found = [*source.copy(order, context)]
+    return {"ahead": found[-1].ahead, "conflicts": found[-1].conflicts} if found else {}
+
+
+def _kept(route: Route, copied: CopyProgress) -> str:
+    """Return what becomes of what differs between an old copy and the tenant's database."""
+    if copied.ahead is None:
+        return f"what only {route.target} has is kept"
+    kept = f"{pluralize(copied.ahead, 'row')} that only {route.target} has, or fields of rows, "
+    kept += f"{'is' if copied.ahead == 1 else 'are'} kept"
+    if copied.conflicts:
+        kept += f", {pluralize(copied.conflicts, 'row')} with other values there "
+        kept += f"{'gets' if copied.conflicts == 1 else 'get'} those of {route.source}"
+    return kept
