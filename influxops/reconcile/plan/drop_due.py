@@ -209,7 +209,7 @@ class DropCopies(DropDue, Struct, frozen=True):
             return plan
         message = "without its old copy a tenant cannot be moved back to where it was"
         hint = Hint.command("move --back", "{} needs that copy")
-        return replace(plan, notes=(Finding.info(FindingKind.RETIRING, message, hint),))
+        return replace(plan, notes=(Finding.warning(FindingKind.RETIRING, message, hint),))
 
     def plan_one(self, plan: TenantPlan, planning: Planning) -> TenantPlan:
         """Plan that an old copy is dropped, or say why it is not."""
