@@ -47,11 +47,13 @@ def copy(
     order: CopyRequest,
     context: RunContext,
     said: Callable[[CopyProgress], None] = lambda copied: None,
+    why: str = "",
 ) -> CopyProgress:
     """Copy a database to the end, and show how far that is.
 
     Args:
         order: What is to be copied; its destination is filled in.
+        why: What else is shown, where it is not plain why it is copied.
     """
     last, stage = CopyProgress(), ""
     try:
@@ -59,7 +61,7 @@ def copy(
             last = copied
             if copied.stage != stage:
                 stage = copied.stage
-                label = f"{stage} {truncate(order.database)} to {target.name}"
+                label = f"{stage} {truncate(order.database)} to {target.name}{why}"
                 context.on_stage(label, copied.total or 0)
             said(copied)
     finally:

@@ -81,6 +81,7 @@ class Move(Operation):
             self._away,
             self._writers_paused,
             parse_duration(settings.cache_ttl),
+            parse_duration(settings.last_pass),
             parse_duration(settings.retire_after) if after is None else int(after),
             self._without_tables,
         )

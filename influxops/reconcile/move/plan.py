@@ -32,6 +32,7 @@ class MoveRequest(Struct, frozen=True):
     away: str | None = None  # the target that all recorded tenants leave
     writers_paused: bool = False  # whether the user says that writers are paused
     cache_ttl: int = 60  # seconds for which clients may go on using a target that they looked up
+    last_pass: int = 10  # seconds that the last pass before the cut-over may take
     retire_after: int = 7 * 86400  # seconds for which the old copy is kept
     #: Tables that do not keep a tenant from being cut over where they cannot be copied.
     without_tables: tuple[str, ...] = ()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from influxops.domain.selection import Scope
 from influxops.engine.operations import Drain, DropDue, Move, Rebalance
 from influxops.errors import ConfigError
 from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
-from influxops.reconcile.move import backfill
+from influxops.reconcile.move import backfill, execute, state
 from influxops.runtime.context import RunContext
 from tests.bench import Bench
 from tests.fakes import Books
@@ -307,6 +308,74 @@ def test_rows_that_come_while_it_is_copied_come_along(two: Bench) -> None:
     assert move(two).exit_code is ExitCode.OK
     assert two.server("eu2").data["telemetry_a"] == eu1.data["telemetry_a"]
     assert len(eu1.data["telemetry_a"]) == len(ROWS) + 5
+
+
+class Clock:
+    """A clock that tests may advance."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def passes(bench: Bench, monkeypatch: pytest.MonkeyPatch, *took: float) -> list[CopyRequest]:
+    """Let the calls that copy from eu1 take so many seconds each; return all before the cut-over.
+
+    Later ones take no time.
+    """
+    clock, left, seen = Clock(), [*took], list[CopyRequest]()
+    for module in (backfill, execute, state):
+        monkeypatch.setattr(module, "time", clock)
+
+    def copying(order: CopyRequest) -> None:
+        if not (seen and seen[-1] is order) and not order.only_missing:
+            seen.append(order)
+            clock.ahead += left.pop(0) if left else 0
+
+    bench.server("eu1").copying = copying
+    return seen
+
+
+def test_it_is_cut_over_only_after_a_short_pass(
+    two: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = passes(two, monkeypatch, 900, 60, 11, 2)
+    stages: list[str] = []
+    context = RunContext(
+        scope=Scope(frozenset(["a"])), on_stage=lambda label, total: stages.append(label)
+    )
+    report = move(two, context=context)
+    assert report.exit_code is ExitCode.OK
+    assert [order.recent for order in seen] == [False, True, True, True]
+    assert (
+        "copying telemetry_a to eu2 (the pass before took 60 s, the cut-over waits for 10 s)"
+        in stages
+    )
+    waited = "the cut-over waited for 3 passes, until one took less than 10 s"
+    assert waited in [note.message for note in report.tenants[0].notes]
+
+
+def test_a_short_pass_is_not_repeated(two: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = passes(two, monkeypatch, 9)
+    assert move(two).exit_code is ExitCode.OK
+    assert len(seen) == 1
+
+
+def test_one_whose_passes_stay_long_is_not_cut_over_and_goes_on_once_that_may_be(
+    two: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = passes(two, monkeypatch, *[20] * 30)
+    report = move(two)
+    assert report.exit_code is ExitCode.FAILED
+    assert len(seen) == 13
+    assert "the last of 12 passes took 20 s, and the cut-over waits for one of 10 s" in why(report)
+    assert "`last_pass`" in why(report)
+    assert (record(two).state, record(two).target) == (State.MOVING, "eu1")
+    two.extra["ledger"]["last_pass"] = "30s"
+    assert move(two).exit_code is ExitCode.OK
+    assert record(two).target == "eu2"
 
 
 def test_after_the_cut_over_old_rows_overwrite_nothing_and_conflicts_are_told(two: Bench) -> None:
