@@ -184,6 +184,7 @@ class Config(Struct, frozen=True):
     """All that was configured."""
 
     path: str | None = None  # the file; None where there is none
+    door: str = "library"  # what runs come through, for reports and history; no file says it
     naming: NamingTable = field(default_factory=NamingTable)
     tenants: TenantsTable = field(default_factory=TenantsTable)
     database: DatabaseTable = field(default_factory=DatabaseTable)

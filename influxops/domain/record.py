@@ -143,7 +143,8 @@ class HistoryEntry(Struct, frozen=True):
     message: str = ""  # why it did not end well, or what else is to be said
     at: datetime | None = None  # when, by the ledger's clock; the ledger fills it in
     run: str = ""  # the run that did it; the ledger fills it in
-    who: str = ""  # user@host
+    who: str = ""  # the operator, or user@host
+    door: str = ""  # what it came through: see `RunOrigin`
 
 
 class LedgerUpdate(Struct, frozen=True):

@@ -13,8 +13,7 @@ from influxops.config.load import Config, Section
 from influxops.config.secrets import Redactor
 from influxops.domain.database import DatabaseStats, Inventory
 from influxops.domain.finding import Check, Finding
-from influxops.domain.plan import TenantPlan
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope, TenantPlan
 from influxops.errors import ConfigError, ExitCode, InfluxopsError, Interrupted
 from influxops.plugin_host.base import Handle, manager
 from influxops.plugin_host.discovery import PluginType, installed
@@ -109,12 +108,14 @@ class Engine:
         *,
         allow: Iterable[str] = (),
         tell: bool = True,
+        operator: str = "",
     ) -> Report:
         """Run an operation: a dry run plans it, any other also carries the plan out.
 
         Args:
             operation: What to do; `influxops.engine.operations` has all of them.
             tell: Whether the reporters get the report.
+            operator: Who asked for it, where that is not who runs this process.
 
         Returns:
             The report, after all reporters got it. What failed is in it.
@@ -125,18 +126,20 @@ class Engine:
         """
         if operation.needs_ledger:
             self.needs_ledger(operation.without_ledger)
+        origin = replace(self.origin, operator=operator)
         request = replace(
             self.request,
+            origin=origin,
             rules=replace(self.rules, recreate=operation.recreate),
             allow=validate_guard_names(allow),
-            tell_start=partial(self._tell_start, context) if tell else lambda *_: (),
+            tell_start=partial(self._tell_start, context, origin) if tell else lambda *_: (),
         )
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
             for handle in self.reporters
             if handle.missing is not None
         ]
-        report, error = reconcile(operation, request, context, self.origin, late)
+        report, error = reconcile(operation, request, context, origin, late)
         if error is None:
             return self.tell(report, context, self.reporters) if tell else report
         # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
@@ -165,9 +168,7 @@ class Engine:
     @property
     def request(self) -> RunRequest:
         """What its runs work with."""
-        return RunRequest(
-            self.sources, self.targets, self.rules, ledger=self.ledger, who=self.origin.who
-        )
+        return RunRequest(self.sources, self.targets, self.rules, self.origin, ledger=self.ledger)
 
     def target(self, name: str) -> TargetHandle:
         """Return a target by its name."""
@@ -234,7 +235,7 @@ class Engine:
             user = getpass.getuser()
         except (OSError, KeyError):  # no such user in a container
             user = "unknown"
-        return RunOrigin(user, socket.gethostname(), self.config.path)
+        return RunOrigin(user, socket.gethostname(), self.config.path, door=self.config.door)
 
     @property
     def _handles(self) -> list[Handle]:
@@ -255,11 +256,12 @@ class Engine:
     def _tell_start(
         self,
         context: RunContext,
+        origin: RunOrigin,
         sources: tuple[SourceState, ...],
         targets: tuple[TargetState, ...],
         ledger: LedgerState | None,
     ) -> list[Finding]:
-        head = RunStart(context.id, context.dry_run, self.origin, sources, targets, ledger)
+        head = RunStart(context.id, context.dry_run, origin, sources, targets, ledger)
         told = [handle.started(head, context) for handle in self.reporters if not handle.missing]
         return [failure for failure in told if failure is not None]
 

@@ -12,12 +12,18 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, ChangeResult, Outcome
-from influxops.domain.database import UNMANAGED
+from influxops.domain.database import UNMANAGED, TargetHints
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import (
+    Action,
+    ChangeResult,
+    Outcome,
+    Plan,
+    Scope,
+    TenantPlan,
+    TenantStatus,
+)
 from influxops.domain.record import LedgerUpdate, Record, State
-from influxops.domain.selection import Scope, TargetHints
 from influxops.errors import InfluxopsError, LedgerError, TargetAuthError
 from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record
@@ -27,9 +33,10 @@ from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.plan.contents import describe_recreated
 from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.ensure import make_plan
-from influxops.reconcile.plan.recorded import explain_lost, how_to_go_on, is_lost
+from influxops.reconcile.plan.recorded import explain_lost, how_to_go_on
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
+from influxops.report.model import RunOrigin
 from influxops.runtime.context import RunContext
 
 #: A tenant that no source has yet may be registered within this time: it was enqueued before.
@@ -44,12 +51,19 @@ class TenantRequest(Struct, frozen=True):
     tenant: str  # its id
     retention: str | None = None  # the retention period that it is made with, instead of its own
     target: str | None = None  # the only target that it may be made on
+    origin: RunOrigin | None = None  # who asks; None: who runs this process
 
     @property
     def attributes(self) -> dict[str, str]:
         """The attributes of the tenant that it overrides."""
         given = {"retention": self.retention, "target": self.target}
         return {name: value for name, value in given.items() if value is not None}
+
+
+def signed(request: RunRequest, asked: Iterable[TenantRequest]) -> RunRequest:
+    """Return what a run works with, whose history says who asked for each tenant."""
+    origins = {each.tenant: each.origin for each in asked if each.origin is not None}
+    return replace(request, origins=origins)
 
 
 class SelectedPlan(Struct, frozen=True):
@@ -207,7 +221,7 @@ class _Decider:
         return next((name for name in targets if name in replaced), None)
 
     def _missing(self, plan: TenantPlan) -> TenantPlan:
-        if plan.record is not None and is_lost(plan.record):
+        if plan.record is not None and plan.record.is_provisioned:
             why = f"it is lost: {explain_lost(plan.record, self._observed)}"
             return _refuse(plan, FindingKind.LOST, f"{why}; a full run tells more, and what to do")
         if plan.unseen_on:

@@ -8,10 +8,9 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import UNKNOWN, Database
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, Server, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError
@@ -333,7 +332,6 @@ class _Writer:
         servers = []
         records = [*records]
         missed, placed = self._missed(records), self._placed_on(records)
-        who = self.request.who
         reachable = {state.name for state in self.observed.targets if state.reachable}
         for name, inventory in self.observed.inventories.items():
             known = self.ledger_view.replaced.get(name)
@@ -343,11 +341,8 @@ class _Writer:
                 if "replaced-server" not in self.request.allow:
                     continue
                 before, after = known.identity or "", inventory.identity or ""
-                self.entries.append(
-                    HistoryEntry(
-                        Event.REPLACED_SERVER, target=name, before=before, after=after, who=who
-                    )
-                )
+                entry = HistoryEntry(Event.REPLACED_SERVER, target=name, before=before, after=after)
+                self.entries.append(self.request.signed(entry))
             read: datetime | None = self._now
             if name in missed:  # keep the time of the last read that found all recorded databases
                 read = (
@@ -365,9 +360,8 @@ class _Writer:
             )
             servers.append(self._full(facts))
         for old, new in self.ledger_view.renamed.items():
-            self.entries.append(
-                HistoryEntry(Event.RENAMED_TARGET, target=new, before=old, after=new, who=who)
-            )
+            entry = HistoryEntry(Event.RENAMED_TARGET, target=new, before=old, after=new)
+            self.entries.append(self.request.signed(entry))
         return tuple(servers)
 
     def _placed_on(self, records: Iterable[Record]) -> Counter[str | None]:
@@ -407,9 +401,8 @@ class _Writer:
         seen = {each for name, each in identities(self.request.sources).items() if name in read}
         new = frozenset(seen) - self.ledger_view.sources
         for identity in sorted(new if self.ledger_view.sources else ()):
-            self.entries.append(
-                HistoryEntry(Event.NEW_SOURCE, after=identity, who=self.request.who)
-            )
+            entry = HistoryEntry(Event.NEW_SOURCE, after=identity)
+            self.entries.append(self.request.signed(entry))
         return new
 
 

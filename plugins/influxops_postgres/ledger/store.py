@@ -153,19 +153,19 @@ SELECT %(namespace)s, identity FROM unnest(%(sources)s::text[]) AS identity ORDE
 """)
 
 _APPEND = sql.SQL("""
-INSERT INTO {history} (namespace, at, run, who, event, tenant, target, database, before, after,
-                       outcome, message)
-SELECT %(namespace)s, clock.now, %(me)s, e.who, e.event, e.tenant, e.target, e.database, e.before,
-       e.after, e.outcome, e.message
+INSERT INTO {history} (namespace, at, run, who, door, event, tenant, target, database, before,
+                       after, outcome, message)
+SELECT %(namespace)s, clock.now, %(me)s, e.who, e.door, e.event, e.tenant, e.target, e.database,
+       e.before, e.after, e.outcome, e.message
   FROM (SELECT clock_timestamp() AS now) AS clock
  CROSS JOIN ROWS FROM (json_to_recordset(%(entries)s::json) AS (
-       who text, event text, tenant text, target text, database text, before text, after text,
-       outcome text, message text)) WITH ORDINALITY AS e
+       who text, door text, event text, tenant text, target text, database text, before text,
+       after text, outcome text, message text)) WITH ORDINALITY AS e
  ORDER BY e.ordinality
 """)
 
 _HISTORY = sql.SQL("""
-SELECT id, event, tenant, target, database, before, after, outcome, message, at, run, who
+SELECT id, event, tenant, target, database, before, after, outcome, message, at, run, who, door
   FROM {history}
  WHERE namespace = %(namespace)s
    AND (%(tenants)s::text[] IS NULL OR tenant = ANY (%(tenants)s))
