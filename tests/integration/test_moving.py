@@ -241,7 +241,7 @@ def test_a_move_back_that_is_killed_twice_goes_on_and_loses_no_row_of_either_sid
     assert plan.code == 0, plan.all
     assert "PLAN move telemetry_acme from eu2 to eu1" in plan.out
     assert f"{ROWS + 3000:,} rows in 3 tables" in plan.out
-    assert "3 rows that only eu1 has, or fields of rows, are kept" in plan.out
+    assert "kept: 3 rows (or fields of rows) that only eu1 has" in plan.out
     assert "1 row with other values there gets those of eu2" in plan.out
 
     half = (
@@ -266,7 +266,7 @@ def test_a_move_back_that_is_killed_twice_goes_on_and_loses_no_row_of_either_sid
     found, theirs = count(eu1, "telemetry_acme"), count(eu2, "telemetry_acme")
     assert found == {**theirs, "late": 2}
     assert sum(found.values()) == ROWS + 3000 + 2 + 1
-    assert "3 rows kept that only eu1 had" in kept("history", "acme").out
+    assert "kept: 3 rows (or fields of rows) that only eu1 has" in kept("history", "acme").out
 
 
 def test_an_old_copy_is_dropped_at_once_and_the_way_back_is_gone(

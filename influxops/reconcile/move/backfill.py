@@ -14,7 +14,7 @@ from influxops.domain.hint import Hint
 from influxops.domain.record import Event, LedgerUpdate
 from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
-from influxops.reconcile.move.copy import Unread, about, copy
+from influxops.reconcile.move.copy import Unread, about, copy, only_there
 from influxops.reconcile.move.plan import MoveRequest
 from influxops.reconcile.move.state import (
     ClaimLost,
@@ -137,8 +137,7 @@ class MoveSteps(MovesInProgress):
             note = about(move.plan, finding)
             move.notes[note.message] = note
         if copied.ahead:
-            rows = pluralize(copied.ahead, "row")
-            message = f"{rows} that only {target.name} has, or fields of rows, were kept there"
+            message = f"kept: {only_there(copied.ahead, target.name)}"
             known = {"kept": copied.ahead}
             note = move.plan.info(FindingKind.MOVING, message, target=target.name, facts=known)
             move.notes[message] = note
@@ -185,7 +184,7 @@ class MoveSteps(MovesInProgress):
         source, target = record.target or "", record.secondary_target or ""
         message = format_copied(move.counted)
         if move.last.ahead:
-            message += f", {pluralize(move.last.ahead, 'row')} kept that only {target} had"
+            message += f", kept: {only_there(move.last.ahead, target)}"
         entry = self.request.entry(Event.MOVED, move.plan, target, source, target, message=message)
         try:
             found = self.ledger.commit(LedgerUpdate((after,), entries=(entry,)), self.context)

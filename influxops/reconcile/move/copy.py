@@ -161,12 +161,19 @@ def _beyond(
 
 
 def _kept(route: Route, copied: CopyProgress) -> str:
-    """Return what becomes of what differs between an old copy and the tenant's database."""
+    """Return what happens to what differs between an old copy and the tenant's database."""
     if copied.ahead is None:
-        return f"what only {route.target} has is kept"
-    kept = f"{pluralize(copied.ahead, 'row')} that only {route.target} has, or fields of rows, "
-    kept += f"{'is' if copied.ahead == 1 else 'are'} kept"
+        kept = f"what only {route.target} has is kept"
+    elif copied.ahead:
+        kept = f"kept: {only_there(copied.ahead, route.target)}"
+    else:
+        kept = f"{route.target} has nothing that {route.source} lacks"
     if copied.conflicts:
-        kept += f", {pluralize(copied.conflicts, 'row')} with other values there "
+        kept += f"; {pluralize(copied.conflicts, 'row')} with other values there "
         kept += f"{'gets' if copied.conflicts == 1 else 'get'} those of {route.source}"
     return kept
+
+
+def only_there(number: int, target: str) -> str:
+    """Return how many rows, or fields of rows, only an old copy has."""
+    return f"{pluralize(number, 'row')} (or fields of rows) that only {target} has"

@@ -213,7 +213,7 @@ class MovePlanner:
             return Finding.error(kind, message, Hint.command("ensure", "run {} first"))
         if self.goal.back and to is None:
             message = "it has no old copy that it could be moved back to"
-            return Finding.error(kind, message, Hint.command(f"{move} TARGET", "{} moves it"))
+            return Finding.error(kind, message, "name the target that it is to go to")
         if is_cut_over(record):
             if to in (None, target) or self.goal.back:
                 return None

@@ -14,7 +14,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.hint import Hint
 from influxops.domain.plan import Action, Plan, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize
@@ -206,9 +205,8 @@ class DropCopies(DropDue, Struct, frozen=True):
         plan = RecordOperation.plan(self, planning)
         if not any(each.changes for each in plan.tenants.values()):
             return plan
-        message = "without its old copy a tenant cannot be moved back to where it was"
-        hint = Hint.command("move --back", "{} needs that copy")
-        return replace(plan, notes=(Finding.warning(FindingKind.RETIRING, message, hint),))
+        message = "without its old copy a tenant cannot be moved back (`move --back`)"
+        return replace(plan, notes=(Finding.warning(FindingKind.RETIRING, message),))
 
     def plan_one(self, plan: TenantPlan, planning: Planning) -> TenantPlan:
         """Plan that an old copy is dropped, or say why it is not."""
