@@ -77,20 +77,16 @@ class Provisioner:
 
     One a process; all its methods may be called from any thread, and their asynchronous siblings
     from any event loop. Threads and connections are made in the process that first uses it, so it
-    may be made before a server forks its workers.
+    may be made before a server forks its workers. All raise InvalidRequest at once for what cannot
+    be: an id that no database can have, for instance.
 
     Args:
         timeout: Seconds that a call may take, whatever servers do.
-        full_runs: Seconds between two full runs in the background, the first of which is made at
-            the start; None for none, where something else makes them.
+        full_runs: Seconds between full runs in the background, the first of which is made at the
+            start; None for none, where something else makes them.
         cache_ttl: Seconds for which what is known is known; None for what the ledger's settings
             say.
         kinds: The plugins to choose from; all that are installed when left out.
-
-    Raises:
-        ConfigError: When the configuration says what cannot be.
-        InvalidRequest: At once, by the class and by a method, when an argument says what cannot
-            be: an id that no database can have, for instance.
     """
 
     def __init__(
@@ -191,16 +187,11 @@ class Provisioner:
     def ensure(
         self, tenant_id: str, *, retention: str | None = None, target: str | None = None
     ) -> EnsureResult:
-        """Ensure that a tenant has its database.
+        """Ensure that a tenant has its database; return where it is, or why it is not there.
 
-        Args:
-            tenant_id: Its id, which a source knows: it is committed.
-            retention: The retention period that its database is created with (`30d`), where it is
-                created; later runs use what the source and the configuration say.
-            target: The only target that it may be created on.
-
-        Returns:
-            Where it is, or why it is not there; it never takes longer than the timeout.
+        A source knows the tenant: it is committed. A `retention` period (`30d`) counts where its
+        database is created; later runs use what the source and the configuration say. `target` is
+        the only one that it may be created on.
         """
         until = time.monotonic() + self._timeout
         request = TenantRequest(tenant_id, retention, target)
@@ -216,8 +207,7 @@ class Provisioner:
     ) -> EnsureResult:
         """Do what `ensure` does without keeping the event loop.
 
-        Args:
-            origin: Who asks for it, for the ledger's history; None for who runs this process.
+        `origin` is who asks for it, for the ledger's history; None for who runs this process.
         """
         request = TenantRequest(tenant_id, retention, target, origin)
         found = self._submitted(request)
@@ -237,14 +227,7 @@ class Provisioner:
         target: str | None = None,
         timeout: float | None = None,
     ) -> list[EnsureResult]:
-        """Ensure that tenants have their databases, all at once.
-
-        Args:
-            timeout: Seconds that all of it may take; None for the Provisioner's own.
-
-        Returns:
-            What `ensure` would return for each, in their order.
-        """
+        """Ensure that tenants have their databases, all at once and within one timeout."""
         if isinstance(tenant_ids, str) or not isinstance(tenant_ids, Iterable):
             raise InvalidRequest(f"several ids are needed, not one {type(tenant_ids).__name__}")
         ids = [self._validator.check(id_, retention, target) for id_ in tenant_ids]
@@ -257,18 +240,9 @@ class Provisioner:
     def enqueue(self, tenant_id: str, connection: Any) -> EnsureResult:
         """Record in an application's own transaction that a tenant should have its database.
 
-        Nothing is created before the application has committed it.
-
-        Args:
-            connection: A psycopg connection with the transaction that creates the tenant.
-
-        Returns:
-            QUEUED, and why it could not be recorded where that is so; EXISTING where the database
-            is known to be there.
-
-        Raises:
-            TransactionLost: When the connection is closed or broken, or its transaction has
-                failed: nothing of that transaction is stored.
+        Nothing is created before the application has committed it, on its psycopg `connection`. The
+        result is QUEUED, and says why where it could not be recorded; EXISTING if it is known to be
+        there. TransactionLost says that nothing of that transaction is stored.
         """
         if (known := self._known(tenant_id, connection)) is not None:
             return known
@@ -301,11 +275,7 @@ class Provisioner:
     def submit(self, tenant_id: str) -> bool:
         """Ask for a tenant's database without any wait: no I/O, and nothing is raised.
 
-        Args:
-            tenant_id: Its id; it may be committed a little later.
-
-        Returns:
-            Whether it was taken; it is not where no database can have this id.
+        It may be committed a little later. Only where no database can have its id it is not taken.
         """
         try:
             if self._cache.get(tenant_id) is not None:
@@ -319,15 +289,7 @@ class Provisioner:
         return True
 
     def wait(self, *tenant_ids: str, timeout: float | None = None) -> bool:
-        """Wait until tenants that were submitted, or all of them, wait no more.
-
-        Args:
-            *tenant_ids: Their ids; none for all.
-            timeout: Seconds; None for no limit.
-
-        Returns:
-            Whether none of them waits any more; `ensure` returns the result of one.
-        """
+        """Wait until tenants that were submitted, or all of them, wait no more; or give up."""
         return self._started().background.wait(tenant_ids, timeout)
 
     async def wait_async(self, *tenant_ids: str, timeout: float | None = None) -> bool:
@@ -351,11 +313,7 @@ class Provisioner:
     # Looking only ----------------------------------------------------------------------------
 
     def locate(self, tenant_id: str) -> EnsureResult:
-        """Tell where a tenant's database is, and create nothing.
-
-        Returns:
-            Where it is; or, where it is not there, why, and which target is recorded for it.
-        """
+        """Tell where a tenant's database is, or why it is not there, and create nothing."""
         known = self._cache.get(self._validator.check(tenant_id))
         if known is not None:
             return known
@@ -445,9 +403,8 @@ class Provisioner:
     def _known(self, tenant: str, connection: Any) -> EnsureResult | None:
         """Return what is known of a tenant that is to be recorded by an application's connection.
 
-        Raises:
-            TransactionLost: When the connection is known to be closed, or its transaction has
-                failed, whose COMMIT psycopg would take for one that succeeded.
+        A connection that is closed is refused, and a transaction that has failed, whose COMMIT
+        psycopg would take for one that succeeded.
         """
         status = getattr(getattr(connection, "info", None), "transaction_status", None)
         what = ""
