@@ -28,8 +28,12 @@ class Action(StrEnum):
     ADOPT = "adopt"  # a database that the plan would not have chosen is the tenant's
     RETIRE = "retire"  # drop it later
     UNRETIRE = "unretire"  # keep it after all
+    FORGET = "forget"  # there is none, and its tenant is not recorded any more
     # what takes two targets
     MOVE = "move"  # to another target, with all that is in it
+
+
+_BY_LEDGER = (Action.ADOPT, Action.RETIRE, Action.UNRETIRE, Action.FORGET)
 
 
 class ChangeResult(StrEnum):
@@ -67,7 +71,7 @@ class Change(Struct, frozen=True):
         """Whether its target makes it; else the ledger alone does: what is gone is not dropped."""
         if self.action is Action.DROP:
             return self.before is not None
-        return self.action not in (Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
+        return self.action not in _BY_LEDGER
 
 
 class Outcome(Struct, frozen=True):

@@ -103,12 +103,14 @@ class Engine:
         allow: Iterable[str] = (),
         tell: bool = True,
         operator: str = "",
+        apply: str = "",
     ) -> Report:
         """Run an operation: a dry run plans it, any other also carries the plan out.
 
         What failed is in the report, which reporters have, too, if the run was to `tell` them; a
         wrong request and a lock that is held are raised before anything is written. The `operator`
-        is who asked for it, where that is not who runs this process.
+        is who asked for it, where that is not who runs this process, and `apply` the command line
+        that makes what a dry run finds, for the report to name.
         """
         if operation.needs_ledger:
             self.needs_ledger(operation.without_ledger)
@@ -126,6 +128,7 @@ class Engine:
             if handle.missing is not None
         ]
         report, error = reconcile(operation, request, context, origin, late)
+        report = replace(report, apply=apply)
         if error is None:
             return self.tell(report, context, self.reporters) if tell else report
         # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
@@ -141,7 +144,7 @@ class Engine:
             raise ConfigError(
                 why,
                 hint='write [ledger] with kind = "postgres" into the configuration, and run '
-                "`influxops ledger install` (docs/ledger.md)",
+                "`influxops ledger install` (`influxops docs ledger`)",
             )
         if self.ledger.missing is not None:
             raise self.ledger.missing

@@ -7,7 +7,6 @@ share a name, a registry that lost half of them) is left to full runs. `creation
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -26,7 +25,7 @@ from influxops.domain.plan import (
 from influxops.domain.record import LedgerUpdate, Record, State
 from influxops.errors import InfluxopsError, LedgerError, TargetAuthError
 from influxops.reconcile.guards import guard
-from influxops.reconcile.ledger.commit import record
+from influxops.reconcile.ledger.commit import give_up, is_overdue, record
 from influxops.reconcile.observe.reread import confirm_losses
 from influxops.reconcile.observe.selected import may_be_anothers, no_check, observe_selected
 from influxops.reconcile.observe.stale_ledger import stale_ledger
@@ -39,8 +38,6 @@ from influxops.reconcile.state import Observed, RunState
 from influxops.report.model import RunOrigin
 from influxops.runtime.context import RunContext
 
-#: A tenant that no source has yet may be registered within this time: it was enqueued before.
-_UNREGISTERED = timedelta(minutes=10)
 #: States in which a tenant waits for its database.
 _WAITING = (State.PENDING, State.ALLOCATED)
 
@@ -271,8 +268,20 @@ def allocate(
         raise LedgerError("there is no ledger to note anything in")
     plans = [*plans]
     commit_seen(plans, observed, request, context)
-    records = [after for plan in plans if (after := _waiting(plan, observed)) is not None]
-    return request.ledger.commit(LedgerUpdate(tuple(records)), context) if records else {}
+    given_up = [
+        give_up(plan.record, request)
+        for plan in plans
+        if plan.kind is FindingKind.UNKNOWN_TENANT
+        and plan.record is not None
+        and not plan.record.is_claimed
+        and is_overdue(plan.record, observed.ledger_view.now)
+    ]
+    records = {after.tenant: after for after, _ in given_up}
+    for plan in plans:
+        if plan.tenant not in records and (after := _waiting(plan, observed)) is not None:
+            records[plan.tenant] = after
+    update = LedgerUpdate(tuple(records.values()), entries=tuple(told for _, told in given_up))
+    return request.ledger.commit(update, context) if update else {}
 
 
 def _waiting(plan: TenantPlan, observed: Observed) -> Record | None:
@@ -284,9 +293,7 @@ def _waiting(plan: TenantPlan, observed: Observed) -> Record | None:
     if before.is_claimed or not is_waiting or kind is FindingKind.CLAIMED:
         return None
     if kind is FindingKind.UNKNOWN_TENANT:
-        if _is_overdue(before):
-            after = replace(before, state=State.RETIRED, error="")
-        elif plan.record is not None and before.state in _WAITING:
+        if plan.record is not None and before.state in _WAITING:
             after = replace(before, state=State.PENDING, error=why)
         return after if after != before else None
     if plan.status is TenantStatus.PENDING:
@@ -302,10 +309,3 @@ def _waiting(plan: TenantPlan, observed: Observed) -> Record | None:
     elif plan.status is not TenantStatus.OK:
         after = replace(before, state=State.PENDING, error=why)
     return after if after != before or (plan.record is None and after.error) else None
-
-
-def _is_overdue(record: Record) -> bool:
-    """Return whether a tenant that no source has has been wanted for longer than it may be."""
-    if record.state is not State.PENDING or record.state_since is None:
-        return False
-    return datetime.now(UTC) - record.state_since > _UNREGISTERED

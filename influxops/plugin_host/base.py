@@ -60,7 +60,7 @@ class Handle:
             why = validate_hooks(resolved.plugin) or str(error).splitlines()[-1]
             raise PluginLoadError(
                 f"{self.full_name} ({self._owner}) cannot be used: {why}",
-                hint="correct its plugin; docs/plugins.md lists the hooks",
+                hint="correct its plugin; `influxops docs plugins` lists the hooks",
             ) from error
         except Exception as error:
             raise PluginLoadError(

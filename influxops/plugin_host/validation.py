@@ -44,9 +44,8 @@ def validate_hooks(plugin: type[Any]) -> str:
         method = getattr(plugin, name, None)
         is_marked = hasattr(method, f"{PROJECT}_impl")
         if is_marked and name not in known:
-            wrong.append(
-                f"no hook is called {name} ({did_you_mean(name, known) or 'see docs/plugins.md'})"
-            )
+            hint = did_you_mean(name, known) or "see `influxops docs plugins`"
+            wrong.append(f"no hook is called {name} ({hint})")
         elif name in known and not is_marked and not hasattr(method, f"{PROJECT}_spec"):
             wrong.append(f"{name} lacks @hookimpl")
         elif is_marked and callable(method):

@@ -37,7 +37,7 @@ NO_LEDGER = Finding.info(
     FindingKind.NO_LEDGER,
     "no ledger is configured, so nothing is recorded: a database that is lost is recreated, "
     "empty, and a server that was replaced at its URL is not detected",
-    "configure [ledger] and run `influxops ledger install` (docs/ledger.md)",
+    "configure [ledger] and run `influxops ledger install` (`influxops docs ledger`)",
 )
 
 

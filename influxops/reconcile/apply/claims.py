@@ -17,7 +17,14 @@ from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import RunContext
 
 #: What no other run may do to a tenant at the same time.
-_RESERVED = (Action.CREATE, Action.DROP, Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
+_RESERVED = (
+    Action.CREATE,
+    Action.DROP,
+    Action.ADOPT,
+    Action.RETIRE,
+    Action.UNRETIRE,
+    Action.FORGET,
+)
 
 
 def reserve(

@@ -26,7 +26,7 @@ NOT_WRITTEN = "nothing was written"
 #: What a run needs on each table. Reading needs the first right of each.
 RIGHTS: Mapping[str, tuple[str, ...]] = {
     "migrations": ("SELECT",),
-    "tenants": ("SELECT", "INSERT", "UPDATE"),
+    "tenants": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "servers": ("SELECT", "INSERT", "DELETE"),
     "sources": ("SELECT", "INSERT"),
     "history": ("SELECT", "INSERT"),
@@ -90,7 +90,7 @@ def install_error(
     return LedgerError(
         f"{location}: the ledger cannot be installed: {reason(error)}",
         hint="have a DBA run what `influxops ledger install --sql` prints, and grant what "
-        "docs/ledger.md lists",
+        "`influxops docs ledger` lists",
     )
 
 
