@@ -44,11 +44,9 @@ from influxops.runtime.context import RunContext
 
 
 class Engine:
-    """Runs the hooks of one configuration's plugins.
+    """Runs the hooks of one configuration's plugins, those of `kinds` or all that are installed.
 
-    Args:
-        kinds: The plugins to choose from; all that are installed when left out.
-        reporters: Further reporters, told first; the command line's own output is one.
+    Further `reporters` come first; the command line's own output is one.
     """
 
     def __init__(
@@ -109,13 +107,10 @@ class Engine:
     ) -> Report:
         """Run an operation: a dry run plans it, any other also carries the plan out.
 
-        What failed is in the report, which reporters have, too, if the run was to `tell` them. The
-        `operator` is who asked for it, where that is not who runs this process, and `apply` the
-        command line that makes what a dry run finds, for the report to name.
-
-        Raises:
-            ConfigError: When the run asks for what cannot be; nothing was written.
-            LockBusy: When another run holds the lock; nothing was written.
+        What failed is in the report, which reporters have, too, if the run was to `tell` them; a
+        wrong request and a lock that is held are raised before anything is written. The `operator`
+        is who asked for it, where that is not who runs this process, and `apply` the command line
+        that makes what a dry run finds, for the report to name.
         """
         if operation.needs_ledger:
             self.needs_ledger(operation.without_ledger)

@@ -45,9 +45,7 @@ def configured(
 ) -> Iterator[tuple[Engine, RunContext]]:
     """Yield the configuration's engine, and the context of a run that signals end.
 
-    Args:
-        timeout: Seconds, None for what the configuration says.
-        endless: Whether it may take as long as it takes where no time is given.
+    Without a `timeout` it has the configuration's; none, if it is `endless`.
     """
     from influxops.cli.session import session
 
@@ -59,17 +57,7 @@ def configured(
 def configured_ledger(
     ctx: click.Context, kind: type[S], timeout: float | None = None
 ) -> Iterator[tuple[S, RunContext]]:
-    """Yield the settings of the configured ledger, and the context of a run.
-
-    What the block raises becomes the ledger's own error: secrets taken out, and settings named as
-    the author of the configuration wrote them.
-
-    Args:
-        timeout: Seconds, None for what the configuration says.
-
-    Raises:
-        ConfigError: When there is none, or one of another kind.
-    """
+    """Yield the settings of the configured ledger, and the context of a run; refuse other kinds."""
     from influxops.cli.session import session
 
     with session(ctx, timeout=timeout) as (engine, context):

@@ -16,8 +16,7 @@ from functools import partial
 
 from influxops.domain.database import TargetHints
 from influxops.errors import InfluxopsError, Interrupted, NotSupported, TargetAuthError
-from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.logs import log
+from influxops.provisioner.engine_pool import Engines, log
 
 #: Seconds between two probes: the first, and the longest while the server is away.
 _FIRST, _LONGEST = 0.3, 1.0

@@ -37,8 +37,7 @@ from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner import engine_pool
 from influxops.provisioner.circuit_breaker import Circuits
 from influxops.provisioner.completion_worker import Finisher
-from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.logs import log
+from influxops.provisioner.engine_pool import Engines, log
 from influxops.provisioner.pending_writer import Notes
 from influxops.provisioner.results import is_claimed, is_unregistered
 from influxops.provisioner.validation import CallValidator

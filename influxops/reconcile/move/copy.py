@@ -22,12 +22,7 @@ _NAMED = 5
 
 
 class Unread(TargetError):
-    """Tables cannot be copied, and all others are.
-
-    Args:
-        tables: Why not, by name.
-        left_out: Others that cannot be copied either, and that were to be left out.
-    """
+    """Why tables cannot be copied, while all others are; some were to be `left_out` anyway."""
 
     def __init__(self, tables: Mapping[str, str], left_out: Iterable[str] = ()) -> None:
         parts = [f"{one_line(name)} ({why})" for name, why in [*tables.items()][:_NAMED]]
@@ -49,12 +44,7 @@ def copy(
     said: Callable[[CopyProgress], None] = lambda copied: None,
     why: str = "",
 ) -> CopyProgress:
-    """Copy a database to the end, and show how far that is.
-
-    Args:
-        order: What is to be copied; its destination is filled in.
-        why: What else is shown, where it is not plain why it is copied.
-    """
+    """Copy a database to the end, its destination filled in, and show how far that is, and why."""
     last, stage = CopyProgress(), ""
     try:
         for copied in source.copy(replace(order, into=target.instance), context):
@@ -105,11 +95,7 @@ def look_ahead(
     without_tables: tuple[str, ...],
     context: RunContext,
 ) -> TenantPlan:
-    """Return a planned move with what there is to copy; held where that would be refused.
-
-    Args:
-        without_tables: Tables that may be left out where they cannot be copied.
-    """
+    """Return a planned move with what there is to copy; held where that would be refused."""
     route = route_of(plan)
     if route.is_cancelled or plan.unseen_on:
         return plan

@@ -39,9 +39,8 @@ from influxops.runtime.context import RunContext
 class Ensure(Operation, Struct, frozen=True):
     """Gives tenants what they should have: a complete database, with its retention period.
 
-    Args:
-        recreate: Ids of tenants whose lost database is created again, empty.
-        only_create: Whether nothing is changed but what creates, completes or keeps a database.
+    Lost ones are created again, empty, where `recreate` has their ids. With `only_create` nothing
+    is changed but what creates, completes or keeps a database.
     """
 
     command: ClassVar[str] = "ensure"
