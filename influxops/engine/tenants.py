@@ -259,11 +259,18 @@ def _kept(plan: TenantPlan) -> TenantPlan:
 
 
 def allocate(
-    plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
+    plans: Iterable[TenantPlan],
+    observed: Observed,
+    request: RunRequest,
+    context: RunContext,
+    noted: Mapping[str, datetime] | None = None,
 ) -> dict[str, Record]:
     """Reserve a slot for each tenant that is to be created; record all others as far as is known.
 
     One that cannot be decided stays wanted, with the reason.
+
+    Args:
+        noted: Since when tenants wait that did not wait by the ledger; the others wait since now.
 
     Returns:
         The record of each tenant that waits and was written about, as it is now: another run may
@@ -273,13 +280,17 @@ def allocate(
         raise LedgerError("there is no ledger to note anything in")
     plans = [*plans]
     commit_seen(plans, observed, request, context)
-    records = [after for plan in plans if (after := _waiting(plan, observed)) is not None]
+    noted = noted or {}
+    waiting = (_waiting(plan, observed, noted.get(plan.tenant)) for plan in plans)
+    records = [after for after in waiting if after is not None]
     return request.ledger.commit(LedgerUpdate(tuple(records)), context) if records else {}
 
 
-def _waiting(plan: TenantPlan, observed: Observed) -> Record | None:
+def _waiting(plan: TenantPlan, observed: Observed, noted: datetime | None) -> Record | None:
     """Return the new record of a tenant that waits; None where there is nothing to write."""
     before = plan.record or Record(plan.tenant, State.PENDING)
+    if plan.record is None or before.state is State.RETIRED:
+        before = replace(before, state_since=noted or before.state_since)
     after, why = before, plan.reason
     kind = plan.kind
     is_waiting = before.state in (*_WAITING, State.RETIRED)
