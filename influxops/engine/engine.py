@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from influxops.config.load import Config, Section
 from influxops.config.secrets import Redactor
+from influxops.constants import CHECK_GROUP
 from influxops.domain.database import DatabaseStats, Inventory
 from influxops.domain.finding import Check, Finding
 from influxops.domain.plan import Scope, TenantPlan
@@ -184,6 +185,19 @@ class Engine:
             for finding in stale_ledger(observed, None, self.request, Scope(), context):
                 check = Check("up to date", False, finding.sentence, finding.remedy)
                 yield self.ledger.full_name, check
+        for name, kind in installed(CHECK_GROUP).items():
+            for check in self._command_checks(kind, context):
+                yield name, check
+
+    def _command_checks(self, kind: PluginType, context: RunContext) -> Iterator[Check]:
+        """Look at what a plugin's command needs."""
+        try:
+            for point in kind.entry_points:
+                yield from point.load()(self, context)
+        except Exception as error:  # whatever a foreign module raises
+            context.check()
+            broke = f"the checks of {kind.distribution} broke: {type(error).__name__}: {error}"
+            yield Check("checks", False, broke, "install what it needs, or update it")
 
     def _inventories(self, context: RunContext) -> dict[str, Inventory]:
         found: dict[str, Inventory] = {}

@@ -16,7 +16,6 @@ from influxops.plugin.cli import (
     common_options,
     configured,
     format_option,
-    how_to_install,
     put,
     say,
     say_json,
@@ -27,24 +26,7 @@ from influxops.plugin.cli import (
 if TYPE_CHECKING:
     from influxops_web.db.connect import Connection, DatabaseLocation
 
-#: What the extra brings, by the names that it is imported as.
-_EXTRA = (
-    *("fastapi", "itsdangerous", "jinja2", "js_lib_bootstrap5", "psycopg_pool"),
-    *("python_multipart", "uvicorn"),
-)
-
 _LONGEST_NAME = 200
-
-
-def _needs_extra() -> None:
-    import importlib.util
-
-    absent = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
-    if absent:
-        raise ConfigError(
-            f"the service needs {', '.join(absent)}, not installed",
-            hint=how_to_install("web"),
-        )
 
 
 @contextlib.contextmanager
@@ -224,7 +206,9 @@ def serve(
     """
     if proxies and not proxy_headers:
         raise ConfigError("--trusted-proxy goes with --proxy-headers")
-    _needs_extra()
+    from influxops_web.checks import check_extra
+
+    check_extra()
     from influxops_web.server import serve as run
 
     run(ctx, host, port, proxies or ("127.0.0.1", "::1") if proxy_headers else ())

@@ -72,6 +72,7 @@ def _document(namespace: str, stats: QueueStats, failed: Sequence[FailedTenant])
         "namespace": namespace,
         "workers": [{"works_seconds": round(seconds, 1)} for seconds in stats.workers],
         "hints": stats.hints,
+        "oldest_hint_seconds": _rounded(stats.oldest_hint),
         "waiting": [_row(each, "oldest_seconds", "oldest", "free") for each in stats.waiting],
         "jobs": [_row(job, "begins_in_seconds", "after") for job in stats.jobs],
         "troubled": [_row(each, "waits_seconds", "waits") for each in failed],
@@ -83,20 +84,26 @@ def _row(value: Struct, name: str, field: str, *left_out: str) -> dict[str, Any]
     found = {key: each for key, each in asdict(value).items() if key not in left_out}
     seconds = found.pop(field)
     found["target"] = found["target"] or None
-    return {**found, name: None if seconds is None else round(seconds, 1)}
+    return {**found, name: _rounded(seconds)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _show(where: str, stats: QueueStats, failed: Sequence[FailedTenant], *, quiet: bool) -> None:
     if not quiet:
         say(where)
         say(f"workers: {len(stats.workers) or 'none'} alive")
-        say(f"hints: {stats.hints:,}")
+        age = stats.oldest_hint
+        since = "" if age is None else f", the oldest waits for {format_duration_approx(age)}"
+        say(f"hints: {stats.hints:,}{since}")
         say(f"full run: {_when(_jobs(stats, 'reconcile'))}")
         rows = [*_rows(stats)]
         if rows:
             say("")
             show_table(("tenants", "wait for", "since", "on", "job"), rows)
-        else:
+        elif not stats.hints:
             say("no tenant waits")
     tried = sum(each.tenants for each in stats.waiting if each.tried)
     for each in failed:
@@ -162,7 +169,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
         locks = None
         if tenants:
             await queries.hint(connection, tenants)
-            targets = {target for state, target in states.values() if state == "reserved"}
+            targets = {target for state, target in states.values() if state == "allocated"}
             locks = [queries.lock("create_databases", target) for target in targets if target]
         begun = await queries.run_now(connection, locks)
         await queries.notify(connection)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -64,6 +65,7 @@ class Making:
         #: refuses to create one whose record has changed since.
         self._allocated: dict[str, tuple[TenantPlan, SelectedPlan, float]] = {}
         self._lock = threading.Lock()
+        self.recoveries = 0  # how often a target answered again
         #: What was reported of each tenant by this process; the ledger knows it beyond.
         self._told: dict[str, str] = {}
 
@@ -78,8 +80,11 @@ class Making:
         """Return why a target is not to be asked now; empty where it is."""
         return self._circuits.open.get(f"target:{target}", "")
 
-    def place(self, ids: Sequence[str]) -> Placed:
+    def place(self, ids: Sequence[str], noted: Mapping[str, datetime] | None = None) -> Placed:
         """Find out where tenants go, and reserve their slots in the ledger.
+
+        Args:
+            noted: Since when tenants wait that the ledger may lack.
 
         Raises:
             InfluxopsError: When that could not be found out or written: nothing was done.
@@ -90,7 +95,7 @@ class Making:
             placed.trouble = _blind(planned)
             if placed.trouble:
                 return placed
-            records = self._allocate(engine, planned, planned.tenants.values(), run)
+            records = self._allocate(engine, planned, planned.tenants.values(), run, noted)
         for record in records.values():
             if record.state is State.ALLOCATED and record.target:
                 placed.targets.add(record.target)
@@ -138,13 +143,18 @@ class Making:
         return planned
 
     def _allocate(
-        self, engine: Engine, planned: SelectedPlan, plans: Iterable[TenantPlan], run: RunContext
+        self,
+        engine: Engine,
+        planned: SelectedPlan,
+        plans: Iterable[TenantPlan],
+        run: RunContext,
+        noted: Mapping[str, datetime] | None = None,
     ) -> Mapping[str, Record]:
         """Record where tenants go, and complete and report what follows from it."""
         # A hint about a tenant that no source has was about what is left out there.
         plans = [plan for plan in plans if plan.record is not None or not is_unregistered(plan)]
         context = run.with_timeout(_LOOK)  # a target that hung has used up the other, perhaps
-        records = allocate(plans, planned.observed, engine.request, context)
+        records = allocate(plans, planned.observed, engine.request, context, noted)
         self._follow_up(engine, plans, context)
         return records
 
@@ -235,6 +245,7 @@ class Making:
         if not circuit.is_open:
             target = circuit.name.removeprefix("target:")
             log.warning("%s answers again", target)
+            self.recoveries += 1
             self._on_target_recovered(target)
 
 

@@ -111,6 +111,27 @@ def test_retrying_a_tenant_that_the_ledger_does_not_know_asks_the_sources(
     assert server.databases() == ["telemetry_acme"]
 
 
+def test_retrying_a_tenant_with_a_slot_lets_the_job_of_its_target_begin(
+    queued: Queued, db: TestDatabase
+) -> None:
+    db.registry()
+    cli = queued()
+    db.execute(
+        "INSERT INTO influxops.tenants (namespace, tenant, state, database, target) "
+        "VALUES ('default', 'acme', 'allocated', 'telemetry_acme', 'eu1')"
+    )
+    db.execute(
+        "SET search_path = influxops_queue; "
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args, "
+        "scheduled_at) SELECT 'default', 'create_databases', lock, lock, '{}', "
+        "now() + interval '1 h' FROM unnest(ARRAY['default/create_databases/eu1', "
+        "'default/create_databases/eu2']) AS lock"
+    )
+    assert cli("queue", "retry", "acme").code == 0
+    query = "SELECT lock FROM influxops_queue.procrastinate_jobs WHERE scheduled_at IS NULL"
+    assert rows(db, query) == [("default/create_databases/eu1",)]
+
+
 @pytest.mark.parametrize("id_", ["", " ", "a\udcff"])
 def test_retrying_what_is_no_id_is_refused(queued: Queued, db: TestDatabase, id_: str) -> None:
     db.registry()
