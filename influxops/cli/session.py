@@ -20,7 +20,7 @@ from influxops.cli.options import IN_TASKS_ONLY, Common, common
 from influxops.cli.output.stdio import error_line, say, speak_records, speaks_records
 from influxops.config.load import ConfigAuthor, Section, load_config
 from influxops.domain.finding import FindingKind
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode

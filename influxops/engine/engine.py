@@ -13,8 +13,7 @@ from influxops.config.load import Config, Section
 from influxops.config.secrets import Redactor
 from influxops.domain.database import DatabaseStats, Inventory
 from influxops.domain.finding import Check, Finding
-from influxops.domain.plan import TenantPlan
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope, TenantPlan
 from influxops.errors import ConfigError, ExitCode, InfluxopsError, Interrupted
 from influxops.plugin_host.base import Handle, manager
 from influxops.plugin_host.discovery import PluginType, installed

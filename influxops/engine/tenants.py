@@ -11,12 +11,18 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, ChangeResult, Outcome
-from influxops.domain.database import UNMANAGED
+from influxops.domain.database import UNMANAGED, TargetHints
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import (
+    Action,
+    ChangeResult,
+    Outcome,
+    Plan,
+    Scope,
+    TenantPlan,
+    TenantStatus,
+)
 from influxops.domain.record import LedgerUpdate, Record, State
-from influxops.domain.selection import Scope, TargetHints
 from influxops.errors import InfluxopsError, LedgerError, TargetAuthError
 from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import give_up, is_overdue, record
@@ -26,7 +32,7 @@ from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.plan.contents import describe_recreated
 from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.ensure import make_plan
-from influxops.reconcile.plan.recorded import explain_lost, how_to_go_on, is_lost
+from influxops.reconcile.plan.recorded import explain_lost, how_to_go_on
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.report.model import RunOrigin
@@ -212,7 +218,7 @@ class _Decider:
         return next((name for name in targets if name in replaced), None)
 
     def _missing(self, plan: TenantPlan) -> TenantPlan:
-        if plan.record is not None and is_lost(plan.record):
+        if plan.record is not None and plan.record.is_provisioned:
             why = f"it is lost: {explain_lost(plan.record, self._observed)}"
             return _refuse(plan, FindingKind.LOST, f"{why}; a full run tells more, and what to do")
         if plan.unseen_on:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from influxops.domain.selection import TargetHints
+from influxops.domain.database import TargetHints
 from influxops.errors import InfluxopsError, Interrupted, NotSupported, TargetAuthError
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log

@@ -16,9 +16,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.config.load import Config, load_config
+from influxops.domain.database import TargetHints
 from influxops.domain.durations import parse_duration
 from influxops.domain.plan import TenantPlan, TenantStatus
-from influxops.domain.selection import TargetHints
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import TenantRequest, plan_selected
 from influxops.errors import InfluxopsError, TransactionLost

@@ -12,14 +12,13 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Plan, Refusal, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, Plan, Refusal, TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.domain.text import did_you_mean, pluralize, summarize, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_lost, is_recreated
+from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_recreated
 from influxops.reconcile.plan.warnings import tenant_databases
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
@@ -104,7 +103,7 @@ def _is_on_another_server(plan: TenantPlan, change: Change, observed: Observed) 
 
 def _recreates_lost(plan: TenantPlan, change: Change, observed: Observed) -> bool:
     creates = change.action is Action.CREATE or plan.is_replacement
-    return creates and is_lost(plan.record) and not plan.move
+    return creates and bool(plan.record and plan.record.is_provisioned) and not plan.move
 
 
 def _shortens_retention(plan: TenantPlan, change: Change, observed: Observed) -> bool:

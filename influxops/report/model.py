@@ -9,10 +9,9 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from influxops.domain.change import Change, Outcome
 from influxops.domain.database import TargetCapabilities
 from influxops.domain.finding import Finding
-from influxops.domain.plan import Refusal, TenantPlan
+from influxops.domain.plan import Change, Outcome, Refusal, TenantPlan
 from influxops.domain.record import HistoryEntry
 from influxops.errors import ExitCode
 

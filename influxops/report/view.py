@@ -10,11 +10,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from influxops.domain.change import Action, Change
 from influxops.domain.database import TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint, HintKind
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, TenantPlan, TenantStatus
 from influxops.domain.text import format_time, one_line, pluralize, quote, truncate
 from influxops.errors import ExitCode
 from influxops.report.groups import FindingGroup, grouped

@@ -12,10 +12,9 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from influxops.domain.change import Change
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Change, TenantPlan
 from influxops.domain.text import summarize, truncate
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.report.document import finding_document, summary

@@ -21,7 +21,7 @@ from influxops.config.load import (
     parse_config,
 )
 from influxops.config.secrets import Secret
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.domain.text import did_you_mean, quote
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError

@@ -8,9 +8,16 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import (
+    Action,
+    Change,
+    ChangeResult,
+    Outcome,
+    Plan,
+    TenantPlan,
+    TenantStatus,
+)
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by, incomplete, settled, verify, with_completion

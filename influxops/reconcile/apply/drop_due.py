@@ -19,11 +19,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import pluralize, summarize, truncate
 from influxops.errors import InfluxopsError, Interrupted

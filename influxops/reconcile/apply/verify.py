@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.reconcile.plan.recorded import was_recreated
 from influxops.reconcile.state import Observed
 

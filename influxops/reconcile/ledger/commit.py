@@ -8,10 +8,9 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import UNKNOWN, Database
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, Server, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.change import ChangeResult, Outcome
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import ChangeResult, Outcome, Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.ledger import ledger_view, without_ledger

@@ -15,11 +15,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.domain.database import Inventory
+from influxops.domain.database import Inventory, TargetHints
 from influxops.domain.naming import DEFAULT_TEMPLATE
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import LedgerSnapshot
-from influxops.domain.selection import TargetHints
 from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, NotSupported
 from influxops.plugin_host.source import SourceHandle
@@ -128,22 +127,17 @@ class _Reading:
 
     def ask(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
         """Return what calls give, by full name; those that fail are left out."""
-        found = in_parallel(
-            {
-                self._labels.get(name, name): partial(self._one, name, call)
-                for name, call in calls.items()
-            },
-            self.context,
-            say=bool(self._labels),
-        )
-        return {name: given for name, (good, given) in zip(calls, found, strict=True) if good}
+        given: dict[str, Any] = {}
 
-    def _one(self, name: str, call: Callable[[], Any]) -> tuple[bool, Any]:
-        try:
-            return True, call()
-        except InfluxopsError as error:
-            self.failed[name] = error
-            return False, None
+        def one(name: str, call: Callable[[], Any]) -> None:
+            try:
+                given[name] = call()
+            except InfluxopsError as error:
+                self.failed[name] = error
+
+        tasks = {self._labels.get(name, name): partial(one, name, calls[name]) for name in calls}
+        in_parallel(tasks, self.context, say=bool(self._labels))
+        return given
 
 
 def _reads(

@@ -20,9 +20,8 @@ from msgspec.structs import replace
 from influxops.domain.database import Inventory, Marker
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Scope, TenantPlan
 from influxops.domain.record import Record, State
-from influxops.domain.selection import Scope
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle

@@ -13,9 +13,8 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.plan import Action, Plan, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize
 from influxops.errors import ConfigError

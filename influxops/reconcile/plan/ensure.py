@@ -9,20 +9,19 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change
 from influxops.domain.database import (
     UNKNOWN,
     Database,
     Retention,
     TargetCapabilities,
+    TargetHints,
     Unknown,
     Unmanaged,
 )
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, Plan, Scope, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
-from influxops.domain.selection import Scope, TargetHints
 from influxops.domain.text import summarize
 from influxops.reconcile.observe.selected import may_be_anothers, observe_selected, reads_single
 from influxops.reconcile.operation import Operation
@@ -335,11 +334,13 @@ class _EnsurePlanner:
     # What is missing
 
     def _missing(self, plan: TenantPlan) -> TenantPlan:
-        before = plan.record.target if plan.record is not None else None
-        if finding := recorded.explain_unknown(plan, self.observed, self.rules):
-            unread = [before] if before in self.unread else self.unread
-            unseen = tuple(filter(None, unread))
-            return replace(plan, status=TenantStatus.UNKNOWN, finding=finding, unseen_on=unseen)
+        before, reason = None, ""
+        if plan.record is not None:
+            before, reason = plan.record.target, recorded.explain_lost(plan.record, self.observed)
+            if finding := recorded.explain_unknown(plan, plan.record, self.observed, self.rules):
+                unread = [before] if before in self.unread else self.unread
+                unseen = tuple(filter(None, unread))
+                return replace(plan, status=TenantStatus.UNKNOWN, finding=finding, unseen_on=unseen)
         unseen = tuple(self._unseen(plan))
         if unseen and (plan.pin is not None or not self.placement.locations):
             return self._not_read(plan, unseen)
@@ -349,11 +350,8 @@ class _EnsurePlanner:
                 return self._not_read(plan, unseen)
             return self._acknowledged(plan.blocked(*self._without_place(plan.pin)))
         plan = replace(plan, target=location.target, unseen_on=unseen)
-        change = plan.change(
-            Action.CREATE,
-            reason=recorded.explain_lost(plan.record, self.observed),
-            after=self._new(plan, location.target),
-        )
+        new = self._new(plan, location.target)
+        change = plan.change(Action.CREATE, reason=reason, after=new)
         return plan.with_changes(change, may_exceed_capacity=location.is_over_estimate)
 
     def _unseen(self, plan: TenantPlan) -> list[str]:

@@ -8,10 +8,9 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from influxops.domain.change import Action
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Action, TenantPlan
 from influxops.domain.record import Record
 from influxops.domain.text import summarize, truncate
 from influxops.reconcile.operation import RecordOperation

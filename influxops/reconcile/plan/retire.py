@@ -14,11 +14,10 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action
 from influxops.domain.database import UNMANAGED, DatabaseStats
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.plan import Action, Plan, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, summarize, truncate
 from influxops.reconcile.operation import RecordOperation

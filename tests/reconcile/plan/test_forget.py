@@ -7,9 +7,8 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.change import Action
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import TenantStatus
+from influxops.domain.plan import Action, TenantStatus
 from influxops.engine.operations import Forget
 from influxops.plugin import Database, ExitCode, Record, Report, SourceError, State
 from influxops.report.view import ReportView
