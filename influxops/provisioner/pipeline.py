@@ -282,13 +282,17 @@ class Works:
 def _committed(
     planned: SelectedPlan, engine: Engine, asked: Iterable[TenantRequest], context: RunContext
 ) -> dict[str, TenantPlan]:
-    """Record which tenants are lost, and keep those that were retiring.
+    """Record which tenants are lost or back, and keep those that were retiring.
 
     A loss that cannot be recorded is recorded by the next run.
     """
     tenants = dict(planned.tenants)
     kept = [plan for plan in tenants.values() if is_kept(plan)]
-    lost = [p for p in tenants.values() if p.kind is FindingKind.LOST]
+    told = (FindingKind.LOST, FindingKind.RECREATED_AFTER_DROP)
+    lost = [p for p in tenants.values() if p.kind in told]
+    for plan in lost:
+        if plan.kind is FindingKind.RECREATED_AFTER_DROP:
+            log.warning("%s: %s", plan.tenant, plan.reason)
     if kept or lost:
         try:
             commit_seen([*kept, *lost], planned.observed, signed(engine.request, asked), context)
