@@ -61,6 +61,8 @@ class Flight:
 
     request: TenantRequest
     began: float
+    asked_at: float  # when it was asked for last: what was read before may lack it
+    read_at: float = 0.0  # when its sources were begun to be read
     future: Future[TenantPlan] = field(default_factory=Future)
     plan: TenantPlan | None = None
     planned: SelectedPlan | None = None  # what its plan is a part of
@@ -120,9 +122,11 @@ class Works:
         """Return the Future of a tenant; it is started unless it is under way."""
         with self._lock:
             flight = self._flights.get(request.tenant)
+            now = time.monotonic()
             if flight is not None:
+                flight.asked_at = now
                 return flight.future
-            flight = Flight(request, time.monotonic())
+            flight = Flight(request, now, now)
             flight.future.set_running_or_notify_cancel()  # one caller's end is no other's
             self._flights[request.tenant] = flight
         self._planner.submit(flight)
@@ -181,7 +185,7 @@ class Works:
         for section, error in planned.failed.items():
             self.circuits.fail(section, error)
         for flight in batch:
-            flight.began = min(flight.began, began)
+            flight.began, flight.read_at = min(flight.began, began), began
             flight.plan = plan = plans[flight.request.tenant]
             flight.planned = planned
             flight.is_recorded = False
@@ -249,7 +253,13 @@ class Works:
         with self._lock:
             if self._flights.get(plan.tenant) is not flight:
                 return
-            del self._flights[plan.tenant]
+            # It may have been committed while its sources were read.
+            reads_again = is_unregistered(plan) and flight.asked_at > flight.read_at
+            if not reads_again:
+                del self._flights[plan.tenant]
+        if reads_again:
+            self._planner.submit(flight)
+            return
         if plan.status in (TenantStatus.OK, TenantStatus.CHANGED):
             if plan.tenant in self._unsure:
                 # This process may have created it, without what completes it.
