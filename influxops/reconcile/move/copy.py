@@ -55,7 +55,7 @@ def copy(
     """
     last, stage = CopyProgress(), ""
     try:
-        for copied in source.copy(replace(order, into=target.instance), context):
+        for copied in source.copy(order, target, context):
             last = copied
             if copied.stage != stage:
                 stage = copied.stage
@@ -113,13 +113,12 @@ def look_ahead(
     source, target = handles[route.source], handles[route.target]
     order = CopyRequest(
         plan.database,
-        target.instance,
         only_missing=route.was_cut_over,
         dry_run=True,
         without_tables=without_tables,
     )
     try:
-        found = [*source.copy(order, context)]
+        found = [*source.copy(order, target, context)]
     except Interrupted:
         raise
     except InfluxopsError as error:
