@@ -175,7 +175,8 @@ class _Decider:
         if plan.before is not None:
             kept = (Action.COMPLETE, Action.UNRETIRE)
             left = tuple(each for each in plan.changes if each.action in kept)
-            return replace(plan, status=TenantStatus.OK, finding=None, changes=left)
+            found = plan.recreated_after_drop
+            return replace(plan, status=TenantStatus.OK, finding=found, notes=(), changes=left)
         return self._missing(plan)
 
     def _unread(self, plan: TenantPlan) -> TenantPlan:

@@ -228,6 +228,8 @@ class Making:
             status = status_of(plan)
             if status in _READY:
                 self._told.pop(plan.tenant, None)
+                if plan.recreated_after_drop is not None:
+                    log.warning("%s: %s", plan.tenant, plan.reason)
                 if completion(plan) is not None:
                     self._finisher.add(plan)
             if status is not EnsureStatus.FAILED or is_unregistered(plan):
