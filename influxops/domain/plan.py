@@ -28,8 +28,12 @@ class Action(StrEnum):
     ADOPT = "adopt"  # a database that the plan would not have chosen is the tenant's
     RETIRE = "retire"  # drop it later
     UNRETIRE = "unretire"  # keep it after all
+    FORGET = "forget"  # there is none, and its tenant is not recorded any more
     # what takes two targets
     MOVE = "move"  # to another target, with all that is in it
+
+
+_BY_LEDGER = (Action.ADOPT, Action.RETIRE, Action.UNRETIRE, Action.FORGET)
 
 
 class ChangeResult(StrEnum):
@@ -67,7 +71,7 @@ class Change(Struct, frozen=True):
         """Whether its target makes it; else the ledger alone does: what is gone is not dropped."""
         if self.action is Action.DROP:
             return self.before is not None
-        return self.action not in (Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
+        return self.action not in _BY_LEDGER
 
 
 class Outcome(Struct, frozen=True):
@@ -253,10 +257,7 @@ class TenantPlan(Struct, frozen=True):
     def change(
         self, action: Action, target: str | None = None, reason: str = "", **more: Any
     ) -> Change:
-        """Return a change of its database, on its target if no other is named.
-
-        Unless `more` says otherwise, the database is the same after it; it is gone after a drop.
-        """
+        """Return a change of its database, which stays unless it is dropped or `more` says so."""
         after = None if action is Action.DROP else self.before
         fields = {"before": self.before, "after": after, "reason": reason, **more}
         return Change(action, self.tenant, target or self.target or "", self.database, **fields)

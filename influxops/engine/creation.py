@@ -186,13 +186,10 @@ def completion(plan: TenantPlan) -> Change | None:
 def complete_databases(
     plans: Sequence[TenantPlan], target: TargetHandle, request: RunRequest, context: RunContext
 ) -> list[Outcome]:
-    """Complete databases of one target, and record those that were seen to be complete.
+    """Complete databases of one target; DONE is what was seen to be complete, and recorded.
 
     One that was there before (`plan.before`) and is not there now is left to a full run: a server
     makes a database for any client that writes, so the marker would create what is lost.
-
-    Returns:
-        How each was completed; DONE only where that was seen, and recorded.
     """
     changes = [change for plan in plans if (change := completion(plan)) is not None]
     looks = target.implements("influxops_get_databases")

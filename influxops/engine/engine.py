@@ -49,10 +49,6 @@ class Engine:
     Args:
         kinds: The plugins to choose from; all that are installed when left out.
         reporters: Further reporters, told first; the command line's own output is one.
-
-    Raises:
-        ConfigError: When a section says what cannot be.
-        PluginLoadError: When a plugin is not there or broken.
     """
 
     def __init__(
@@ -109,16 +105,13 @@ class Engine:
         allow: Iterable[str] = (),
         tell: bool = True,
         operator: str = "",
+        apply: str = "",
     ) -> Report:
         """Run an operation: a dry run plans it, any other also carries the plan out.
 
-        Args:
-            operation: What to do; `influxops.engine.operations` has all of them.
-            tell: Whether the reporters get the report.
-            operator: Who asked for it, where that is not who runs this process.
-
-        Returns:
-            The report, after all reporters got it. What failed is in it.
+        What failed is in the report, which reporters have, too, if the run was to `tell` them. The
+        `operator` is who asked for it, where that is not who runs this process, and `apply` the
+        command line that makes what a dry run finds, for the report to name.
 
         Raises:
             ConfigError: When the run asks for what cannot be; nothing was written.
@@ -140,6 +133,7 @@ class Engine:
             if handle.missing is not None
         ]
         report, error = reconcile(operation, request, context, origin, late)
+        report = replace(report, apply=apply)
         if error is None:
             return self.tell(report, context, self.reporters) if tell else report
         # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
@@ -150,16 +144,12 @@ class Engine:
         raise error
 
     def needs_ledger(self, why: str = "no ledger is configured") -> LedgerHandle:
-        """Return the ledger.
-
-        Raises:
-            ConfigError: When there is none, or its secret is missing.
-        """
+        """Return the ledger; raise a ConfigError where there is none, or its secret is missing."""
         if self.ledger is None:
             raise ConfigError(
                 why,
                 hint='write [ledger] with kind = "postgres" into the configuration, and run '
-                "`influxops ledger install` (docs/ledger.md)",
+                "`influxops ledger install` (`influxops docs ledger`)",
             )
         if self.ledger.missing is not None:
             raise self.ledger.missing
@@ -216,14 +206,7 @@ class Engine:
     def describe(
         self, names: Mapping[str, Sequence[str]], context: RunContext
     ) -> Mapping[tuple[str, str], DatabaseStats]:
-        """Tell how much is in databases.
-
-        Args:
-            names: The databases' names, by target.
-
-        Returns:
-            What each holds, by target and name; a target whose plugin cannot tell is left out.
-        """
+        """Tell how much is in databases, named by target; targets that cannot tell are left out."""
         context.on_stage("counting", sum(map(len, names.values())))
         databases = ((target, name) for target, each in names.items() for name in each)
         return stats_of(databases, self.targets, context)

@@ -69,11 +69,7 @@ class Flight:
 
 
 class Works:
-    """What one process has under way.
-
-    Args:
-        on_settled: Called with the final result of each tenant, and when its request began.
-    """
+    """What one process has under way; `on_settled` gets each result, and when its request began."""
 
     def __init__(
         self,
@@ -282,10 +278,7 @@ class Works:
 def _committed(
     planned: SelectedPlan, engine: Engine, asked: Iterable[TenantRequest], context: RunContext
 ) -> dict[str, TenantPlan]:
-    """Record which tenants are lost, and keep those that were retiring.
-
-    A loss that cannot be recorded is recorded by the next run.
-    """
+    """Record which tenants are lost, if that can be, and keep those that were retiring."""
     tenants = dict(planned.tenants)
     kept = [plan for plan in tenants.values() if is_kept(plan)]
     lost = [p for p in tenants.values() if p.kind is FindingKind.LOST]

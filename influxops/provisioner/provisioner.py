@@ -134,9 +134,7 @@ class Provisioner:
     ) -> Provisioner:
         """Return one for a configuration; the other arguments are those of the class.
 
-        Args:
-            path: The file; None for what the command line would take: `influxops.toml` in this
-                folder, else the environment alone.
+        Without a path, it is what the command line would take.
         """
         return cls(
             load_config(path),
@@ -162,10 +160,9 @@ class Provisioner:
         self._started()
 
     def close(self, timeout: float = _LAST) -> None:
-        """End all that is under way; what was not created is created by the next full run.
+        """End all that is under way, which still gets some seconds.
 
-        Args:
-            timeout: Seconds that what is under way still gets.
+        What was not created is created by the next full run.
         """
         with self._lock:
             self._closed, process = True, self._process

@@ -25,11 +25,7 @@ ANSWERED = 1.75
 
 
 def settling(context: RunContext, *, at_least: float = 0.5) -> RunContext:
-    """Return the context in which it is read again what was changed, also when the run is over.
-
-    Args:
-        at_least: The seconds that it gets from now in any case.
-    """
+    """Return the context in which changes are read again, also when the run is over."""
     seconds = ANSWERED if context.cancelled else GRACE
     return context.with_grace_period(seconds, at_least=at_least)
 

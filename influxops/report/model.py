@@ -100,6 +100,8 @@ class Report(Struct, frozen=True, dict=True):
     origin: RunOrigin
     #: The command that makes such a run: `ensure`, `adopt`, `retire`, `retire --due`, `unretire`.
     command: str = "ensure"
+    #: The whole command line that makes what a dry run found; empty where none was typed.
+    apply: str = ""
     sources: tuple[SourceState, ...] = ()
     targets: tuple[TargetState, ...] = ()
     ledger: LedgerState | None = None  # None where none is configured

@@ -63,11 +63,7 @@ class RunContext:
         self._parent: RunContext | None = None
 
     def with_timeout(self, seconds: float, hint: str = "") -> RunContext:
-        """Return a context for a part of this run that may take no more than so many seconds.
-
-        Args:
-            seconds: What the part may take.
-        """
+        """Return a context for a part of this run that may take no more than so many seconds."""
         part = copy.copy(self)
         part.timeout, part._parent, part._began = seconds, self, time.monotonic()
         part._deadline = min(part._began + seconds, self._deadline)
@@ -108,23 +104,13 @@ class RunContext:
         return time.monotonic() - self._began
 
     def time_left(self, cap: float | None = None) -> float | None:
-        """Return the seconds that are left, at most `cap`; None where there is no limit.
-
-        Raises:
-            DeadlineExceeded: When none are left.
-            Interrupted: When the run was cancelled.
-        """
+        """Return the seconds that are left, at most `cap`; None where there is no limit."""
         self.check()
         left = max(self._deadline - time.monotonic(), 0.0)
         return cap if left == math.inf else left if cap is None else min(left, cap)
 
     def check(self) -> None:
-        """Raise if the run is over.
-
-        Raises:
-            DeadlineExceeded: When the time is used up.
-            Interrupted: When the run was cancelled.
-        """
+        """Raise Interrupted where the run was cancelled, DeadlineExceeded where its time is up."""
         if self._watch.cancelled.is_set():
             raise Interrupted("the run was interrupted")
         if time.monotonic() >= self._deadline:
@@ -144,12 +130,7 @@ class RunContext:
         return None
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but not beyond the run's end.
-
-        Raises:
-            DeadlineExceeded: At once, when the wait would outlast the run.
-            Interrupted: As soon as the run is cancelled.
-        """
+        """Wait; raise Interrupted once cancelled, or DeadlineExceeded at once if it is too long."""
         left = self.time_left()
         if left is not None and seconds >= left:
             raise DeadlineExceeded(
@@ -195,12 +176,8 @@ class RunContext:
     ) -> T:
         """Return what a call gives that nothing can end, or leave it behind with the run.
 
-        It is made in a daemon thread: looking up a name, opening a named pipe.
-
-        Args:
-            work: The call. What it raises is raised.
-            within: Seconds that it may take, whatever the run's time.
-            late: Seconds that one which looks at its time still gets to say so by itself.
+        It is made in a daemon thread: looking up a name, opening a pipe. One that looks at its
+        time gets `late` more seconds to say so by itself.
 
         Raises:
             WaitTimeout: When it took longer than `within`.

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import re
 import subprocess
 import threading
 import time
@@ -378,7 +379,11 @@ def test_a_move_is_ended_by_ctrl_c_and_says_how_to_go_on(
     assert process.returncode == 130, out + err
     assert "influxops move acme --to eu2" in out
     assert "it stays on eu1, where all of it is" in out
+    assert "1 interrupted" in out
     assert "Traceback" not in out + err
+    (row,) = (line for line in kept("status", "acme").lines if line.startswith("acme"))
+    assert re.split("  +", row)[2:4] == ["eu1", "moving to eu2"]
+    assert kept("status", "acme", "--format", "json").json["tenants"][0]["moving_to"] == "eu2"
     assert kept("move", "acme", "--to", "eu2").code == 0
 
 

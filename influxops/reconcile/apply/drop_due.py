@@ -321,10 +321,7 @@ class OldCopies:
 
 
 def note_late_writes(plan: TenantPlan) -> TenantPlan:
-    """Return a tenant with the note that its old copy is still written to, where that is known.
-
-    The guard `late-writes` uses that note.
-    """
+    """Return a tenant with a note for the guard `late-writes` where its old copy is written to."""
     assert plan.record is not None
     late = Late.of(plan.record)
     if not late.is_held:
