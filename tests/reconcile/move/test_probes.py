@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from influxops.domain.copy import CopyRequest
 from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.plan import Scope
 from influxops.engine.operations import Move
@@ -204,3 +205,32 @@ def test_without_probes_clients_are_waited_for(routed: Bench) -> None:
     assert report.exit_code is ExitCode.OK
     assert any("for clients that still use the old target" in stage for stage in stages)
     assert not any(note.kind is FindingKind.REPORTER for note in report.notes)
+
+
+def test_a_move_that_was_killed_after_the_cut_over_asks_again_and_looks_at_all(
+    routed: Bench, proxies: Callable[..., FakeProxy]
+) -> None:
+    proxy = proxies(lambda path: (200, current(routed)))
+
+    class Killed(BaseException):
+        pass
+
+    def copying(order: CopyRequest) -> None:
+        if order.only_missing:
+            raise Killed
+
+    routed.server("eu1").copying = copying
+    with pytest.raises(Killed):
+        move(routed, proxy.url)
+    assert routed.world.books.records["a"].target == "eu2"
+    assert proxy.asked == []
+    routed.world.books.living.clear()
+    routed.server("eu1").copying = lambda order: None
+    routed.server("eu1").write("telemetry_a", late=1)
+    routed.server("eu1").orders.clear()
+    assert move(routed, proxy.url).exit_code is ExitCode.OK
+    assert proxy.asked
+    passes = [order.recent for order in routed.server("eu1").orders if not order.dry_run]
+    assert passes == [False, False]
+    assert routed.server("eu2").data["telemetry_a"] == {"k0": 0, "late": 1}
+    assert routed.world.books.records["a"].state == "ready"
