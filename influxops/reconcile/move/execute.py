@@ -260,7 +260,8 @@ class _MoveExecutor(MoveSteps):
     def _started(self, plan: TenantPlan) -> HistoryEntry:
         route, record = route_of(plan), plan.record
         assert record is not None
-        again = "goes on" if record.state is State.MOVING else ""
+        is_begun = record.state is State.MOVING and not is_cut_over(record)
+        again = "goes on" if is_begun else ""
         if route.is_cancelled:
             again = f"given up, it stays on {route.source}"
         elif route.was_cut_over:
