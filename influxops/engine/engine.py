@@ -303,6 +303,7 @@ def _rules(config: Config, targets: Iterable[TargetHandle], ledger: LedgerHandle
         },
         policy=config.placement.policy,
         pins=config.placement.pins,
+        routing=config.routing,
         acknowledged=frozenset(config.tenants.ignore),
         reading=config.reading,
         mass_change=ledger.settings.mass_change if ledger is not None else 1.0,
