@@ -24,10 +24,15 @@ _NAMED = 3
 
 @click.command("status", short_help="Show what each tenant has.")
 @click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@click.option("--orphans", is_flag=True, help="Show recorded tenants that are in no source.")
 @read_options
 @click.pass_context
 def command(
-    ctx: click.Context, tenants: tuple[str, ...], output: str, timeout: float | None
+    ctx: click.Context,
+    tenants: tuple[str, ...],
+    orphans: bool,
+    output: str,
+    timeout: float | None,
 ) -> None:
     """Show each tenant's database: where it is, its retention, how much is in it.
 
@@ -39,17 +44,23 @@ def command(
     """
     from influxops.cli.inspect import look
     from influxops.cli.session import session
-    from influxops.engine.status import tenant_status
+    from influxops.engine.status import orphan_status, tenant_status
 
+    if orphans and tenants:
+        raise click.UsageError("--orphans shows those that are in no source, whatever their id")
     scope = Scope(frozenset(tenants) or None)
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
         view, errors = look(engine, context)
-        rows = tenant_status(engine, view, context)
+        rows = (orphan_status if orphans else tenant_status)(engine, view, context)
     if output == "json":
         say_json({"version": 2, "tenants": rows})
+    elif orphans:
+        _show_orphans(rows)
     elif rows:
         _show(view, rows)
-    for sentence in view.no_tenants:
+    if orphans:
+        ctx.exit(view.report.exit_code if view.report.interrupted else int(errors > 0))
+    for sentence in view.asides:
         say(sentence, err=output == "json")
     known = _acknowledged(view)
     wrong = [row for row in rows if row["tenant"] not in known and not _is_good(row)]
@@ -119,6 +130,21 @@ def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
     cells = [_cells(row) for row in rows]
     headers = fitting([(*least, *more[:n]) for n in range(len(more), -1, -1)], cells)
     show_table(headers, [[row[header] for header in headers] for row in cells])
+
+
+def _show_orphans(rows: Sequence[Mapping[str, Any]]) -> None:
+    from influxops.cli.output.tables import show_table
+
+    if not rows:
+        say("every recorded tenant is in a source, or retired", err=True)
+        return
+    headers = ("tenant", "database", "target", "state", "rows", "last_write", "since")
+    cells = [
+        _cells({**row, "exists": None, "retention": None, "desired": None, "copies": ()})
+        for row in rows
+    ]
+    states = [{**cell, "state": row["ledger_state"]} for cell, row in zip(cells, rows, strict=True)]
+    show_table(headers, [[row[header] for header in headers] for row in states])
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
