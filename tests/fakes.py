@@ -532,6 +532,9 @@ class MemoryLedger(_Base):
         books.sources |= update.sources
         books.history += [replace(e, at=books.now, run=context.id) for e in update.entries]
         found = books.write(update.records, "", context.id)
+        for each in update.forgotten:
+            if books.records[each.tenant].version == each.version:
+                del books.records[each.tenant]
         books.called("commit")
         return found
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from msgspec import Struct
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Common(Struct):
+@dataclass  # not a Struct: `--help` and `--version` need nothing of msgspec, which takes longer
+class Common:
     """What the common options say."""
 
     config: str | None = None  # the configuration file; None for the default

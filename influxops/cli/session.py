@@ -20,7 +20,7 @@ from influxops.cli.options import IN_TASKS_ONLY, Common, command_line, common
 from influxops.cli.output.stdio import error_line, say, speak_records, speaks_records
 from influxops.config.load import ConfigAuthor, Section, load_config
 from influxops.domain.finding import FindingKind
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode
@@ -57,7 +57,7 @@ def session(
             reported now and then where no bar can show it.
     """
     options = common(ctx)
-    config = load_config(options.config)
+    config = replace(load_config(options.config), door="cli")
     with (
         Engine(config, reporters=reporters) as engine,
         progress(options, lines=endless) as (on_stage, on_progress),

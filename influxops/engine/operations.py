@@ -8,6 +8,7 @@ from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.adopt import Adopt
 from influxops.reconcile.plan.drop_due import DropDue
 from influxops.reconcile.plan.ensure import Drop, Ensure
+from influxops.reconcile.plan.forget import Forget
 from influxops.reconcile.plan.retire import Retire, Unretire
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Drop",
     "DropDue",
     "Ensure",
+    "Forget",
     "Move",
     "Operation",
     "Retire",

@@ -57,11 +57,7 @@ def validate_hooks(plugin: type[Any]) -> str:
 
 
 def checked_capabilities(plugin: type[Any], owner: str) -> TargetCapabilities:
-    """Return what a target's class declares; its rules raise nothing but a PluginError.
-
-    Raises:
-        PluginLoadError: When it is no `TargetCapabilities`, or one with a field of a wrong type.
-    """
+    """Return what a target's class declares; its rules raise nothing but a PluginError."""
     declared = getattr(plugin, "capabilities", TargetCapabilities())
     if not isinstance(declared, TargetCapabilities):
         raise _unfit(owner, f"`capabilities` is {type(declared).__name__}, not TargetCapabilities")

@@ -127,8 +127,7 @@ def steps(
 def refuse_unusable(request: RunRequest) -> None:
     """Refuse a run of which no source or no target can be used at all.
 
-    Raises:
-        ConfigError: Then; a single one of several is reported like one that cannot be read.
+    A single one of several is reported like one that cannot be read.
     """
     for handles in (request.sources, request.targets):
         missing = [handle for handle in handles if handle.missing is not None]

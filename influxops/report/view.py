@@ -10,11 +10,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from influxops.domain.change import Action, Change
 from influxops.domain.database import TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint, HintKind
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, TenantPlan, TenantStatus
 from influxops.domain.text import format_time, one_line, pluralize, quote, truncate
 from influxops.errors import ExitCode
 from influxops.report.groups import FindingGroup, grouped
@@ -50,11 +49,7 @@ _LOOKED_FOR = (
 
 
 class ReportView:
-    """A report in the words for people.
-
-    Args:
-        words: How hints are written: `CLI_STYLE` or `ANSIBLE_STYLE`.
-    """
+    """A report in the words for people; `words` are how hints are written."""
 
     def __init__(self, report: Report, words: HintStyle = CLI_STYLE) -> None:
         self.report = report
@@ -151,12 +146,10 @@ class ReportView:
         return now if after.retention == before.retention else f"{now}, was {was}"
 
     def exists(self, tenant: TenantPlan) -> bool | None:
-        """Return whether a tenant has its database, as a dry run found it.
+        """Return whether a dry run found a tenant's database; None where that is unknown.
 
-        Returns:
-            None where that is unknown: a target that cannot be read may hold it, another server
-            answers than the recorded one, or the tenant is held for its id or a shared name and was
-            not looked for.
+        A target that cannot be read may hold it, another server answers than recorded, or the
+        tenant is held for its id or a shared name and was not looked for.
         """
         kind = tenant.kind
         remedy = tenant.finding.remedy if tenant.finding else Hint.advise("")

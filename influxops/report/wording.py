@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from influxops.domain.change import Action
 from influxops.domain.copy import CopyProgress
 from influxops.domain.database import Retention, Unknown
 from influxops.domain.durations import format_duration, format_duration_approx
 from influxops.domain.hint import Hint, HintKind
+from influxops.domain.plan import Action
 from influxops.domain.record import HistoryEntry
 from influxops.domain.text import format_bytes, one_line, pluralize, summarize, truncate
 
@@ -26,6 +26,7 @@ _ACTIONS = {
     Action.ADOPT: ("adopted", "to adopt", "adopt"),
     Action.RETIRE: ("retiring", "to retire", "retire"),
     Action.UNRETIRE: ("unretired", "to unretire", "unretire"),
+    Action.FORGET: ("forgotten", "to forget", "forget"),
     Action.MOVE: ("moved", "to move", "move"),
 }
 _WITHOUT_MARKER = ("completed", "to complete", "complete")

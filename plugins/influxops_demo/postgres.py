@@ -155,11 +155,7 @@ def start_postgres(
 
 
 def make_work_dir(folder: str | None = None) -> Path:
-    """Create a folder for a server's socket and log, which its account owns.
-
-    It is in a folder or that for temporary files, or in `/tmp` where that is too long for a
-    socket's path.
-    """
+    """Create a folder for a socket and a log; in /tmp where its path is too long for a socket."""
     folder = folder or tempfile.gettempdir()
     if len(folder) > _LONGEST_FOLDER and Path("/tmp").is_dir():
         folder = "/tmp"

@@ -56,7 +56,7 @@ def _target_line(target: TargetState, *, brief: bool) -> str:
     else:
         kind = "" if brief and target.edition else target.capabilities.server or target.kind
         server = (kind, target.edition, target.version)
-        parts += [" ".join(part for part in server if part), _places(target, brief=brief)]
+        parts += [" ".join(part for part in server if part), _slots(target, brief=brief)]
     if target.state == "draining":
         parts.append("draining")
     if target.identity and target.reachable and not brief:  # a wrong server's is in the error
@@ -71,7 +71,7 @@ def _ledger_line(ledger: LedgerState) -> str:
     )
 
 
-def _places(target: TargetState, *, brief: bool) -> str:
+def _slots(target: TargetState, *, brief: bool) -> str:
     left = target.free_slots
     if left is None:
         return "" if target.databases is None else pluralize(target.databases, "database")

@@ -10,8 +10,7 @@ import click
 from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
-from influxops.domain.plan import TenantStatus
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope, TenantStatus
 from influxops.domain.text import pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
 

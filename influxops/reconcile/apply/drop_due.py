@@ -19,11 +19,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import pluralize, summarize, truncate
 from influxops.errors import InfluxopsError, Interrupted
@@ -319,10 +318,7 @@ class OldCopies:
 
 
 def note_late_writes(plan: TenantPlan) -> TenantPlan:
-    """Return a tenant with the note that its old copy is still written to, where that is known.
-
-    The guard `late-writes` uses that note.
-    """
+    """Return a tenant with a note for the guard `late-writes` where its old copy is written to."""
     assert plan.record is not None
     late = Late.of(plan.record)
     if not late.is_held:

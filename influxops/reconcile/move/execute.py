@@ -19,11 +19,10 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from influxops.config.plugin_settings import LedgerSettings
-from influxops.domain.change import Action, Change, ChangeResult
 from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
 from influxops.domain.durations import parse_duration
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, ChangeResult, Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError
@@ -229,7 +228,7 @@ class MovePlanner:
         if found is None:
             location = self._placement(source).choose(target or plan.pin)
             if location is None:
-                return plan.blocked(*self._no_place(source, target or plan.pin))
+                return plan.blocked(*self._explain_no_placement(source, target or plan.pin))
             target, over = location.target, location.is_over_estimate
             found = self.observed.database(target, record.database)
         if found is not None and record.secondary_target != target:
@@ -292,12 +291,14 @@ class MovePlanner:
         """Give nothing more to a target that said that nothing more fits."""
         self._placement(source).locations[target].closed = why
 
-    def _no_place(self, source: str, target: str | None) -> tuple[FindingKind, str, str]:
+    def _explain_no_placement(
+        self, source: str, target: str | None
+    ) -> tuple[FindingKind, str, str]:
         if target == self.goal.away:
             message = f"its target is to be {target}, as its source or [placement] pins say"
             return FindingKind.MISPLACED, message, "change that first"
         otherwise = "no other target of its kind can be reached"
-        return self._placement(source).no_place(otherwise, target)
+        return self._placement(source).explain_no_placement(otherwise, target)
 
     # What is reported of a target that is drained ------------------------------------------------
 

@@ -10,11 +10,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts

@@ -13,9 +13,8 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.plan import Action, Plan, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize
 from influxops.errors import ConfigError
@@ -136,11 +135,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
     def _plan_again(
         self, batch: Sequence[TenantPlan], state: RunState, planning: Planning
     ) -> tuple[RunState, list[TenantPlan]]:
-        """Read everything again, and plan from that for the tenants that this run has claimed.
-
-        Returns:
-            What is known now, and those of the batch for which the same is still to be done.
-        """
+        """Read and plan again for claimed tenants; return those for which the same is to do."""
         request, context = planning.request, planning.context
         observed, why = state.observed, ""
         try:
@@ -177,11 +172,7 @@ def _next_batch(state: RunState) -> list[TenantPlan]:
 
 
 def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | None:
-    """Return a moved tenant whose old copy may be all that is left of its database, and stays.
-
-    Returns:
-        None where the database that it was moved to exists.
-    """
+    """Return a moved tenant whose old copy may be all that is left, and stays; else None."""
     inventory = observed.inventories.get(record.target or "")
     if inventory is None:
         why = f"its database is recorded on {record.target}, which cannot be read"

@@ -6,11 +6,10 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from influxops.domain.change import Action, Change
 from influxops.domain.database import UNMANAGED, Database, TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Action, Change, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, summarize, truncate
 from influxops.reconcile.policy import Rules
@@ -195,11 +194,11 @@ def misplaced(plan: TenantPlan, record: Record, home: str) -> TenantPlan:
     return plan.blocked(FindingKind.MISPLACED, message, Hint.command(adopt, how))
 
 
-def explain_unknown(plan: TenantPlan, observed: Observed, rules: Rules) -> Finding | None:
+def explain_unknown(
+    plan: TenantPlan, record: Record, observed: Observed, rules: Rules
+) -> Finding | None:
     """Explain why a recorded but missing database may exist all the same; None where none does."""
-    record, again = plan.record, plan.tenant in rules.recreate
-    if record is None:
-        return None
+    again = plan.tenant in rules.recreate
     on, kind, remedy = f"it is recorded on {record.target}", FindingKind.NOT_READ, Hint.advise("")
     inventory = observed.inventories.get(record.target or "")
     if record.target not in rules.targets:
@@ -256,11 +255,6 @@ def find_shared_databases(
 # Lost ----------------------------------------------------------------------------------------
 
 
-def is_lost(record: Record | None) -> bool:
-    """Return whether creating a tenant's database would recreate what was provisioned."""
-    return record is not None and record.is_provisioned
-
-
 def is_recreated(record: Record | None, found: Database | None) -> bool:
     """Return whether a database is not the one that was provisioned for its tenant.
 
@@ -300,7 +294,7 @@ def explain_lost(record: Record | None, observed: Observed) -> str:
     Since when, which run created it, whether it is the same server, and what that knows of deleted
     databases of this name.
     """
-    if record is None or not is_lost(record):
+    if record is None or not record.is_provisioned:
         return ""
     inventory = observed.inventories.get(record.target or "")
     seen = observed.ledger_view.confirmed(record)

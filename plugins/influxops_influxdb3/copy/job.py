@@ -56,10 +56,7 @@ class _Restarted(TargetError):
 
 
 class CopyJob:
-    """One call of `influxops_copy`.
-
-    Findings are about `target`, the name of the one that gets the copy.
-    """
+    """One call of `influxops_copy`; findings are about `target`, which gets the copy."""
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ExitCode, InfluxopsError

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.change import Action
 from influxops.domain.copy import CopyRequest
 from influxops.domain.database import Database
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import TenantStatus
+from influxops.domain.plan import Action, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.engine.operations import Drop, DropDue
 from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant

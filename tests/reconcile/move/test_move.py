@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from influxops.domain.copy import CopyRequest
 from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.plan import Scope
 from influxops.domain.record import Event, Record, State
-from influxops.domain.selection import Scope
 from influxops.engine.operations import Drain, DropDue, Move
 from influxops.errors import ConfigError
 from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
