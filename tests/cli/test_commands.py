@@ -187,7 +187,7 @@ def test_status_counts_what_is_there(ops: Cli, db: TestDatabase, influx: Influx)
     done = ops("status", "gamma")
     assert done.code == 1
     (row,) = (line.split() for line in done.lines if line.startswith("gamma"))
-    assert row[:4] == ["gamma", "telemetry_gamma", "-", "no"]
+    assert row[:4] == ["gamma", "telemetry_gamma", "-", "missing"]
 
 
 def test_doctor_finds_nothing_wrong_where_nothing_is(ops: Cli, db: TestDatabase) -> None:

@@ -144,10 +144,11 @@ def _when(jobs: Sequence[Job]) -> str:
 
 @click.command("retry", short_help="Try again now what waits for a later try.")
 @click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@format_option
 @timeout_option
 @common_options
 @click.pass_context
-def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -> None:
+def retry(ctx: click.Context, tenants: tuple[str, ...], output: str, timeout: float | None) -> None:
     """Let workers try again now, for all that wait or for some tenants.
 
     Workers do it; this command does not wait for them. See `influxops queue status`.
@@ -176,7 +177,10 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
         assert engine.ledger is not None
         with engine.ledger.error_boundary():
             begun, states, stats = ask(settings, context, hurry)
-    if not common(ctx).quiet:
+    if output == "json":
+        looked_at = {tenant: states.get(tenant, (None, None))[0] for tenant in tenants}
+        say_json({"version": 1, "jobs": begun, "tenants": looked_at})
+    elif not common(ctx).quiet:
         for tenant in tenants:
             state = states.get(tenant, ("", None))[0]
             about = f"it is {state}" if state else "the ledger does not know it"
