@@ -460,6 +460,7 @@ class MemoryTarget(_Base):
                 1,
                 0,
                 conflicts=conflicts,
+                ahead=len(theirs.keys() - ours.keys()) if order.merge else None,
                 unread=server.unread,
                 done=done,
                 rows_by_table={"telemetry": rows} if rows else {},
