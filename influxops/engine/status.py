@@ -88,6 +88,7 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
         "tenant": tenant.tenant,
         "target": tenant.target if one else None,
         "url": view.target_url(tenant.target) if one else None,
+        "planned_target": None if found or copies else tenant.target or tenant.pin,
         "database": tenant.database or None,
         "exists": exists,
         "marker": plain(complete) if found else False if exists is False else None,

@@ -186,8 +186,10 @@ def test_status_counts_what_is_there(ops: Cli, db: TestDatabase, influx: Influx)
     db.execute("INSERT INTO device_registry (tenant_id) VALUES ('gamma')")
     done = ops("status", "gamma")
     assert done.code == 1
+    (gamma,) = ops("status", "gamma", "--format", "json").json["tenants"]
+    assert (gamma["target"], gamma["planned_target"]) == (None, "default")
     (row,) = (line.split() for line in done.lines if line.startswith("gamma"))
-    assert row[:4] == ["gamma", "telemetry_gamma", "-", "missing"]
+    assert row[:4] == ["gamma", "telemetry_gamma", "(default)", "missing"]
 
 
 def test_doctor_finds_nothing_wrong_where_nothing_is(ops: Cli, db: TestDatabase) -> None:

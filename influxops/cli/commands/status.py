@@ -11,7 +11,7 @@ from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.plan import Scope, TenantStatus
-from influxops.domain.text import pluralize, quote, summarize, truncate
+from influxops.domain.text import group_alike, pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -91,11 +91,14 @@ def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: se
     advice = {
         tenant.tenant: view.advice(tenant) for tenant in view.report.tenants if tenant.kind in shown
     }
+    told = []
     for row in rows:
         if row["message"]:
             label = "ERR" if row["tenant"] in wrong else "INFO"
             hint = f" ({advice[row['tenant']]})" if row["tenant"] in advice else ""
-            say(f"{quote(row['tenant'])}: {row['message']}{hint}", label=label, err=True)
+            told.append((quote(row["tenant"]), (f"{row['message']}{hint}", label)))
+    for who, (message, label) in group_alike(told):
+        say(f"{who}: {message}", label=label, err=True)
 
 
 def _why(wrong: Sequence[Mapping[str, Any]], errors: int) -> str:
@@ -149,6 +152,8 @@ def _show_orphans(rows: Sequence[Mapping[str, Any]]) -> None:
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     """Return a row as text; its retention period says which one it should have."""
     target = ", ".join(copy["target"] for copy in row["copies"]) or row["target"]
+    if not target and row.get("planned_target"):
+        target = f"({row['planned_target']})"
     cells = {
         "tenant": truncate(row["tenant"]),
         "database": truncate(row["database"] or "-"),

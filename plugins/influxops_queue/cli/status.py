@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from influxops.domain.durations import format_duration_approx
+from influxops.domain.text import group_alike
 from influxops.plugin import pluralize, quote
 from influxops.plugin.cli import (
     common,
@@ -99,10 +100,13 @@ def _show(where: str, stats: QueueStats, failed: Sequence[FailedTenant], *, quie
         else:
             say("no tenant waits")
     tried = sum(each.tenants for each in stats.waiting if each.tried)
+    longest: dict[tuple[str, str], float] = {}
     for each in failed:
-        on = f" (on {each.target})" if each.target else ""
-        why = f"{each.tenant}{on}: {each.reason}"
-        say(f"{why}; waits for {format_duration_approx(each.waits)}", label="ERR", err=True)
+        key = (each.target, each.reason)
+        longest[key] = max(longest.get(key, 0.0), each.waits)
+    for who, key in group_alike((each.tenant, (each.target, each.reason)) for each in failed):
+        on, waits = f" (on {key[0]})" if key[0] else "", format_duration_approx(longest[key])
+        say(f"{who}{on}: {key[1]}; waits for {waits}", label="ERR", err=True)
     if tried > len(failed):
         say(f"and {tried - len(failed):,} more: --format json has them all", err=True)
     if failed:
@@ -163,7 +167,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], output: str, timeout: fl
         locks = None
         if tenants:
             await queries.hint(connection, tenants)
-            targets = {target for state, target in states.values() if state == "reserved"}
+            targets = {target for state, target in states.values() if state == "allocated"}
             locks = [queries.lock("create_databases", target) for target in targets if target]
         begun = await queries.run_now(connection, locks)
         await queries.notify(connection)
