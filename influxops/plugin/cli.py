@@ -7,7 +7,7 @@ imported to be listed, so import in the function that runs what is slow to impor
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -15,6 +15,7 @@ import click
 from influxops.cli.options import common, common_options, format_option, timeout_option
 from influxops.cli.output.stdio import put, say, say_json
 from influxops.cli.output.tables import show_table
+from influxops.domain.text import pluralize
 from influxops.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "format_option",
     "how_to_install",
     "put",
+    "report_steps",
     "say",
     "say_json",
     "show_table",
@@ -72,6 +74,23 @@ def configured_ledger(
             if not isinstance(settings, kind):
                 raise ConfigError(f"the configured ledger is of another kind, {ledger.kind}")
             yield settings, context
+
+
+def report_steps(
+    ctx: click.Context, output: str, steps: Iterable[str], location: str, result: str
+) -> None:
+    """Print what is installed, each step once it was done, and the result; or all as JSON."""
+    installed = []
+    silent = output == "json" or common(ctx).quiet
+    for step in steps:
+        installed.append(step)
+        if not silent:
+            say(f"installed {step}")
+    if output == "json":
+        say_json({"version": 1, "location": location, "installed": installed})
+    elif not silent:
+        what = f"{pluralize(len(installed), 'step')} done" if installed else "nothing to do"
+        say(f"{location}: {what}, {result}")
 
 
 def how_to_install(extra: str) -> str:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from influxops.config.load import Config
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
+from influxops.domain.text import group_alike
 from influxops.engine.creation import completion, create_databases, is_full
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import SelectedPlan, TenantRequest, allocate, plan_selected
@@ -236,9 +237,10 @@ class Making:
                 continue
             why = plan.reason
             if why not in (plan.record.error if plan.record else "", self._told.get(plan.tenant)):
-                log.warning("%s: %s", plan.tenant, why)
                 news.append(plan)
             self._told[plan.tenant] = why
+        for who, why in group_alike((plan.tenant, plan.reason) for plan in news):
+            log.warning("%s: %s", who, why)
         if news:
             for finding in engine.report_failed(news, context.with_grace_period(_PROBE)).notes:
                 log.warning("%s", finding.sentence)
