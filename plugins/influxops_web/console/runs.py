@@ -35,7 +35,7 @@ _REMEMBERED = 1_000
 
 #: How hints name what can be done here.
 CONSOLE_STYLE = HintStyle(
-    allow="allow {} by the form's box, or on the command line",
+    allow="allow {}, by its box on the form, else on the command line",
     option="`{}` of [run]",
     command="`influxops {}`",
     apply="the form's button makes these changes",
