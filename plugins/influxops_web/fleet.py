@@ -219,8 +219,14 @@ def _compared(
     if said.read_at is None and recorded.read is not None:  # the ledger knows what a run has read
         known = recorded.tenants + (recorded.unrecorded or 0)
         capacity = said.capacity if said.capacity is not None else recorded.capacity
+        is_estimate = said.target is not None and said.target.capacity is None
         return replace(
-            said, recorded=recorded, number=known, capacity=capacity, read_at=recorded.read
+            said,
+            recorded=recorded,
+            number=known,
+            capacity=capacity,
+            is_estimate=is_estimate,
+            read_at=recorded.read,
         )
     was = recorded.identity
     if said.identity and was and said.identity != was and was not in answering:

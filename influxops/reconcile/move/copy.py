@@ -53,13 +53,13 @@ def copy(
     Args:
         order: What is to be copied; its destination is filled in.
     """
-    last, stage = CopyProgress(), ""
+    last, shown = CopyProgress(), ("", None)
     try:
         for copied in source.copy(replace(order, into=target.instance), context):
             last = copied
-            if copied.stage != stage:
-                stage = copied.stage
-                label = f"{stage} {truncate(order.database)} to {target.name}"
+            if (copied.stage, copied.total) != shown:  # how much there is comes a little later
+                shown = (copied.stage, copied.total)
+                label = f"{copied.stage} {truncate(order.database)} to {target.name}"
                 context.on_stage(label, copied.total or 0)
             said(copied)
     finally:

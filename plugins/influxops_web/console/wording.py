@@ -72,15 +72,12 @@ def notices(
     def add(severity: Severity, message: str, advice: str = "") -> None:
         found.append(Notice(severity, message, advice))
 
-    is_replaced = fault is not None and fault.word == "replaced"
-    if fault is not None and is_replaced:
+    word = fault.word if fault is not None else ""
+    if fault is not None and word == "replaced":
         add(Severity.ERROR, fault.message, "`influxops plan` says what to do")
     elif contents is not None and doubt:
-        add(
-            Severity.ERROR,
-            f"whether {row.target} is its target is unknown: {doubt}",
-            "`influxops plan` says what to do",
-        )
+        what = f"whether {row.target} is its target is unknown: " if word != "missing" else ""
+        add(Severity.ERROR, f"{what}{doubt}", "`influxops plan` says what to do")
     is_provisioned = row.state is not None and State(row.state).is_provisioned
     is_recreated = is_provisioned and contents is not None and contents.database.is_marked is False
     if contents is not None and is_recreated:
@@ -92,9 +89,7 @@ def notices(
             "restore it; `influxops ensure --help` says how it is created again, empty, where the "
             "data is given up",
         )
-    elif is_replaced:
-        pass  # what this server lacks, the other one may have
-    elif contents is not None and fault is not None and fault.word == "missing":
+    elif word == "missing" and not doubt:
         add(
             Severity.ERROR,
             f"{row.target} does not have the database {row.database}, which was there",
@@ -144,7 +139,9 @@ def state_of(row: TenantRow) -> str:
 
 def unit_of(run: OperatorRun) -> str:
     """Return what the figures of a run's stage count."""
-    return " s" if run.stage.startswith("waiting") else " rows" if run.total else ""
+    if run.stage.startswith("waiting"):
+        return " s"
+    return " rows" if run.stage.startswith(("copying", "comparing", "catching up")) else ""
 
 
 def _recreated(row: TenantRow, stats: DatabaseStats) -> Notice:
