@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import psycopg
+from msgspec.structs import replace
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -19,6 +20,7 @@ from influxops.engine.engine import Engine
 from influxops.errors import TransactionLost
 from influxops.provisioner import DatabaseInspection, EnsureResult, InvalidRequest, Provisioner
 from influxops.provisioner.engine_pool import Engines
+from influxops.report.model import RunOrigin
 from influxops.runtime.context import RunContext
 from influxops_postgres.connection.commit import confirming, was_committed
 from influxops_postgres.connection.connection import async_keywords
@@ -63,9 +65,10 @@ class Service:
         assert engine.ledger is not None, "the service is started with one"
         #: Seconds for which a retired tenant's database is kept.
         self.retire_after = parse_duration(engine.ledger.settings.retire_after)
-        self.provisioner = Provisioner(engine.config, timeout=self.web.timeout)
-        #: For what the console and the fleet ask beside the Provisioner.
-        self.engines = Engines(engine.config, None)
+        config = replace(engine.config, door="api")
+        self.provisioner = Provisioner(config, timeout=self.web.timeout)
+        #: For what the console begins, and for what is asked beside the Provisioner.
+        self.engines = Engines(replace(engine.config, door="console"), None)
         self.fleet = Fleet(self.engines, self.provisioner, self.targets, self.web.timeout)
         self.sessions = Sessions(key, parse_duration(self.web.session_ttl))
         self.failures = FailureRateLimit(self.web.login_rate_per_minute)
@@ -174,7 +177,7 @@ class Service:
             recorded = await queries.targets(database)
         return await self.fleet.servers(recorded)
 
-    async def create(self, tenant: str, name: str) -> EnsureResult:
+    async def create(self, tenant: str, name: str, origin: RunOrigin) -> EnsureResult:
         """Create a tenant, and ensure its database; the tenant stays if that cannot be.
 
         Raises:
@@ -187,12 +190,12 @@ class Service:
         async with self.transaction() as database:
             if not await queries.add_tenant(database, tenant, name):
                 raise Problem(409, "tenant-exists", f"there is a tenant {tenant} already")
-            await self.provisioner.aenqueue(tenant, database.connection)
-        return await self.ensure(tenant)
+            await self.provisioner.aenqueue(tenant, database.connection, origin=origin)
+        return await self.ensure(tenant, origin)
 
-    async def ensure(self, tenant: str) -> EnsureResult:
+    async def ensure(self, tenant: str, origin: RunOrigin) -> EnsureResult:
         """Ensure that a tenant has its database; it takes no longer than the timeout."""
-        found = await self.provisioner.aensure(tenant)
+        found = await self.provisioner.aensure(tenant, origin=origin)
         if not found.is_ready:
             log.warning("%s: no database yet: %s", tenant, found.reason)
         return found

@@ -29,7 +29,7 @@ from influxops_web.db import queries
 from influxops_web.db.connect import Database
 from influxops_web.db.devices import devices
 from influxops_web.fleet import THERE, ServerStatus, count_states, fault_of
-from influxops_web.security.sessions import COOKIE
+from influxops_web.security.sessions import COOKIE, origin_of
 from influxops_web.service import Service
 
 #: The middleware has checked them already; these are for OpenAPI.
@@ -65,7 +65,7 @@ async def create_tenant(new: NewTenant, request: Request) -> Created:
     """
     service = service_of(request)
     request.state.tenant = new.tenant_id
-    found = await service.create(new.tenant_id, new.name)
+    found = await service.create(new.tenant_id, new.name, origin_of(request))
     return Created(tenant_id=new.tenant_id, status="created", influxdb_provisioned=found.is_ready)
 
 
@@ -156,7 +156,8 @@ async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
     service = service_of(request)
     async with service.connection() as database:
         await registered(database, tenant_id)
-    return Provisioned.model_validate(await service.ensure(tenant_id))
+    found = await service.ensure(tenant_id, origin_of(request))
+    return Provisioned.model_validate(found)
 
 
 @router.get("/fleet")

@@ -33,7 +33,7 @@ from influxops_web.db import history, queries
 from influxops_web.db.devices import Devices, devices
 from influxops_web.db.queries import TenantRow
 from influxops_web.fleet import count_states, fault_of
-from influxops_web.security.sessions import operator_of
+from influxops_web.security.sessions import operator_of, origin_of
 from influxops_web.service import Service
 
 #: Tenants that wait and are named; how many more there are is said.
@@ -199,7 +199,7 @@ class Console:
     ) -> Any:
         """Create a tenant."""
         request.state.tenant = id
-        how = (await self._service.create(id, name)).status
+        how = (await self._service.create(id, name, origin_of(request, "console"))).status
         return see(link("/tenant", id=id, ensured=how.value))
 
     async def ask_adopt(self, request: Request, id: Id = "") -> Any:
@@ -218,7 +218,9 @@ class Console:
         """Ensure that a tenant has its database."""
         row, _, _ = await self._read(request, id)
         try:
-            how = (await self._service.ensure(row.tenant)).status
+            origin = origin_of(request, "console")
+            found = await self._service.ensure(row.tenant, origin)
+            how = found.status
         except InvalidRequest:
             how = EnsureStatus.FAILED  # no database can have this id; the page says why
         return see(link("/tenant", id=row.tenant, ensured=how.value))
@@ -290,10 +292,11 @@ class Console:
         allow: Sequence[str] = (),
         endless: bool = False,
     ) -> RedirectResponse:
-        def act(engine: Engine, context: RunContext) -> Report:
-            return engine.run(operation, context, allow=allow)
-
         who, wait = operator_of(request).who, self._service.web.timeout
+
+        def act(engine: Engine, context: RunContext) -> Report:
+            return engine.run(operation, context, allow=allow, operator=who)
+
         await self._runs.start(row.tenant, what, who, act, wait=wait, endless=endless)
         return see(link("/tenant", id=row.tenant))
 

@@ -8,6 +8,7 @@ by doing it again: the ledger knows how far it was.
 from __future__ import annotations
 
 import asyncio
+import shlex
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,14 +19,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ExitCode, InfluxopsError
 from influxops.provisioner.engine_pool import Engines
 from influxops.report.model import Report
 from influxops.report.view import ReportView
-from influxops.report.wording import HintStyle
+from influxops.report.wording import CLI_STYLE, HintStyle
 from influxops.runtime.context import RunContext
 
 #: Runs at once, and moves, which may take days; further ones wait for their turn.
@@ -33,12 +34,9 @@ _THREADS, _MOVES = 4, 4
 #: Tenants whose last run is remembered.
 _REMEMBERED = 1_000
 
-#: How hints name what can be done here.
-CONSOLE_STYLE = HintStyle(
-    allow="allow {}, by its box on the form, else on the command line",
-    option="`{}` of [run]",
-    command="`influxops {}`",
-    apply="the form's button makes these changes",
+#: How hints are written on a page.
+_STYLE = replace(
+    CLI_STYLE, command="`influxops {}`", option="`{}` of [run]", guarded="refused by a guard"
 )
 
 Act = Callable[[Engine, RunContext], Report]
@@ -114,7 +112,7 @@ class OperatorRuns:
             report = self._report(run, act, endless)
             succeeded, lines = report.exit_code is ExitCode.OK, lines_of(report)
         except InfluxopsError as error:
-            advice = CONSOLE_STYLE.advice(error.remedy)
+            advice = _STYLE.advice(error.remedy)
             lines = tuple(filter(None, (one_line(error.message), advice)))
         finally:
             ended = replace(run, ended=datetime.now(UTC), succeeded=succeeded, lines=lines)
@@ -158,7 +156,7 @@ class OperatorRuns:
 
 def lines_of(report: Report) -> tuple[str, ...]:
     """Return the result of a run for one tenant, in lines."""
-    view = ReportView(report, CONSOLE_STYLE)
+    view = ReportView(report, _words(report))
     lines = [f"{group.line()}{_then(group.advice)}" for group in view.run_groups]
     for tenant in view.tenants:
         said = f"{view.label(tenant)}{view.target_text(tenant)}: {view.action_text(tenant)}"
@@ -169,6 +167,15 @@ def lines_of(report: Report) -> tuple[str, ...]:
             said += f": {view.reason_text(tenant)}{_then(view.advice(tenant))}"
         lines.append(said)
     return tuple(lines) or ("nothing was to be done",)
+
+
+def _words(report: Report) -> HintStyle:
+    """Return how hints are written on a page: a guard is allowed by a command, as it is typed."""
+    command = ["influxops", report.command, *(shlex.quote(each.tenant) for each in report.tenants)]
+    for each in report.tenants:
+        command += ["--to", shlex.quote(each.move.target)] if each.move else []
+    allow = f"on the command line, `{' '.join(command)} --allow {{}}`"
+    return replace(_STYLE, allow=allow)
 
 
 def _then(advice: str) -> str:
