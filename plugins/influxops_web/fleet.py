@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -255,20 +256,26 @@ def fault_of(row: TenantRow, servers: Mapping[str, ServerStatus]) -> Fault | Non
     return Fault("missing", message)
 
 
-async def count_states(tables: Tables, servers: Mapping[str, ServerStatus]) -> dict[str, int]:
-    """Count the tenants by their state, or by the fault that outranks it."""
-    counts = await queries.states(tables)
-    moved: list[tuple[str, str, int]] = []
+async def count_states(
+    tables: Tables, servers: Mapping[str, ServerStatus]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Count the tenants by their state, or by the fault that outranks it.
+
+    Returns:
+        These counts, and how many databases are missing on each target.
+    """
+    counts, missing = Counter(await queries.states(tables)), Counter[str]()
     whole = {}
     for name, server in servers.items():
         if server.fault:
-            states = server.recorded.states.items()
-            moved += [(state, server.fault, n) for state, n in states if state in _HOPEFUL]
+            for state, number in server.recorded.states.items():
+                if state in _HOPEFUL:
+                    counts[state] -= number
+                    counts[server.fault] += number
         elif server.is_complete and server.read_at is not None:
             whole[name] = (server.held, server.read_at - _SKEW)
-    missing = await queries.missing(tables, whole) if whole else {}
-    moved += [(state, "missing", number) for state, number in missing.items()]
-    for state, fault, number in moved:
-        counts[state] = counts.get(state, 0) - number
-        counts[fault] = counts.get(fault, 0) + number
-    return {state: number for state, number in counts.items() if number > 0}
+    for target, state, number in await queries.missing(tables, whole) if whole else ():
+        missing[target] += number
+        counts[state] -= number
+        counts["missing"] += number
+    return dict(+counts), missing

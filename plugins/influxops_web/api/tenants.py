@@ -166,7 +166,7 @@ async def fleet(request: Request) -> Fleet:
     service = service_of(request)
     servers = await service.servers()
     async with service.connection() as database:
-        states = await count_states(database, servers)
+        states, _ = await count_states(database, servers)
         waiting, total = await queries.waiting(database, _NAMED)
     return Fleet(
         servers=[

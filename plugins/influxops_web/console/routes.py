@@ -109,11 +109,13 @@ class Console:
         status = status if status in queries.STATUSES else ""
         key = sort.removeprefix("-")
         key = key if key in queries.SORTS else "tenant"
-        asked = queries.TenantFilter(q, state, status, target, page, key, sort.startswith("-"))
         servers = await self._service.servers()
+        faulty = tuple(name for name, each in servers.items() if each.fault)
+        is_descending = sort.startswith("-")
+        asked = queries.TenantFilter(q, state, status, target, page, key, is_descending, faulty)
         async with self._service.transaction() as database:
             found = await queries.tenants(database, asked)
-            counts = await count_states(database, servers)
+            counts, _ = await count_states(database, servers)
         chosen = {"q": q, "state": state, "status": status, "target": target}
 
         def paged(number: int, by: str = sort) -> str:
@@ -172,10 +174,16 @@ class Console:
         """Show the servers, and the tenants that wait for a database."""
         servers = await self._service.servers()
         async with self._service.transaction() as database:
-            counts = await count_states(database, servers)
+            counts, missing = await count_states(database, servers)
             waiting, total = await queries.waiting(database, _WAITING_SHOWN, failed=True)
         return self._pages.page(
-            request, "fleet.html", servers=servers, counts=counts, waiting=waiting, total=total
+            request,
+            "fleet.html",
+            servers=servers,
+            counts=counts,
+            missing=missing,
+            waiting=waiting,
+            total=total,
         )
 
     def error(self, request: Request, problem: Problem) -> Response:

@@ -34,7 +34,8 @@ WORST_FIRST = (
 #: What the list can be sorted by.
 SORTS: Mapping[str, LiteralString] = {
     "tenant": "tenant",
-    "state": "array_position(%(worst)s::text[], coalesce(state, 'unrecorded'))",
+    "state": "CASE WHEN target = ANY (%(faulty)s::text[]) AND state <> 'lost' THEN 0 "
+    "ELSE array_position(%(worst)s::text[], coalesce(state, 'unrecorded')) END",
     "server": "target",
     "since": "database_created_at",
     "due": "drop_after",
@@ -51,6 +52,7 @@ class TenantFilter(Struct, frozen=True):
     page: int = 1
     sort: str = "tenant"  # a key of `SORTS`
     is_descending: bool = False
+    faulty: tuple[str, ...] = ()  # targets whose tenants are in trouble, whatever their state
     has_due: bool = False  # whether only those of whom something is to be dropped
 
 
@@ -198,12 +200,12 @@ _MISSING = """
 WITH held AS (
     SELECT * FROM unnest(%(targets)s::text[], %(names)s::text[]) AS held (target, database)
 ), read AS (SELECT * FROM unnest(%(read)s::text[], %(times)s::timestamptz[]) AS read (target, at))
-SELECT state, count(*) AS number
+SELECT r.target, state, count(*) AS number
   FROM {records} AS r JOIN read ON read.target = r.target
  WHERE namespace = %(namespace)s AND state = ANY (%(states)s)
    AND greatest(state_since, created_at, last_seen_at) <= read.at
    AND NOT EXISTS (SELECT FROM held WHERE held.target = r.target AND held.database = r.database)
- GROUP BY state
+ GROUP BY r.target, state
 """
 
 _WAITING = """
@@ -233,6 +235,7 @@ async def tenants(database: Database, wanted: TenantFilter) -> TenantPage:
         "skipped": (wanted.page - 1) * TENANTS_A_PAGE,
         "due": wanted.has_due,
         "worst": [*WORST_FIRST],
+        "faulty": [*wanted.faulty],
     }
     order = sql.SQL(SORTS[wanted.sort]) + sql.SQL(" DESC" if wanted.is_descending else "")
     rows = await database.rows(_LIST, values, order=order)
@@ -291,8 +294,8 @@ async def states(database: Database) -> dict[str, int]:
 
 async def missing(
     database: Database, held: Mapping[str, tuple[Sequence[str], datetime]]
-) -> dict[str, int]:
-    """Count the tenants whose target does not have their database any more, by their state.
+) -> list[tuple[str, str, int]]:
+    """Count the tenants whose target does not have their database any more, by it and their state.
 
     Args:
         held: The databases that each target held, and until when what the ledger has is older.
@@ -306,7 +309,7 @@ async def missing(
         "states": [state.value for state in (State.READY, State.MOVING, State.RETIRING)],
     }
     rows = await database.rows(_MISSING, values)
-    return {row["state"]: row["number"] for row in rows}
+    return [(row["target"], row["state"], row["number"]) for row in rows]
 
 
 async def waiting(
