@@ -45,13 +45,14 @@ def copy(
     why: str = "",
 ) -> CopyProgress:
     """Copy a database to the end, its destination filled in, and show how far that is, and why."""
-    last, stage = CopyProgress(), ""
+    last = CopyProgress()
+    shown: tuple[str, int | None] = ("", None)
     try:
         for copied in source.copy(order, target, context):
             last = copied
-            if copied.stage != stage:
-                stage = copied.stage
-                label = f"{stage} {truncate(order.database)} to {target.name}{why}"
+            if (copied.stage, copied.total) != shown:  # how much there is comes a little later
+                shown = (copied.stage, copied.total)
+                label = f"{copied.stage} {truncate(order.database)} to {target.name}{why}"
                 context.on_stage(label, copied.total or 0)
             said(copied)
     finally:
