@@ -30,10 +30,13 @@ from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.commit import confirming
 from influxops_postgres.connection.connection import async_keywords
 from influxops_postgres.connection.errors import reason
+from influxops_postgres.connection.listening import (
+    Connections,
+    check_pooling,
+    end_left_behind,
+)
 from influxops_queue.db.queries import FIRST, Connection, Queries, QueueStats
 from influxops_queue.db.settings import BEAT, CHANNEL, LIMIT
-from influxops_queue.worker import connections
-from influxops_queue.worker.connections import Connections
 from influxops_queue.worker.health import Health
 from influxops_queue.worker.jobs import BATCH, SOON, Jobs, backoff
 from influxops_queue.worker.provisioning import Making
@@ -92,7 +95,7 @@ class Worker:
     async def check(self) -> None:
         """Refuse a pooler in between that lends connections by the transaction."""
         keywords = async_keywords(self._settings)
-        await connections.check_pooling(keywords, self._settings.location().text)
+        await check_pooling(keywords, self._settings.location().text, LIMIT)
 
     async def run(self) -> None:
         """Work until it is stopped, or a pooler has come in between."""
@@ -155,7 +158,7 @@ class Worker:
             await self._open(app)
             self._app = app
             async with self._connection() as connection:
-                await connections.end_left_behind(connection, left_behind)
+                await end_left_behind(connection, left_behind)
             worker = asyncio.create_task(
                 app.run_worker_async(
                     queues=queues,
