@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -14,8 +14,8 @@ from influxops.config.secrets import Redactor
 from influxops.domain.database import DatabaseStats, Inventory
 from influxops.domain.finding import Check, Finding
 from influxops.domain.plan import TenantPlan
-from influxops.domain.route import Routes, routes_of
 from influxops.domain.selection import Scope
+from influxops.engine.routes import EngineRoutes
 from influxops.errors import ConfigError, ExitCode, InfluxopsError, Interrupted
 from influxops.plugin_host.base import Handle, manager
 from influxops.plugin_host.discovery import PluginType, installed
@@ -43,9 +43,6 @@ from influxops.report.model import (
     TargetState,
 )
 from influxops.runtime.context import RunContext
-
-#: Seconds before routes that could not be written are written again, and at most.
-_FOLLOW_AGAIN, _FOLLOW_AT_MOST = 0.5, 30.0
 
 
 class Engine:
@@ -94,6 +91,9 @@ class Engine:
                     handle.is_own = each.name in self._own
                     self.reporters.append(handle)
         self._refuse_one_file_twice()
+        self.routes = EngineRoutes(
+            self.needs_ledger, self.targets, self.reporters, config.template.name
+        )
         self.rules = _rules(config, self.targets, self.ledger)
 
     def __enter__(self) -> Engine:
@@ -136,7 +136,7 @@ class Engine:
             rules=replace(self.rules, recreate=operation.recreate),
             allow=allow,
             tell_start=partial(self._tell_start, context) if tell else lambda *_: (),
-            write_routes=partial(self.write_routes, context, allow),
+            write_routes=partial(self.routes.write, context, allow),
         )
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
@@ -146,7 +146,7 @@ class Engine:
         report, error = reconcile(operation, request, context, self.origin, late)
         if error is None:
             report = self.tell(report, context, self.reporters) if tell else report
-            failures = [] if context.dry_run else self.write_routes(context, allow)
+            failures = [] if context.dry_run else self.routes.write(context, allow)
             return replace(report, notes=(*report.notes, *failures)) if failures else report
         # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
         # and the command line itself says what is raised.
@@ -297,54 +297,6 @@ class Engine:
             is_limited=True,
         )
         return self.tell(report, context, self.reporters)
-
-    def routes(self, context: RunContext, tenants: Collection[str] | None = None) -> Routes:
-        """Read from the ledger alone where the clients of all, or of some tenants are led.
-
-        Raises:
-            ConfigError: When there is no ledger.
-            LedgerError: When it cannot be read.
-        """
-        snapshot = self.needs_ledger().load_records(tenants, context)
-        urls = {handle.name: handle.url for handle in self.targets}
-        return routes_of(snapshot, urls, self.config.template.name)
-
-    def follow_routes(self, write: Callable[[], object], context: RunContext) -> None:
-        """Have the routes written now, and right after each change, until the run is over.
-
-        What fails is logged, and tried again.
-
-        Raises:
-            ConfigError: When there is no ledger, or it does not tell of changes.
-            Interrupted: When the run is over.
-        """
-        ledger, written, failure, tries = self.needs_ledger(), -1, "", 0
-        while True:
-            try:
-                for version in ledger.watch_routes(context):
-                    if version != written:
-                        write()
-                        written, failure, tries = version, "", 0
-            except (ConfigError, Interrupted):
-                raise
-            except InfluxopsError as error:
-                if error.message != failure:
-                    context.log.warning("routes: %s", error)
-                failure, tries = error.message, tries + 1
-                context.sleep(min(_FOLLOW_AGAIN * 2**tries, _FOLLOW_AT_MOST))
-
-    def write_routes(
-        self, context: RunContext, allow: frozenset[str] = frozenset()
-    ) -> list[Finding]:
-        """Let the reporters that write routes do so; return what went wrong."""
-        if self.ledger is None:
-            return []
-        told = [
-            handle.write_routes(self.routes, allow, context)
-            for handle in self.reporters
-            if handle.missing is None and handle.implements("influxops_write_routes")
-        ]
-        return [failure for failure in told if failure is not None]
 
     def tell(
         self, report: Report, context: RunContext, reporters: Iterable[ReporterHandle]

@@ -35,6 +35,11 @@ class ReporterHandle(Handle):
         """
         return self._tell(self._last_words(context), "influxops_report", report)
 
+    @property
+    def writes_routes(self) -> bool:
+        """Whether it writes where clients are led."""
+        return self.implements("influxops_write_routes")
+
     def write_routes(
         self, read: Callable[[RunContext], Routes], allow: frozenset[str], context: RunContext
     ) -> Finding | None:

@@ -91,7 +91,7 @@ def command(
         known: set[str] = set()
 
         def read() -> Routes:
-            routes = engine.routes(context, tenants or None)
+            routes = engine.routes.read(context, tenants or None)
             known.update(route.tenant for route in routes.routes)
             return routes
 
@@ -107,7 +107,7 @@ def command(
 
         if watch:
             try:
-                engine.follow_routes(show, context)
+                engine.routes.follow(context, show)
             except Interrupted:
                 if context.cancelled:  # as it was asked to
                     return

@@ -48,7 +48,7 @@ def write(
         if before is not None and form.content(before) == form.content(text):
             return False
         if before is not None and GUARD not in allow:
-            _guard(path, form.routes(before), form.routes(text), format)
+            _guard(path, form.routes(before), form.routes(text))
         # What leads clients runs as another user.
         replace_file(path, text.encode(), context, what=_WHAT, mode=0o644)
     return True
@@ -69,14 +69,13 @@ def _read(path: Path) -> str | None:
         raise unwritable(path, error, _WHAT) from None
 
 
-def _guard(path: Path, before: set[str], after: set[str], format: str) -> None:
+def _guard(path: Path, before: set[str], after: set[str]) -> None:
     gone = len(before - after)
     # One is never many, however few there are, unless it is the last one.
     if not gone or (after and (gone < 2 or gone <= _MOST * len(before))):
         return
-    allowing = f"routes --format {format} --output {path} --allow {GUARD}"
     raise RoutesRefused(
         f"{gone:,} of the {pluralize(len(before), 'route')} in {path} would be changed or gone"
         f"{'' if after else ', and none would be left'}: it stays as it is",
-        hint=Hint.command(allowing, "if that is right, run {}"),
+        hint=Hint.allow(GUARD),
     )

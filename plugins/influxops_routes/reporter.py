@@ -134,7 +134,7 @@ class RoutesReporter(Reporter, RouteFiles, HealthChecks):
                 raise self._failed(how, said.read(4 * _SAID))
 
     def _failed(self, why: str, said: bytes) -> ReporterError:
-        text = one_line(said.decode(errors="replace").strip())
+        text = one_line(" ".join(said.decode(errors="replace").split()))
         return ReporterError(
             f"the routes are in {self._path}, but on_change failed, {self.settings.on_change[0]}: "
             f"{why}{f': {text[:_SAID]}' if text else ''}; it is run again with the next "

@@ -182,6 +182,8 @@ class MoveSteps(MovesInProgress):
         if not is_written(after, current):
             raise ClaimLost(current)
         move.copied, move.record, move.progress = move.progress, current, current.progress
+        for failed in self.request.write_routes():
+            self.warn(move, failed.message, "its writers are led to the old target until then")
         self._keep(move)
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)

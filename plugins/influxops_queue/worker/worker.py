@@ -72,7 +72,7 @@ class Worker:
         self._queries = Queries(settings)
         self._making = Making(config, self._on_target_recovered)
         self._parallel = min(len(self._making.targets), _MOST_TARGETS) + 2
-        self._threads = ThreadPoolExecutor(self._parallel + 2, "influxops-worker")
+        self._threads = ThreadPoolExecutor(self._parallel + 3, "influxops-worker")
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._app: procrastinate.App | None = None
@@ -101,6 +101,8 @@ class Worker:
         """Work until it is stopped, or a pooler has come in between."""
         tries = 0
         ending = asyncio.create_task(self._end_in_time())
+        # It lasts as long as the worker: each of its connections is its own.
+        routes = asyncio.create_task(self._in_thread(self._making.follow_routes))
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
@@ -121,6 +123,7 @@ class Worker:
         finally:
             self._stop.set()
             await self._in_thread(self._making.close)
+            await routes
             ending.cancel()
             self._threads.shutdown(wait=False)
 

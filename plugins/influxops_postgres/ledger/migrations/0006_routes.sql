@@ -14,6 +14,15 @@ CREATE FUNCTION grow_routes(changed text) RETURNS void
     SELECT pg_notify('influxops_routes', changed);
 $$;
 
+-- What a record's state says of its route; empty where that is nothing yet.
+CREATE FUNCTION route_kind(state text, claimed_by text, attempts integer) RETURNS text
+    LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN state IN ('ready', 'moving') OR (state = 'retiring' AND claimed_by = '') THEN 'routed'
+        WHEN state = 'pending' AND attempts = 0 THEN ''
+        ELSE state END
+$$;
+
 -- An application that notes a tenant in a transaction of its own, which may last, keeps nobody
 -- waiting: a tenant that no run has tried yet changes no route.
 CREATE FUNCTION routes_change() RETURNS trigger
@@ -21,7 +30,8 @@ CREATE FUNCTION routes_change() RETURNS trigger
 BEGIN
     IF TG_OP = 'INSERT' THEN
         PERFORM grow_routes(namespace) FROM (
-            SELECT DISTINCT namespace FROM after WHERE state <> 'pending' OR attempts > 0
+            SELECT DISTINCT namespace FROM after
+             WHERE route_kind(state, claimed_by, attempts) <> ''
              ORDER BY 1) AS c;
     ELSIF TG_OP = 'DELETE' THEN
         PERFORM grow_routes(namespace) FROM (
@@ -29,13 +39,10 @@ BEGIN
     ELSE
         PERFORM grow_routes(namespace) FROM (
             SELECT DISTINCT namespace FROM before FULL JOIN after USING (namespace, tenant)
-             WHERE (before.state, before.database, before.target, before.identity,
-                    before.state = 'retiring' AND before.claimed_by <> '',
-                    before.state = 'pending' AND before.attempts > 0)
-                   IS DISTINCT FROM
-                   (after.state, after.database, after.target, after.identity,
-                    after.state = 'retiring' AND after.claimed_by <> '',
-                    after.state = 'pending' AND after.attempts > 0)
+             WHERE (route_kind(before.state, before.claimed_by, before.attempts),
+                    before.database, before.target, before.identity) IS DISTINCT FROM
+                   (route_kind(after.state, after.claimed_by, after.attempts),
+                    after.database, after.target, after.identity)
              ORDER BY 1) AS c;
     END IF;
     RETURN NULL;
