@@ -30,6 +30,8 @@ PROGRAM = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin") or ""
 needs_nginx = pytest.mark.skipif(not PROGRAM, reason="nginx is not installed")
 DOCS = Path(__file__).parents[2] / "docs" / "routing.md"
 _AUTHORITY = trustme.CA()
+_TRUSTED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+_AUTHORITY.configure_trust(_TRUSTED)
 
 
 @dataclass
@@ -68,8 +70,6 @@ class Nginx:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """Send a request whose line is just as it is given."""
-        context = ssl.create_default_context()
-        _AUTHORITY.configure_trust(context)
         raw = path if isinstance(path, bytes) else path.encode()
         given = {"Host": "localhost", "Connection": "close", **(headers or {})}
         if body is not None:
@@ -82,7 +82,7 @@ class Nginx:
         )
         with (
             socket.create_connection(("127.0.0.1", self.port), 30) as line,
-            context.wrap_socket(line, server_hostname="localhost") as secure,
+            _TRUSTED.wrap_socket(line, server_hostname="localhost") as secure,
         ):
             with contextlib.suppress(OSError):  # it may answer before it has read all
                 secure.sendall(head + b"\r\n\r\n" + (body or b""))
