@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
-from influxops.cli.options import IN_TASKS_ONLY, Common, common
+from influxops.cli.options import IN_TASKS_ONLY, Common, command_line, common
 from influxops.cli.output.stdio import error_line, say, speak_records, speaks_records
 from influxops.config.load import ConfigAuthor, Section, load_config
 from influxops.domain.finding import FindingKind
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode
@@ -58,7 +58,7 @@ def session(
             reported now and then where no bar can show it.
     """
     options = common(ctx)
-    config = load_config(options.config)
+    config = replace(load_config(options.config), door="cli")
     with (
         Engine(config, reporters=reporters) as engine,
         progress(options, lines=endless) as (on_stage, on_progress),
@@ -120,7 +120,8 @@ def execute(
         reporters=[reporter],
         endless=endless,
     ) as (engine, context):
-        report = engine.run(operation, context, allow=allow)
+        apply = command_line(ctx) if dry_run else ""
+        report = engine.run(operation, context, allow=allow, apply=apply)
         # The report that was shown knows of these.
         told = {handle.name for handle in engine.reporters if handle.missing is not None}
     lost = [f for f in report.notes if f.kind is FindingKind.REPORTER and f.reporter not in told]

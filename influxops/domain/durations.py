@@ -47,11 +47,7 @@ def _no_duration(text: str) -> str:
 
 
 def check_duration(text: str) -> str:
-    """Return a duration as it is written.
-
-    Raises:
-        ValueError: When it is none, or not from one second to 365 days.
-    """
+    """Return a duration as it is written; raise ValueError unless it is 1 s to 365 days."""
     if not 1 <= parse_duration(text) <= 365 * _UNITS["d"]:
         raise ValueError("it must be from one second to 365 days")
     return text

@@ -7,10 +7,17 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import Database, Inventory
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import (
+    Action,
+    Change,
+    ChangeResult,
+    Outcome,
+    Plan,
+    TenantPlan,
+    TenantStatus,
+)
 from influxops.domain.record import LedgerUpdate, State
 from influxops.errors import InfluxopsError, LedgerError
 from influxops.plugin_host.target import TargetHandle
@@ -179,19 +186,26 @@ def completion(plan: TenantPlan) -> Change | None:
 def complete_databases(
     plans: Sequence[TenantPlan], target: TargetHandle, request: RunRequest, context: RunContext
 ) -> list[Outcome]:
-    """Complete databases of one target, and record those that were seen to be complete.
+    """Complete databases of one target; DONE is what was seen to be complete, and recorded.
 
-    Returns:
-        How each was completed; DONE only where that was seen, and recorded.
+    One that was there before (`plan.before`) and is not there now is left to a full run: a server
+    makes a database for any client that writes, so the marker would create what is lost.
     """
     changes = [change for plan in plans if (change := completion(plan)) is not None]
-    looks = request.ledger is not None and target.implements("influxops_get_databases")
-    unsure = [plan.database for plan in plans if plan.before is not None] if looks else []
+    looks = target.implements("influxops_get_databases")
+    unsure = {plan.database for plan in plans if plan.before is not None} if looks else set()
     before = target.get_databases(unsure, context) if unsure else Inventory({})
-    left = [each for each in changes if _completeness(each.database, before) is not True]
-    outcomes = [Outcome(each, ChangeResult.DONE) for each in changes if each not in left]
+    gone = unsure - before.databases.keys()
+    outcomes, left = [], []
+    for each in changes:
+        if each.database in gone:
+            outcomes.append(Outcome(each, ChangeResult.FAILED, "it is not there any more"))
+        elif _completeness(each.database, before) is True:
+            outcomes.append(Outcome(each, ChangeResult.DONE))
+        else:
+            left.append(each)
     outcomes += target.ensure(left, context)[0] if left else []
-    if not looks:
+    if not looks or request.ledger is None:
         return outcomes
     # A marker is lost where a database of the same name was deleted moments before.
     seen = target.get_databases([each.database for each in changes], context)

@@ -35,6 +35,7 @@ __all__ = [
     "configured",
     "configured_ledger",
     "format_option",
+    "how_to_install",
     "put",
     "say",
     "say_json",
@@ -90,3 +91,22 @@ def configured_ledger(
             if not isinstance(settings, kind):
                 raise ConfigError(f"the configured ledger is of another kind, {ledger.kind}")
             yield settings, context
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that adds extras, with commas, to this installation.
+
+    The package is on no index; pip notes down the folder or the file that it installed.
+    """
+    import importlib.metadata  # slow to import, and seldom needed
+    import json
+    import shlex
+
+    found = importlib.metadata.distribution("influxops").read_text("direct_url.json")
+    origin = json.loads(found or "{}")
+    url = origin.get("url", "")
+    if origin.get("dir_info", {}).get("editable"):
+        return f"pip install -e {shlex.quote(url.removeprefix('file://') + '[' + extra + ']')}"
+    if url:
+        return f"pip install {shlex.quote(f'influxops[{extra}] @ {url}')}"
+    return f"pip install '.[{extra}]' in a checkout of influxops"

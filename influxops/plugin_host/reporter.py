@@ -29,10 +29,7 @@ class ReporterHandle(Handle):
         return self._tell(context.with_timeout(self._timeout), "influxops_started", head)
 
     def report(self, report: Report, context: RunContext) -> Finding | None:
-        """Tell it how a run ended; return what went wrong.
-
-        A run that is over still gets to say so.
-        """
+        """Tell it how a run ended, also one that is over; return what went wrong."""
         return self._tell(self._last_words(context), "influxops_report", report)
 
     @property

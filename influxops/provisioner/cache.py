@@ -25,11 +25,7 @@ class LocationCache:
         return entry[0] if entry is not None and entry[1] > time.monotonic() else None
 
     def add(self, found: EnsureResult, until: float) -> None:
-        """Remember where a tenant's database is.
-
-        Args:
-            until: When that is not known any more, in seconds of the monotonic clock.
-        """
+        """Remember where a tenant's database is, until a time of the monotonic clock."""
         with self._lock:
             self._found.pop(found.tenant, None)
             self._found[found.tenant] = (found, until)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 
-from influxops.domain.change import ChangeResult
-from influxops.domain.plan import TenantPlan
+from msgspec.structs import replace
+
+from influxops.domain.database import Database
+from influxops.domain.plan import ChangeResult, TenantPlan
 from influxops.domain.text import pluralize
 from influxops.engine.creation import complete_databases
 from influxops.errors import InfluxopsError
@@ -47,8 +49,10 @@ class Finisher(BatchWorker[_Job]):
                 left = [*jobs.values()]
             else:
                 left = self._complete(target, jobs)
-            for job in left:
-                self.submit(job, _AGAIN)
+            for plan, tries in left:
+                # Its server may be replaced until then by one that does not have it.
+                there = replace(plan, before=Database(plan.database))
+                self.submit((there, tries), _AGAIN)
 
     def _break(self, batch: list[_Job], error: Exception) -> None:
         log.error("databases could not be completed, a full run completes them", exc_info=error)

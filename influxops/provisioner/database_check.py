@@ -6,10 +6,9 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from influxops.domain.database import DatabaseStats, TableStats
+from influxops.domain.database import DatabaseStats, TableStats, TargetHints
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantStatus
-from influxops.domain.selection import TargetHints
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import TenantRequest, plan_selected
 from influxops.errors import InfluxopsError

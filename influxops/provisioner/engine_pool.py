@@ -29,12 +29,12 @@ class Engines:
         # Each with its birth and last use.
         self._idle: list[tuple[Engine, RunContext, float, float]] = []
         self._running: set[RunContext] = set()
-        self._anew = 0.0  # runs that began before this are over
+        self._new_since = 0.0  # runs that began before this are over
         self.is_over = False
 
-    def begin_anew(self) -> None:
+    def start_new_run(self) -> None:
         """Let the next caller work as another run: a server may have been replaced."""
-        self._anew = time.monotonic()
+        self._new_since = time.monotonic()
 
     @contextlib.contextmanager
     def borrow(self) -> Iterator[tuple[Engine, RunContext]]:
@@ -43,7 +43,7 @@ class Engines:
             engine, context, born, _ = self._idle.pop() if self._idle else (None, None, 0.0, 0.0)
         if engine is None:
             engine = Engine(self._config, kinds=self._kinds)
-        if context is None or born < self._anew or time.monotonic() - born > _ONE_RUN:
+        if context is None or born < self._new_since or time.monotonic() - born > _ONE_RUN:
             context, born = RunContext(log=quiet), time.monotonic()
         try:
             with self._followed(context):

@@ -27,12 +27,7 @@ _AGAIN = 15.0
 
 
 class Runs:
-    """A thread that makes full runs.
-
-    Args:
-        every: Seconds between two runs.
-        timeout: Seconds that one may take.
-    """
+    """A thread that makes a full run `every` so many seconds, each of which has a timeout."""
 
     def __init__(
         self,

@@ -16,9 +16,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.config.load import Config, load_config
+from influxops.domain.database import TargetHints
 from influxops.domain.durations import parse_duration
 from influxops.domain.plan import TenantPlan, TenantStatus
-from influxops.domain.selection import TargetHints
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import TenantRequest, plan_selected
 from influxops.errors import InfluxopsError, TransactionLost
@@ -30,6 +30,7 @@ from influxops.provisioner.pipeline import Works
 from influxops.provisioner.results import EnsureResult, EnsureStatus, result_of
 from influxops.provisioner.retry_queue import Background
 from influxops.provisioner.validation import CallValidator, InvalidRequest, check_seconds
+from influxops.report.model import RunOrigin
 
 #: Seconds for which what is known is known, where the ledger does not say so.
 CACHE_TTL = 60.0
@@ -133,9 +134,7 @@ class Provisioner:
     ) -> Provisioner:
         """Return one for a configuration; the other arguments are those of the class.
 
-        Args:
-            path: The file; None for what the command line would take: `influxops.toml` in this
-                folder, else the environment alone.
+        Without a path, it is what the command line would take.
         """
         return cls(
             load_config(path),
@@ -161,10 +160,9 @@ class Provisioner:
         self._started()
 
     def close(self, timeout: float = _LAST) -> None:
-        """End all that is under way; what was not created is created by the next full run.
+        """End all that is under way, which still gets some seconds.
 
-        Args:
-            timeout: Seconds that what is under way still gets.
+        What was not created is created by the next full run.
         """
         with self._lock:
             self._closed, process = True, self._process
@@ -209,10 +207,19 @@ class Provisioner:
         return self._result(request, self._submitted(request), until)
 
     async def aensure(
-        self, tenant_id: str, *, retention: str | None = None, target: str | None = None
+        self,
+        tenant_id: str,
+        *,
+        retention: str | None = None,
+        target: str | None = None,
+        origin: RunOrigin | None = None,
     ) -> EnsureResult:
-        """Do what `ensure` does without keeping the event loop."""
-        request = TenantRequest(tenant_id, retention, target)
+        """Do what `ensure` does without keeping the event loop.
+
+        Args:
+            origin: Who asks for it, for the ledger's history; None for who runs this process.
+        """
+        request = TenantRequest(tenant_id, retention, target, origin)
         found = self._submitted(request)
         if isinstance(found, EnsureResult):
             return found
@@ -271,8 +278,13 @@ class Provisioner:
             raise InvalidRequest("an asynchronous connection needs `await aenqueue(…)`")
         return self._enqueued(tenant_id, recorded)
 
-    async def aenqueue(self, tenant_id: str, connection: Any) -> EnsureResult:
-        """Do what `enqueue` does without keeping the event loop, with any connection."""
+    async def aenqueue(
+        self, tenant_id: str, connection: Any, *, origin: RunOrigin | None = None
+    ) -> EnsureResult:
+        """Do what `enqueue` does without keeping the event loop, with any connection.
+
+        `origin` is that of `aensure`.
+        """
         if (known := self._known(tenant_id, connection)) is not None:
             return known
         recorded = self._record_wanted(tenant_id, connection)
@@ -284,7 +296,7 @@ class Provisioner:
                 raise
             except Exception as error:
                 recorded = error.message if isinstance(error, InfluxopsError) else repr(error)
-        return self._enqueued(tenant_id, recorded)
+        return self._enqueued(tenant_id, recorded, origin)
 
     def submit(self, tenant_id: str) -> bool:
         """Ask for a tenant's database without any wait: no I/O, and nothing is raised.
@@ -467,9 +479,11 @@ class Provisioner:
         except Exception as error:
             return repr(error)
 
-    def _enqueued(self, tenant: str, failure: object) -> EnsureResult:
+    def _enqueued(
+        self, tenant: str, failure: object, origin: RunOrigin | None = None
+    ) -> EnsureResult:
         if not self._closed:
-            self._started().background.add(TenantRequest(tenant))
+            self._started().background.add(TenantRequest(tenant, origin=origin))
         if failure is None:
             return self._queued(tenant, "noted in the ledger, with the transaction")
         return self._queued(tenant, f"{failure}; a full run makes it once it is committed")

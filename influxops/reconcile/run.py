@@ -37,7 +37,7 @@ NO_LEDGER = Finding.info(
     FindingKind.NO_LEDGER,
     "no ledger is configured, so nothing is recorded: a database that is lost is recreated, "
     "empty, and a server that was replaced at its URL is not detected",
-    "configure [ledger] and run `influxops ledger install` (docs/ledger.md)",
+    "configure [ledger] and run `influxops ledger install` (`influxops docs ledger`)",
 )
 
 
@@ -127,8 +127,7 @@ def steps(
 def refuse_unusable(request: RunRequest) -> None:
     """Refuse a run of which no source or no target can be used at all.
 
-    Raises:
-        ConfigError: Then; a single one of several is reported like one that cannot be read.
+    A single one of several is reported like one that cannot be read.
     """
     for handles in (request.sources, request.targets):
         missing = [handle for handle in handles if handle.missing is not None]

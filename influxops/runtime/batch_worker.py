@@ -59,10 +59,7 @@ class BatchWorker(Generic[T]):
             self._changed.notify_all()
 
     def drain(self, timeout: float) -> bool:
-        """Handle what is left without waiting for more; return whether it was handled in time.
-
-        What is delayed again in the meantime is left.
-        """
+        """Handle what is left without waiting for more; return whether it was handled in time."""
         self.wake()
         with self._changed:
             self._drains = True

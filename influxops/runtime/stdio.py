@@ -28,11 +28,7 @@ def has_colour(stream: TextIO | None) -> bool:
 
 
 def console(stream: TextIO | None, colour: Literal["auto", "always", "never"] = "auto") -> Console:
-    """Return a rich console for a stream; it interprets no text: no markup, no emoji.
-
-    Args:
-        colour: `auto` follows `has_colour`; the other two do not ask.
-    """
+    """Return a rich console for a stream; it interprets no text: no markup, no emoji."""
     import io
 
     from rich.console import Console
@@ -73,11 +69,7 @@ def write_stream(stream: TextIO | None, text: str) -> None:
 
 
 def give_up(stream: TextIO, error: OSError) -> ReporterError | None:
-    """Lead a stream that failed into nothing, so that what is still buffered fails no more.
-
-    Returns:
-        What to tell; None where its reader has gone away.
-    """
+    """Lead a stream that failed into nothing; return what to report, if anyone still reads."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, stream.fileno())
     os.close(nothing)

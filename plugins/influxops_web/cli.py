@@ -16,6 +16,7 @@ from influxops.plugin.cli import (
     common_options,
     configured,
     format_option,
+    how_to_install,
     put,
     say,
     say_json,
@@ -42,7 +43,7 @@ def _needs_extra() -> None:
     if absent:
         raise ConfigError(
             f"the service needs {', '.join(absent)}, not installed",
-            hint="pip install 'influxops[web]'",
+            hint=how_to_install("web"),
         )
 
 
@@ -213,7 +214,7 @@ def serve(
     """Run the HTTP service: the operators' API, the provisioning API and the console.
 
     It needs [sources.tenants], a ledger in the same database, and `influxops db upgrade`
-    (docs/service.md). SIGTERM and Ctrl-C end it once the requests under way are answered.
+    (`influxops docs service`). SIGTERM and Ctrl-C end it once the requests under way are answered.
 
     \b
     Exit codes:

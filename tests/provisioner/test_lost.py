@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import psycopg
@@ -9,8 +10,9 @@ import pytest
 
 from influxops import Provisioner
 from influxops_devserver.testing import running_stand_in
-from tests.conftest import GiveStandIn
+from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import Cli
+from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 from tests.provisioner.conftest import Provide, until
@@ -158,3 +160,31 @@ def test_a_marker_that_is_lost_with_a_deleted_namesake_is_written_again_before_i
     until(lambda: ready(db))
     assert server.markers("telemetry_acme") == 1
     assert made.ensure("acme").status == "existing"
+
+
+@pytest.mark.parametrize("ledger", [False, True], ids=["alone", "with a ledger"])
+def test_what_is_gone_before_it_is_complete_is_not_created_by_its_marker(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy, ledger: bool
+) -> None:
+    db.registry("acme")
+    server = stand_in(max_databases=None)
+    proxy = proxied(server)
+    refused = threading.Event()
+
+    def refuse(seen: Seen) -> Answer:
+        if "/write_lp" not in seen.path or refused.is_set():
+            return None
+        server.drop("telemetry_acme")  # as a server does not have it that was replaced
+        refused.set()
+        return 400, "text/plain", b"not now"
+
+    proxy.before = refuse
+    made = provide(targets={"one": proxy}, ledger=ledger, cache_ttl=0.0)
+    assert made.ensure("acme").status == "created"
+    assert refused.wait(30)
+    first = len(proxy.seen)
+    # It is looked for, and looked for again, before a marker would be written.
+    until(lambda: sum(b"telemetry_acme" in seen.body for seen in proxy.seen[first:]) > 1)
+    assert server.databases() == []
+    if ledger:
+        assert "lost" in told_as_lost(made)

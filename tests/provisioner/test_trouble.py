@@ -90,9 +90,11 @@ def test_a_dead_server_costs_the_first_caller_the_budget_and_the_others_nothing(
     ):
         assert seconds(lambda: until(lambda: not made.health().trouble)) < 5
         assert made.wait(timeout=20)
-        assert len(Influx(server.url).databases()) == 49
+        # The one that was created before is in no request, and nothing creates it on the side.
+        assert Influx(server.url).databases() == sorted(f"telemetry_{id_}" for id_ in ids[1:])
         assert made.ensure("t49").status == "existing"
-    away, back = (record.message for record in caplog.records)
+    told = [record.message for record in caplog.records]
+    away, back = (each for each in told if each.startswith("target:eu1"))
     assert away.startswith("target:eu1: creating telemetry_t1 on")
     assert back.startswith("target:eu1: it answers again, after")
 
