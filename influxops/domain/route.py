@@ -61,7 +61,7 @@ def _unrouted(
     if record.state not in _ROUTED:
         yield record.state.value
     if record.state is State.RETIRING and record.claimed_by:
-        # Who drops it has claimed it, and looks once more before that.
+        # The run that drops it has claimed it, and looks again before that.
         due = record.drop_after
         if due is None or now is None or due <= now or record.secondary_target is not None:
             yield "being dropped"

@@ -13,6 +13,8 @@ from pathlib import Path
 from influxops.plugin.base import Check, Hint, Interrupted, RunContext
 from influxops.plugin.reporter import ReporterError
 
+__all__ = ["check_writable", "is_special", "lock", "lock_folder", "replace_file", "unwritable"]
+
 #: Seconds to wait for another run that is writing; each holds the lock for milliseconds.
 _PATIENCE = 5.0
 

@@ -1,8 +1,8 @@
 """A file for nginx: the server of each database that a request names in its URL.
 
 nginx compares the strings of a map without case, decodes no argument, and takes the first of two.
-So each form in which a client may send a name is listed, the one that was found is compared once
-more by a back reference, and what nginx and a server could read differently is refused.
+So each form in which a client may send a name is listed, the one that was found is compared
+again by a back reference, and what nginx and a server could read differently is refused.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ map $args $influxops_is_unclear {
 # What a name that is not listed gets: 503 until @seconds@ s after @written@.
 map $msec $influxops_unknown { default 404; "~^(?:@young@)" 503; }
 
-# Each name, as clients send it: once more, and the number of its server; "-" has none now.
+# Each name, as clients send it: the same again, and the number of its server; "-" has none now.
 map $influxops_database $influxops_entry {
     default "";
 """

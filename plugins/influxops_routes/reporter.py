@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -27,10 +28,10 @@ from influxops.plugin import (
     parse_duration,
     setting,
 )
-from influxops.plugin.files import check_writable
+from influxops.plugin.files import check_writable, unwritable
 from influxops_routes.files import write
 
-#: So much of what a command says is told.
+#: So many characters of what a program says are shown.
 _SAID = 400
 
 
@@ -38,7 +39,7 @@ class RoutesReporter(Reporter, RouteFiles, HealthChecks):
     """Writes where the clients of each database are led, for a proxy or a script."""
 
     class Settings(ReporterSettings):
-        """Where the file is, and who is told."""
+        """Where the file is, and what runs when it changes."""
 
         timeout: float = setting(
             30.0, description="Seconds that all of it may take, `on_change` included.", gt=0, le=300
@@ -73,13 +74,18 @@ class RoutesReporter(Reporter, RouteFiles, HealthChecks):
 
     @property
     def _untold(self) -> Path:
-        """The file that is there while a program has not been told of a change."""
+        """The file that exists while a program has not noticed a change."""
         return self._path.with_name(f".{self._path.name}.untold")
 
     @hookimpl
     def influxops_check(self, context: RunContext) -> Iterator[Check]:
         """Check that the file can be written."""
         yield check_writable(self._path, "the routes", replaced=True)
+        if self.settings.on_change:
+            program = self.settings.on_change[0]
+            found = shutil.which(program)
+            message = f"{program} is {found}" if found else f"there is no program {program}"
+            yield Check("on_change", bool(found), message, Hint.setting("on_change", "correct {}"))
 
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
@@ -94,11 +100,14 @@ class RoutesReporter(Reporter, RouteFiles, HealthChecks):
         is_new = write(self._path, form, read, context, grace=grace, allow=allow)
         if not self.settings.on_change:
             return
-        if is_new:
-            self._untold.touch()
-        if self._untold.exists():
-            self._tell(context)
-            self._untold.unlink(missing_ok=True)
+        try:
+            if is_new:
+                self._untold.touch()
+            if self._untold.exists():
+                self._tell(context)
+                self._untold.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(self._untold, error, "what on_change is to know") from None
 
     def _tell(self, context: RunContext) -> None:
         """Run the program.

@@ -135,7 +135,7 @@ def nginx(folder: Path, routes: str) -> Iterator[Nginx]:
 
 
 class Recorder:
-    """A server that answers each request with its own name and the database it was told."""
+    """A server that answers each request with its own name and the request's parameters."""
 
     def __init__(self, name: str) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []

@@ -1,4 +1,4 @@
-"""`kind = "routes"`: a file that is kept up to date, and what is told of it."""
+"""`kind = "routes"`: a file that is kept up to date, and the program that runs then."""
 
 from __future__ import annotations
 
@@ -123,6 +123,7 @@ def test_a_program_that_is_not_there_is_named(fleet: Fleet) -> None:
     moved = fleet.cli("move", "acme", "--to", "eu2")
     assert moved.code == 0
     assert "on_change failed, /nowhere/nginx: No such file or directory" in moved.err
+    assert "there is no program /nowhere/nginx" in fleet.cli("doctor").out
 
 
 def test_what_a_program_leaves_running_keeps_nobody_waiting(fleet: Fleet) -> None:
@@ -143,6 +144,14 @@ def test_a_file_that_cannot_be_written_is_a_warning_of_the_run(fleet: Fleet) -> 
         ended = fleet.cli("ensure")
         assert ended.code == 0
         assert why in ended.err
+
+
+def test_an_older_file_is_replaced_by_the_next_run(fleet: Fleet) -> None:
+    older = fleet.file.read_bytes()
+    assert fleet.cli("move", "acme", "--to", "eu2").code == 0
+    fleet.file.write_bytes(older)
+    assert fleet.cli("ensure").code == 0
+    assert fleet.routes["acme"] == "eu2"
 
 
 def test_two_that_keep_one_file_are_refused(fleet: Fleet) -> None:

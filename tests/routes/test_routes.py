@@ -90,6 +90,7 @@ def test_who_has_nowhere_to_go_is_listed_with_the_reason(kept: Cli, db: TestData
     assert routes(kept) == dict.fromkeys(
         ("telemetry_acme", "telemetry_beta", "telemetry_corp"), "eu1"
     )
+    last = "eu1"
     for columns, reason in (
         ({"state": "pending", "attempts": 1}, "pending"),
         ({"state": "allocated"}, "allocated"),
@@ -107,8 +108,9 @@ def test_who_has_nowhere_to_go_is_listed_with_the_reason(kept: Cli, db: TestData
         before = version(kept)
         set_record(db, "acme", **columns)
         assert routes(kept)["telemetry_acme"] == reason
-        if "drop_after" not in columns:
+        if reason != last and "drop_after" not in columns:
             assert version(kept) > before
+        last = reason
     set_record(db, "acme", state="retired")
     assert sorted(routes(kept)) == ["telemetry_beta", "telemetry_corp"]
 

@@ -1,12 +1,12 @@
 -- The version of a namespace's routes: where the clients of each database are led. It grows in the
--- transaction that changes one, whoever writes it, and who listens is notified by its commit.
+-- transaction that changes one, by any program, and its commit notifies those that listen.
 CREATE TABLE routes (
     namespace text COLLATE "C" PRIMARY KEY,
     version bigint NOT NULL
 );
 
 -- The row stays locked until the commit, so that a greater version always has all that a smaller
--- one had. Whoever may write tenants need not have the right to write this table.
+-- one had. A user that may write tenants need not have the right to write this table.
 CREATE FUNCTION grow_routes(changed text) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
     INSERT INTO routes AS r (namespace, version) VALUES (changed, 1)
