@@ -83,6 +83,10 @@ databases:
       description: That target's URL.
       type: str
       sample: https://influx.example:8181
+    planned_target:
+      description: Where a database that is not there would be made; V(null) where it is there.
+      type: str
+      sample: null
     database:
       description: The database's name; V(null) where no valid one can be formed.
       type: str
@@ -169,6 +173,10 @@ databases:
           V(retiring), V(retired) or V(lost); V(null) without a record.
       type: str
       sample: ready
+    moving_to:
+      description: The target that a move brings it to; V(null) where none is under way.
+      type: str
+      sample: null
 targets:
   description: One entry per target.
   returned: always, unless the parameters or the configuration are wrong

@@ -23,6 +23,7 @@ _COMMANDS = {
     "init": "influxops.cli.commands.init",
     "config": "influxops.cli.commands.config",
     "plugins": "influxops.cli.commands.plugins",
+    "docs": "influxops.cli.commands.docs",
     "completion": "influxops.cli.commands.completion",
 }
 

@@ -33,6 +33,39 @@ def common(ctx: click.Context) -> Common:
     return root.obj
 
 
+#: What only shows or tells, and what a run that writes does not have.
+_SHOWS = frozenset({"dry_run", "detailed_exitcode", "output", "orphans"})
+
+
+def command_line(ctx: click.Context, command: str = "") -> str:
+    """Return what to type for a run like this command's that writes: the same tenants and options.
+
+    Args:
+        command: Which command makes it; left out, this one, or `ensure` for `plan`.
+    """
+    import shlex
+
+    own = "ensure" if ctx.info_name == "plan" else ctx.info_name or ""
+    config = common(ctx).config
+    options: list[Any] = ["--config", config] if config else []
+    named: list[Any] = []
+    for parameter in ctx.command.params:
+        name, given = parameter.name or "", ctx.params.get(parameter.name or "")
+        typed = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if not typed or not parameter.expose_value:
+            continue
+        values = [*given] if isinstance(given, tuple) else [given]
+        if isinstance(parameter, click.Argument):
+            named += values
+        elif name not in _SHOWS:
+            option = max(parameter.opts, key=len)
+            words = [f"{value:.0f}s" if isinstance(value, float) else value for value in values]
+            options += [option] if given is True else [w for v in words for w in (option, v)]
+    apart = ["--"] if any(name.startswith("-") for name in named) else []
+    rest = shlex.join([*options, *apart, *named])
+    return f"influxops {command or own} {rest}".rstrip()
+
+
 def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
     source = ctx.get_parameter_source(parameter.name or "")
     if source is not click.core.ParameterSource.DEFAULT:
@@ -121,12 +154,18 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
-timeout_option = click.option(
-    "--timeout",
-    type=Duration(),
-    metavar="DURATION",
-    help="How long this may take, for instance 90s or 10m [default: run.timeout, 15m].",
-)
+def _timeout_option(default: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--timeout",
+        type=Duration(),
+        metavar="DURATION",
+        help=f"How long this may take, for instance 90s or 10m [default: {default}].",
+    )
+
+
+timeout_option = _timeout_option("run.timeout, 15m")
+#: Of what may take as long as it takes.
+endless_timeout_option = _timeout_option("as long as it takes")
 
 format_option = click.option(
     "--format",
@@ -176,7 +215,7 @@ def _items(names: Any, start: str) -> list[CompletionItem]:
 #: Guards of what the command line does only to replace a lost database that a client has created
 #: again, and what else they are for.
 IN_TASKS_ONLY = {
-    "drop": "it lets a task with `state: absent` drop databases (docs/ansible.md); beside "
+    "drop": "it lets a task with `state: absent` drop databases (`influxops docs ansible`); beside "
     "`--recreate` or `--allow recreate-lost` it drops what a client has created in place of a "
     "lost one"
 }

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NoReturn
 
 from msgspec import Struct, field
 
+from influxops.config.routing import RoutingTable
 from influxops.config.settings import InvalidSettings, PluginSettings, checked, setting
 from influxops.config.toml import TomlFile, quoted
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
@@ -110,6 +111,7 @@ TABLES: Mapping[str, type[PluginSettings]] = {
     "tenants": TenantsTable,
     "database": DatabaseTable,
     "placement": PlacementTable,
+    "routing": RoutingTable,
     "run": RunTable,
 }
 #: Entry points of the tables that plugins' commands read: the name, and a class of settings.
@@ -189,6 +191,7 @@ class Config(Struct, frozen=True):
     tenants: TenantsTable = field(default_factory=TenantsTable)
     database: DatabaseTable = field(default_factory=DatabaseTable)
     placement: PlacementTable = field(default_factory=PlacementTable)
+    routing: RoutingTable = field(default_factory=RoutingTable)
     run: RunTable = field(default_factory=RunTable)
     #: The tables of plugins that were written.
     plugin_tables: Mapping[str, PluginSettings] = field(default_factory=dict)
@@ -238,12 +241,8 @@ class Config(Struct, frozen=True):
 def load_config(path: str | Path | None = None) -> Config:
     """Read the configuration; plugins have not looked at their sections yet.
 
-    Args:
-        path: The file; None for INFLUXOPS_CONFIG, else `influxops.toml` in the current folder
-            where there is one, else the environment alone.
-
-    Raises:
-        ConfigError: When there is no such file, or it says what cannot be.
+    Without a path it is that of INFLUXOPS_CONFIG, else `influxops.toml` in the current folder where
+    there is one, else the environment alone.
     """
     chosen = path or os.environ.get("INFLUXOPS_CONFIG") or _default_file()
     if chosen is None:
@@ -255,8 +254,7 @@ def load_config(path: str | Path | None = None) -> Config:
 def _default_file() -> str | None:
     """Return the file in the current folder; None where there is none, or no folder any more.
 
-    Raises:
-        ConfigError: When that is unknown. Going on without it could mean another server.
+    Where that is unknown it is refused: going on without it could mean another server.
     """
     try:
         # A relative path, in a folder that may be gone.
@@ -272,14 +270,9 @@ def _default_file() -> str | None:
 
 
 def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
-    """Return the configuration that a file's tables, or a program's, mean.
+    """Return the configuration that tables of a file or program mean; refuse all mistakes at once.
 
-    Args:
-        author: The file, to find lines in, or the program. What a program says wins over
-            environment variables.
-
-    Raises:
-        ConfigError: When it says what cannot be; all mistakes at once.
+    What a program says wins over environment variables.
     """
     is_known = data.keys() <= {*TABLES, *ROLE_NAMES}
     classes = TABLES if is_known else all_tables()

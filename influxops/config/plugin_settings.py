@@ -46,6 +46,11 @@ class ReporterSettings(PluginSettings):
         10.0, description="Seconds that telling may take, all waiting included.", gt=0, le=300
     )
 
+    @property
+    def file(self) -> str | None:
+        """The file that a reporter keeps, which must be its own; None where others may write it."""
+        return None
+
 
 class LedgerSettings(PluginSettings):
     """The base of a ledger's settings: what the engine reads of them."""
@@ -78,5 +83,11 @@ class LedgerSettings(PluginSettings):
         description="How long an application may use the target of a database that it "
         "looked up, the time of a write included; a move waits so long for those that still write "
         "to the old one.",
+        parse=checked(parse_duration),
+    )
+    last_pass: str = setting(
+        "10s",
+        description="How long the last pass over a tenant's rows may take before a move cuts it "
+        "over: what is written during that pass is on its new target only after the next one.",
         parse=checked(parse_duration),
     )

@@ -263,10 +263,7 @@ class TenantPlan(Struct, frozen=True):
     def change(
         self, action: Action, target: str | None = None, reason: str = "", **more: Any
     ) -> Change:
-        """Return a change of its database, on its target if no other is named.
-
-        Unless `more` says otherwise, the database is the same after it; it is gone after a drop.
-        """
+        """Return a change of its database, which stays unless it is dropped or `more` says so."""
         after = None if action is Action.DROP else self.before
         fields = {"before": self.before, "after": after, "reason": reason, **more}
         return Change(action, self.tenant, target or self.target or "", self.database, **fields)

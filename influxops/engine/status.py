@@ -9,7 +9,7 @@ from influxops.domain.database import DatabaseStats, Retention, Unknown, Unmanag
 from influxops.domain.durations import format_duration
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan, TenantStatus
-from influxops.domain.record import State
+from influxops.domain.record import Record, State
 from influxops.report.document import plain
 from influxops.report.view import ReportView
 from influxops.runtime.context import RunContext
@@ -34,6 +34,27 @@ def tenant_status(engine: Engine, view: ReportView, context: RunContext) -> list
     return [
         _row(view, tenant, stats.get((tenant.target or "", tenant.database)))
         for tenant in view.report.tenants
+    ]
+
+
+def orphan_status(engine: Engine, view: ReportView, context: RunContext) -> list[dict[str, Any]]:
+    """Return a row of plain data for each recorded tenant that is in no source."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    held = {target.name for target in view.report.targets if target.reachable}
+    for record in view.report.orphans:
+        if record.state.is_provisioned and record.target in held:
+            names[record.target].append(record.database)
+    stats = engine.describe(names, context)
+    return [
+        {
+            "tenant": record.tenant,
+            "target": record.target,
+            "database": record.database or None,
+            "ledger_state": record.state.value,
+            **stats.get((record.target or "", record.database), DatabaseStats("")).facts,
+            "created_at": plain(record.created_at),
+        }
+        for record in view.report.orphans
     ]
 
 
@@ -67,6 +88,7 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
         "tenant": tenant.tenant,
         "target": tenant.target if one else None,
         "url": view.target_url(tenant.target) if one else None,
+        "planned_target": None if found or copies else tenant.target or tenant.pin,
         "database": tenant.database or None,
         "exists": exists,
         "marker": plain(complete) if found else False if exists is False else None,
@@ -78,7 +100,14 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
         "copies": copies,
         "created_at": plain(record.created_at) if record else None,
         "ledger_state": record.state.value if record else None,
+        "moving_to": _moving_to(record),
     }
+
+
+def _moving_to(record: Record | None) -> str | None:
+    if record is None or record.state is not State.MOVING:
+        return None
+    return record.secondary_target if record.drop_after is None else record.target
 
 
 def place(view: ReportView, tenant: TenantPlan) -> str | None:

@@ -7,6 +7,7 @@ share a name, a registry that lost half of them) is left to full runs. `creation
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -88,11 +89,7 @@ def plan_selected(
     *,
     verify: bool = False,
 ) -> SelectedPlan:
-    """Plan that some tenants have their databases.
-
-    Args:
-        verify: Whether a database is looked at though creating it would tell that it exists.
-    """
+    """Plan that some tenants have their databases, which are looked at in any case to `verify`."""
     overrides = {each.tenant: each.attributes for each in asked}
     observed, failed, counted = observe_selected(
         overrides, request, context, hints, creating_tells=not verify
@@ -139,10 +136,6 @@ def _refuse(plan: TenantPlan, kind: FindingKind, why: str) -> TenantPlan:
     return replace(plan, status=TenantStatus.FAILED, finding=finding, changes=(), after=None)
 
 
-#: What a ledger that is behind explains better.
-_EXPLAINED = (FindingKind.IN_TWO_TARGETS, FindingKind.MISPLACED)
-
-
 class _Decider:
     """Decides the plan of single tenants for a waiting caller, where not everything was read."""
 
@@ -162,8 +155,7 @@ class _Decider:
         """Return a guarded plan with what follows for its tenant."""
         if plan.kind is FindingKind.CLAIMED:
             return plan
-        is_held = plan.status is TenantStatus.BLOCKED or plan.is_replacement
-        if (not is_held or plan.kind in _EXPLAINED) and (stale := self.stale.get(plan.tenant)):
+        if stale := self.stale.get(plan.tenant):
             why = f"{stale.message}; a full run tells more"
             return _refuse(replace(plan, target=None), FindingKind.STALE_LEDGER, why)
         if plan.status is TenantStatus.UNKNOWN:
@@ -175,7 +167,7 @@ class _Decider:
             remedy = how_to_go_on(plan)
             how = remedy.words(f"`influxops {remedy.value}`")
             return _refuse(plan, FindingKind.LOST, f"it is {plan.finding.message} ({how})")
-        if is_held:
+        if plan.status is TenantStatus.BLOCKED or plan.is_replacement:
             return plan
         if may_be_anothers(plan, self._observed, self._request):
             self.needs_full_run = True
@@ -240,11 +232,7 @@ class _Decider:
 def commit_seen(
     plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> None:
-    """Record which tenants have their databases, lost them, or are kept though they were retiring.
-
-    Raises:
-        LedgerError: When the ledger cannot be written.
-    """
+    """Record which tenants have their databases, lost them, or are kept while they retire."""
     # One that was created and never confirmed is confirmed by who looks at what is stored.
     tenants = {plan.tenant: plan for plan in plans if not _is_in_doubt(plan.record)}
     kept = {id_: _kept(plan) for id_, plan in tenants.items() if is_kept(plan)}
@@ -271,15 +259,17 @@ def _kept(plan: TenantPlan) -> TenantPlan:
 
 
 def allocate(
-    plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
+    plans: Iterable[TenantPlan],
+    observed: Observed,
+    request: RunRequest,
+    context: RunContext,
+    noted: Mapping[str, datetime] | None = None,
 ) -> dict[str, Record]:
     """Reserve a slot for each tenant that is to be created; record all others as far as is known.
 
-    One that cannot be decided stays wanted, with the reason.
-
-    Returns:
-        The record of each tenant that waits and was written about, as it is now: another run may
-        have changed it.
+    One that cannot be decided stays wanted, with the reason. Records are returned as they are now:
+    another run may have changed them. `noted` says since when tenants wait that did not wait by the
+    ledger; the others wait since now.
     """
     if request.ledger is None:
         raise LedgerError("there is no ledger to note anything in")
@@ -293,17 +283,21 @@ def allocate(
         and not plan.record.is_claimed
         and is_overdue(plan.record, observed.ledger_view.now)
     ]
+    noted = noted or {}
     records = {after.tenant: after for after, _ in given_up}
     for plan in plans:
-        if plan.tenant not in records and (after := _waiting(plan, observed)) is not None:
+        after = _waiting(plan, observed, noted.get(plan.tenant))
+        if after is not None and plan.tenant not in records:
             records[plan.tenant] = after
     update = LedgerUpdate(tuple(records.values()), entries=tuple(told for _, told in given_up))
     return request.ledger.commit(update, context) if update else {}
 
 
-def _waiting(plan: TenantPlan, observed: Observed) -> Record | None:
+def _waiting(plan: TenantPlan, observed: Observed, noted: datetime | None) -> Record | None:
     """Return the new record of a tenant that waits; None where there is nothing to write."""
     before = plan.record or Record(plan.tenant, State.PENDING)
+    if plan.record is None or before.state is State.RETIRED:
+        before = replace(before, state_since=noted or before.state_since)
     after, why = before, plan.reason
     kind = plan.kind
     is_waiting = before.state in (*_WAITING, State.RETIRED)

@@ -37,8 +37,7 @@ from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner import engine_pool
 from influxops.provisioner.circuit_breaker import Circuits
 from influxops.provisioner.completion_worker import Finisher
-from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.logs import log
+from influxops.provisioner.engine_pool import Engines, log
 from influxops.provisioner.pending_writer import Notes
 from influxops.provisioner.results import is_claimed, is_unregistered
 from influxops.provisioner.validation import CallValidator
@@ -71,11 +70,7 @@ class Flight:
 
 
 class Works:
-    """What one process has under way.
-
-    Args:
-        on_settled: Called with the final result of each tenant, and when its request began.
-    """
+    """What one process has under way; `on_settled` gets each result, and when its request began."""
 
     def __init__(
         self,
@@ -292,10 +287,7 @@ class Works:
 def _committed(
     planned: SelectedPlan, engine: Engine, asked: Iterable[TenantRequest], context: RunContext
 ) -> dict[str, TenantPlan]:
-    """Record which tenants are lost or back, and keep those that were retiring.
-
-    A loss that cannot be recorded is recorded by the next run.
-    """
+    """Record which tenants are lost or back, if that can be, and keep those that were retiring."""
     tenants = dict(planned.tenants)
     kept = [plan for plan in tenants.values() if is_kept(plan)]
     told = (FindingKind.LOST, FindingKind.RECREATED_AFTER_DROP)

@@ -201,22 +201,22 @@ def _mass_change(
 ) -> tuple[str, Iterable[TenantPlan]] | None:
     """Refuse a run that creates again, drops or misses too many recorded tenants."""
     records = observed.ledger_view.records
-    promised = {id_ for id_, record in records.items() if record.is_provisioned}
+    provisioned = {id_ for id_, record in records.items() if record.is_provisioned}
     changing = {
         id_
         for id_, tenant in plan.tenants.items()
-        if id_ in promised and any(_is_drastic(tenant, each) for each in tenant.changes)
+        if id_ in provisioned and any(_is_drastic(tenant, each) for each in tenant.changes)
     }
     gone: set[str] = set()
     if observed.sources_complete and observed.has_registry:
         retiring = {r.tenant for r in records.values() if r.state is State.RETIRING}
-        gone = promised - {tenant.id for tenant in observed.tenants} - retiring
+        gone = provisioned - {tenant.id for tenant in observed.tenants} - retiring
     concerned = changing | gone
     # A single tenant is never many, however few exist.
-    if len(concerned) < 2 or len(concerned) <= rules.mass_change * len(promised):
+    if len(concerned) < 2 or len(concerned) <= rules.mass_change * len(provisioned):
         return None
     message = (
-        f"{len(concerned):,} of {pluralize(len(promised), 'recorded tenant')} would be "
+        f"{len(concerned):,} of {pluralize(len(provisioned), 'recorded tenant')} would be "
         f"recreated or dropped, or are in no source any more ({len(changing):,} to change, "
         f"{len(gone):,} gone): is the registry complete?"
     )

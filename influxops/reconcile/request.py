@@ -25,11 +25,7 @@ ANSWERED = 1.75
 
 
 def settling(context: RunContext, *, at_least: float = 0.5) -> RunContext:
-    """Return the context in which it is read again what was changed, also when the run is over.
-
-    Args:
-        at_least: The seconds that it gets from now in any case.
-    """
+    """Return the context in which changes are read again, also when the run is over."""
     seconds = ANSWERED if context.cancelled else GRACE
     return context.with_grace_period(seconds, at_least=at_least)
 
@@ -49,6 +45,8 @@ class RunRequest(Struct, frozen=True):
     tell_start: Callable[
         [tuple[SourceState, ...], tuple[TargetState, ...], LedgerState | None], Sequence[Finding]
     ] = lambda *_: ()
+    #: Writes where clients are led now, for those who lead them; returns what went wrong.
+    write_routes: Callable[[], Sequence[Finding]] = lambda: ()
 
     def entry(
         self,

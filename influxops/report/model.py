@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from influxops.domain.database import TargetCapabilities
 from influxops.domain.finding import Finding
 from influxops.domain.plan import Change, Outcome, Refusal, TenantPlan
-from influxops.domain.record import HistoryEntry
+from influxops.domain.record import HistoryEntry, Record
 from influxops.errors import ExitCode
 
 
@@ -100,10 +100,14 @@ class Report(Struct, frozen=True, dict=True):
     origin: RunOrigin
     #: The command that makes such a run: `ensure`, `adopt`, `retire`, `retire --due`, `unretire`.
     command: str = "ensure"
+    #: The whole command line that makes what a dry run found; empty where none was typed.
+    apply: str = ""
     sources: tuple[SourceState, ...] = ()
     targets: tuple[TargetState, ...] = ()
     ledger: LedgerState | None = None  # None where none is configured
     tenants: tuple[TenantPlan, ...] = ()  # those in the scope, in the order of the sources
+    #: What is recorded of tenants that are in no source, and not retired; of a whole run only.
+    orphans: tuple[Record, ...] = ()
     refusals: tuple[Refusal, ...] = ()  # what guards refuse
     events: tuple[HistoryEntry, ...] = ()  # what the run wrote into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was found that is about no tenant of `tenants`

@@ -49,11 +49,7 @@ _LOOKED_FOR = (
 
 
 class ReportView:
-    """A report in the words for people.
-
-    Args:
-        words: How hints are written: `CLI_STYLE` or `ANSIBLE_STYLE`.
-    """
+    """A report in the words for people; `words` are how hints are written."""
 
     def __init__(self, report: Report, words: HintStyle = CLI_STYLE) -> None:
         self.report = report
@@ -123,6 +119,8 @@ class ReportView:
         """Return what was done for a tenant, or is to be done, and its status if it is not ok."""
         is_planned = tenant.status is TenantStatus.PENDING and self.report.dry_run
         form, changes = (TO_DO, tenant.changes) if is_planned else (DONE, tenant.made)
+        if tenant.move is not None and not is_planned and not tenant.status.is_ok:
+            changes = ()  # the copy that was created is a part of a move that has not ended
         parts = [self._words(form, change) + _kept_until(change) for change in _reported(changes)]
         if is_planned:
             parts += ["may exceed the capacity"] if tenant.may_exceed_capacity else []
@@ -148,12 +146,10 @@ class ReportView:
         return now if after.retention == before.retention else f"{now}, was {was}"
 
     def exists(self, tenant: TenantPlan) -> bool | None:
-        """Return whether a tenant has its database, as a dry run found it.
+        """Return whether a dry run found a tenant's database; None where that is unknown.
 
-        Returns:
-            None where that is unknown: a target that cannot be read may hold it, another server
-            answers than the recorded one, or the tenant is held for its id or a shared name and was
-            not looked for.
+        A target that cannot be read may hold it, another server answers than recorded, or the
+        tenant is held for its id or a shared name and was not looked for.
         """
         kind = tenant.kind
         remedy = tenant.finding.remedy if tenant.finding else Hint.advise("")
@@ -177,7 +173,7 @@ class ReportView:
 
     def _status(self, tenant: TenantPlan) -> str:
         guarded = tenant.status is TenantStatus.GUARDED
-        return _STATUSES.get(tenant.kind, "needs --allow" if guarded else tenant.status.value)
+        return _STATUSES.get(tenant.kind, self.words.guarded if guarded else tenant.status.value)
 
     def message(self, finding: Finding) -> str:
         """Return the message of a finding, safe to print, without its subject."""
@@ -285,7 +281,7 @@ class ReportView:
         report = self.report
         found: Counter[tuple[int, str]] = Counter({(0, TenantStatus.OK.value): 0})
         if not report.dry_run:
-            found[9, TenantStatus.FAILED.value] = 0
+            found[_PLACES[TenantStatus.FAILED], TenantStatus.FAILED.value] = 0
         for tenant in report.tenants:
             is_pending = tenant.status is TenantStatus.PENDING
             did = _reported(tenant.changes if is_pending else tenant.made)
@@ -302,6 +298,16 @@ class ReportView:
     def no_tenants(self) -> list[str]:
         """The sentences that say that a source was read and has no tenants."""
         return [one_line(f.message) for f in self.report.notes if f.kind is FindingKind.NO_TENANTS]
+
+    @property
+    def asides(self) -> list[str]:
+        """The sentences to read beside what was found: of what is no tenant's of this run."""
+        number = len(self.report.orphans)
+        if not number:
+            return self.no_tenants
+        are = "tenant is" if number == 1 else "tenants are"
+        line = f"{number:,} recorded {are} in no source (`influxops status --orphans`)"
+        return [*self.no_tenants, line]
 
     @property
     def has_retention(self) -> bool:
@@ -321,6 +327,11 @@ class ReportView:
             group.severity is not Severity.INFO
             for group in (*self.run_groups, *self.failure_groups, *self.extra_groups)
         )
+
+    @property
+    def is_routine(self) -> bool:
+        """Whether nothing is wrong, and a dry run found nothing to do: not worth a word."""
+        return not self.needs_attention and not (self.report.dry_run and self.report.planned)
 
     @property
     def is_as_desired(self) -> bool:
@@ -360,7 +371,8 @@ class ReportView:
             steps.append("run it again: what was done stays done, and the rest follows")
         if report.dry_run and any(t.status is TenantStatus.PENDING for t in report.tenants):
             limited = any(tenant.may_exceed_capacity for tenant in report.tenants)
-            apply = self.words.apply.replace("{}", report.command)
+            command = report.apply or f"influxops {report.command}"
+            apply = self.words.apply.replace("{}", one_line(command))
             steps.append(apply + (", as far as there is room" if limited else ""))
         errors = len(self.groups(Severity.ERROR))
         if errors and not report.interrupted:
@@ -377,16 +389,17 @@ _STATUSES: Mapping[FindingKind | None, str] = {
     FindingKind.UNCONFIRMED: "not confirmed",
     FindingKind.LOST: "lost",
     FindingKind.CLAIMED: "claimed by another run",
+    FindingKind.INTERRUPTED: "interrupted",
 }
 #: The place in a summary of tenants that nothing was done for; between them, what was done.
 _PLACES = {
     TenantStatus.OK: 0,
-    TenantStatus.CHANGED: 5,
-    TenantStatus.PENDING: 5,
-    TenantStatus.BLOCKED: 6,
-    TenantStatus.GUARDED: 7,
-    TenantStatus.UNKNOWN: 8,
-    TenantStatus.FAILED: 9,
+    TenantStatus.CHANGED: 20,
+    TenantStatus.PENDING: 20,
+    TenantStatus.BLOCKED: 21,
+    TenantStatus.GUARDED: 22,
+    TenantStatus.UNKNOWN: 23,
+    TenantStatus.FAILED: 24,
 }
 
 

@@ -41,7 +41,8 @@ class HintStyle(Struct, frozen=True):
     allow: str  # the allowance of a guard
     option: str  # an option of a run
     command: str  # a command to run
-    apply: str  # what makes the changes that a dry run found, as a sentence; `{}` is its command
+    apply: str  # what makes what a dry run found, as a sentence; `{}` is its command line
+    guarded: str = "needs --allow"  # the status of a tenant that a guard refuses
     #: What such a front end has instead of commands, by command.
     commands: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,13 +69,14 @@ CLI_STYLE = HintStyle(
     allow="--allow {}",
     option="--{}",
     command="influxops {}",
-    apply="influxops {} makes these changes",
+    apply="{} makes these changes",
 )
 ANSIBLE_STYLE = HintStyle(
     allow="`allow: [{}]`",
     option="`{}`",
     command="`influxops {}`",
     apply="the task makes these changes when it is not in check mode",
+    guarded="needs `allow`",
     commands={"ensure --verify": "the task with `verify: true`"},
 )
 

@@ -63,11 +63,7 @@ class RunContext:
         self._parent: RunContext | None = None
 
     def with_timeout(self, seconds: float, hint: str = "") -> RunContext:
-        """Return a context for a part of this run that may take no more than so many seconds.
-
-        Args:
-            seconds: What the part may take.
-        """
+        """Return a context for a part of this run that may take no more than so many seconds."""
         part = copy.copy(self)
         part.timeout, part._parent, part._began = seconds, self, time.monotonic()
         part._deadline = min(part._began + seconds, self._deadline)
@@ -77,10 +73,8 @@ class RunContext:
     def with_grace_period(self, seconds: float, *, at_least: float = 0.5) -> RunContext:
         """Return this context, or a short one with its identity where it is over.
 
-        Args:
-            seconds: How long the short one may take, to find out and tell what was done. Of a run
-                that was cancelled it counts from then: somebody waits.
-            at_least: What it gets from now in any case.
+        The short one has `seconds` to find out and tell what was done: since it was cancelled, for
+        somebody waits, but `at_least` so many from now.
         """
         try:
             self.check()
@@ -108,23 +102,13 @@ class RunContext:
         return time.monotonic() - self._began
 
     def time_left(self, cap: float | None = None) -> float | None:
-        """Return the seconds that are left, at most `cap`; None where there is no limit.
-
-        Raises:
-            DeadlineExceeded: When none are left.
-            Interrupted: When the run was cancelled.
-        """
+        """Return the seconds that are left, at most `cap`; None where there is no limit."""
         self.check()
         left = max(self._deadline - time.monotonic(), 0.0)
         return cap if left == math.inf else left if cap is None else min(left, cap)
 
     def check(self) -> None:
-        """Raise if the run is over.
-
-        Raises:
-            DeadlineExceeded: When the time is used up.
-            Interrupted: When the run was cancelled.
-        """
+        """Raise Interrupted where the run was cancelled, DeadlineExceeded where its time is up."""
         if self._watch.cancelled.is_set():
             raise Interrupted("the run was interrupted")
         if time.monotonic() >= self._deadline:
@@ -144,12 +128,7 @@ class RunContext:
         return None
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but not beyond the run's end.
-
-        Raises:
-            DeadlineExceeded: At once, when the wait would outlast the run.
-            Interrupted: As soon as the run is cancelled.
-        """
+        """Wait; raise Interrupted once cancelled, or DeadlineExceeded at once if it is too long."""
         left = self.time_left()
         if left is not None and seconds >= left:
             raise DeadlineExceeded(
@@ -163,16 +142,9 @@ class RunContext:
     def on_end(
         self, abort: Callable[[], object], *, within: float | None = None, grace: float = 0.0
     ) -> Iterator[CancelToken]:
-        """Call `abort` when the run ends while the block waits for something.
+        """Call `abort` when the run ends, or `within` has passed, while the block waits.
 
-        The one way to end a wait that does not look at the run by itself: a socket is shut, a
-        query is cancelled, a thread is left behind. `abort` is called once at most, in a thread
-        of its own; whatever then fails in the block is for the block's author to catch, who
-        finds the reason in the `CancelToken`.
-
-        Args:
-            within: Seconds that this wait may take, whatever the run's time.
-            grace: Seconds that it still gets after the run was cancelled.
+        After the run was cancelled it still gets the seconds of `grace`.
         """
         ending = CancelToken()
         at, error = self._deadline, None
@@ -195,12 +167,8 @@ class RunContext:
     ) -> T:
         """Return what a call gives that nothing can end, or leave it behind with the run.
 
-        It is made in a daemon thread: looking up a name, opening a named pipe.
-
-        Args:
-            work: The call. What it raises is raised.
-            within: Seconds that it may take, whatever the run's time.
-            late: Seconds that one which looks at its time still gets to say so by itself.
+        It is made in a daemon thread: looking up a name, opening a pipe. One that looks at its
+        time gets `late` more seconds to say so by itself.
 
         Raises:
             WaitTimeout: When it took longer than `within`.

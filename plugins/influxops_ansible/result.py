@@ -155,10 +155,7 @@ class TaskReport:
 def listed(
     entries: Iterable[tuple[dict[str, Any], bool]], task: Task, *, failed: bool
 ) -> dict[str, Any]:
-    """Return `databases` and `omitted`: a task that fails leaves out what is as it should be.
-
-    Each entry comes with whether it is about what is not as it should be.
-    """
+    """Return `databases` and `omitted`: a task that fails leaves out entries that are not open."""
     every = list(entries)
     shown = every
     if failed and task.parameters.get("details") != "all":

@@ -11,24 +11,27 @@ from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.plan import Scope, TenantStatus
-from influxops.domain.text import pluralize, quote, summarize, truncate
+from influxops.domain.text import group_alike, pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
 
 if TYPE_CHECKING:
     from influxops.report.view import ReportView
 
-#: What is always shown, in front of everything else.
-_ALWAYS = ("tenant", "database", "target")
 #: Tables of a tenant that are named.
 _NAMED = 3
 
 
 @click.command("status", short_help="Show what each tenant has.")
 @click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@click.option("--orphans", is_flag=True, help="Show recorded tenants that are in no source.")
 @read_options
 @click.pass_context
 def command(
-    ctx: click.Context, tenants: tuple[str, ...], output: str, timeout: float | None
+    ctx: click.Context,
+    tenants: tuple[str, ...],
+    orphans: bool,
+    output: str,
+    timeout: float | None,
 ) -> None:
     """Show each tenant's database: where it is, its retention, how much is in it.
 
@@ -40,17 +43,23 @@ def command(
     """
     from influxops.cli.inspect import look
     from influxops.cli.session import session
-    from influxops.engine.status import tenant_status
+    from influxops.engine.status import orphan_status, tenant_status
 
+    if orphans and tenants:
+        raise click.UsageError("--orphans shows those that are in no source, whatever their id")
     scope = Scope(frozenset(tenants) or None)
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
         view, errors = look(engine, context)
-        rows = tenant_status(engine, view, context)
+        rows = (orphan_status if orphans else tenant_status)(engine, view, context)
     if output == "json":
         say_json({"version": 2, "tenants": rows})
+    elif orphans:
+        _show_orphans(rows)
     elif rows:
         _show(view, rows)
-    for sentence in view.no_tenants:
+    if orphans:
+        ctx.exit(view.report.exit_code if view.report.interrupted else int(errors > 0))
+    for sentence in view.asides:
         say(sentence, err=output == "json")
     known = _acknowledged(view)
     wrong = [row for row in rows if row["tenant"] not in known and not _is_good(row)]
@@ -82,11 +91,14 @@ def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: se
     advice = {
         tenant.tenant: view.advice(tenant) for tenant in view.report.tenants if tenant.kind in shown
     }
+    told = []
     for row in rows:
         if row["message"]:
             label = "ERR" if row["tenant"] in wrong else "INFO"
             hint = f" ({advice[row['tenant']]})" if row["tenant"] in advice else ""
-            say(f"{quote(row['tenant'])}: {row['message']}{hint}", label=label, err=True)
+            told.append((quote(row["tenant"]), (f"{row['message']}{hint}", label)))
+    for who, (message, label) in group_alike(told):
+        say(f"{who}: {message}", label=label, err=True)
 
 
 def _why(wrong: Sequence[Mapping[str, Any]], errors: int) -> str:
@@ -110,35 +122,42 @@ def _why(wrong: Sequence[Mapping[str, Any]], errors: int) -> str:
 def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
     from influxops.cli.output.tables import fitting, show_table
 
-    capabilities = [target.capabilities for target in view.report.targets]
-    marker = any(each.completion_marker for each in capabilities)
-    counts = any(each.table_label for each in capabilities)
-    contents = ("rows", "last_write") if counts else ()
-    retention = view.has_retention
-    exists = ("exists", "marker") if marker else ("exists",)
-    since = ("since",) if view.report.ledger is not None else ()
-    counted = ("telemetry_count", "last_write", "tables") if counts else ()
-    whole = (*_ALWAYS, *exists, *(("retention", "desired") if retention else ()), *counted, *since)
-    brief = (*_ALWAYS, "state", *(("keeps",) if retention else ()), *contents)
-    narrower = (brief[:-1], brief[:-2]) if contents else ()
-    layouts = (whole, brief, *narrower, (*_ALWAYS, "state"))
+    counts = any(target.capabilities.table_label for target in view.report.targets)
+    least = ("tenant", "database", "target", "state", *(("rows",) if counts else ()))
+    more = (
+        *(("retention",) if view.has_retention else ()),
+        *(("last_write", "tables") if counts else ()),
+        *(("since",) if view.report.ledger is not None else ()),
+    )
     cells = [_cells(row) for row in rows]
-    headers = fitting(layouts, cells)
+    headers = fitting([(*least, *more[:n]) for n in range(len(more), -1, -1)], cells)
     show_table(headers, [[row[header] for header in headers] for row in cells])
 
 
+def _show_orphans(rows: Sequence[Mapping[str, Any]]) -> None:
+    from influxops.cli.output.tables import show_table
+
+    if not rows:
+        say("every recorded tenant is in a source, or retired", err=True)
+        return
+    headers = ("tenant", "database", "target", "state", "rows", "last_write", "since")
+    cells = [
+        _cells({**row, "exists": None, "retention": None, "desired": None, "copies": ()})
+        for row in rows
+    ]
+    states = [{**cell, "state": row["ledger_state"]} for cell, row in zip(cells, rows, strict=True)]
+    show_table(headers, [[row[header] for header in headers] for row in states])
+
+
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return a row as text, with `state` for `exists` and `marker`, and `keeps` for retention."""
+    """Return a row as text; its retention period says which one it should have."""
     target = ", ".join(copy["target"] for copy in row["copies"]) or row["target"]
+    if not target and row.get("planned_target"):
+        target = f"({row['planned_target']})"
     cells = {
         "tenant": truncate(row["tenant"]),
         "database": truncate(row["database"] or "-"),
         "target": target or "-",
-        "exists": _yes_or_no(row["exists"], "?"),
-        "marker": _yes_or_no(row["marker"], "-"),
-        "retention": _period(row["retention"]) if row["target"] else "-",
-        "desired": _period(row["desired"]),
-        "telemetry_count": _number(row, row["telemetry_count"]),
         "rows": _number(
             row, row["rows"], at_most=any(table["at_most"] for table in row["tables"] or ())
         ),
@@ -146,20 +165,21 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "last_write": row["last_write"] or "-",
         "since": (row["created_at"] or "-")[:10],
     }
-    state = {"yes": "ok", "no": "missing"}.get(cells["exists"], "unknown")
+    keeps, desired = _period(row["retention"]) if row["target"] else "-", _period(row["desired"])
+    drifts = row["target"] and row["exists"] and desired not in ("unmanaged", keeps)
+    cells["retention"] = f"{keeps}, not {desired}" if drifts else keeps
+    return {**cells, "state": _state(row)}
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """Return what is to be known of a database first: whether it is there, whole, and stays."""
     if row["copies"]:
-        state = f"on {len(row['copies'])} targets"
-    elif state == "ok" and cells["marker"] == "no":
-        state = "no marker"
-    actual, desired = cells["retention"], cells["desired"]
-    drifts = state == "ok" and desired not in ("unmanaged", actual)
-    return {**cells, "state": state, "keeps": f"{actual}, not {desired}" if drifts else actual}
-
-
-def _yes_or_no(value: object, unknown: str) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return unknown if value is None else "?"
+        return f"on {len(row['copies'])} targets"
+    if not row["exists"]:
+        return "missing" if row["exists"] is False else "unknown"
+    if row["marker"] is False:
+        return "no marker"
+    return f"moving to {row['moving_to']}" if row["moving_to"] else "ok"
 
 
 def _period(value: str | None) -> str:

@@ -70,10 +70,7 @@ def verify(
 ) -> dict[str, TenantPlan]:
     """Return tenants with the results of their changes, without those to try on another target.
 
-    Args:
-        closed: The targets that took nothing more before, with why; one that says
-            NO_CAPACITY again keeps nothing going.
-        ended: How changes ended that were tried before the others, by the tenant's id.
+    A target that was `closed` before keeps nothing going; `ended` has what was tried before.
     """
     by_tenant: dict[str, list[Outcome]] = {plan.tenant: [] for plan in plans}
     for outcome in outcomes:

@@ -42,9 +42,7 @@ def record(
 ) -> RunState:
     """Write the results of a run to the ledger that are not recorded yet.
 
-    Args:
-        at_end: Whether this is the end of the run, so that also what was read is written.
-        with_seen: Whether then also tenants are written of which nothing was changed.
+    At the end of a run, what was read is written, too: `with_seen` also of unchanged tenants.
     """
     ledger_view = state.observed.ledger_view
     if request.ledger is None or not ledger_view.is_readable or context.dry_run:
@@ -191,11 +189,7 @@ class _Writer:
         return replace(placed, state=self._state(plan.after, plan.target, was_seen), drop_after=due)
 
     def _state(self, found: Database | None, target: str | None, was_seen: bool = False) -> State:
-        """Return the state of a tenant whose database is there: ready once its marker was seen.
-
-        Args:
-            was_seen: Whether its marker was seen before, so that only a look can deny it.
-        """
+        """Return the state of a tenant with a database: ready once its marker was ever seen."""
         is_marked = found.is_marked if found is not None else UNKNOWN
         policy = self.request.rules.targets.get(target or "")
         if is_marked is UNKNOWN and (

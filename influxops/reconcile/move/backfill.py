@@ -9,12 +9,15 @@ import time
 from msgspec.structs import replace
 
 from influxops.domain.copy import CopyProgress, CopyRequest
+from influxops.domain.durations import parse_duration
+from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.record import Event, LedgerUpdate
 from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
-from influxops.reconcile.move.copy import Unread, about, copy
+from influxops.reconcile.move.copy import Unread, about, copy, only_there
 from influxops.reconcile.move.plan import MoveRequest
+from influxops.reconcile.move.probes import why_not_yet
 from influxops.reconcile.move.state import (
     ClaimLost,
     MoveFailed,
@@ -32,6 +35,8 @@ from influxops.runtime.context import RunContext
 _EVERY = 5.0
 #: Seconds between two passes that look whether anything is new.
 _BETWEEN = 5.0
+#: Seconds before proxies are asked again.
+_ASK_AGAIN = 0.2
 #: After so many passes of which each found something, the move fails: clients still write.
 _PASSES = 12
 
@@ -45,6 +50,7 @@ class MoveSteps(MovesInProgress):
         super().__init__(goal, state, request, context)
         #: Moves that were cut over, by when their next pass is due.
         self.waiting: list[tuple[float, int, MoveProgress]] = []
+        self._is_proxy_late = False  # whether one did not lead the clients of the last move on
 
     def step(self, move: MoveProgress) -> None:
         """Take the next step of one tenant; what fails ends it alone."""
@@ -52,9 +58,11 @@ class MoveSteps(MovesInProgress):
             if is_cut_over(move.record):
                 self._next_pass(move)
             else:
-                if move.is_taken_up:
+                if move.is_taken_up and not move.is_back:
                     self._look(move)
+                began = time.monotonic()
                 self._copy(move)
+                self._catch_up(move, time.monotonic() - began)
                 self._cut_over(move)
         except Interrupted:
             raise
@@ -95,14 +103,20 @@ class MoveSteps(MovesInProgress):
         )
 
     def _copy(
-        self, move: MoveProgress, *, only_missing: bool = False, recent: bool = False
+        self,
+        move: MoveProgress,
+        *,
+        only_missing: bool = False,
+        recent: bool = False,
+        why: str = "",
     ) -> CopyProgress:
         """Copy once to the end, and record how far it is on the way."""
         source, target = self.handles[move.route.source], self.handles[move.route.target]
 
         def said(copied: CopyProgress) -> None:
-            # A pass that looks at a part is none to go on from.
-            move.now, move.progress = copied, "" if recent else copied.progress
+            # After the cut-over, a pass that looks at a part is none to go on from.
+            is_part = recent and only_missing
+            move.now, move.progress = copied, "" if is_part else copied.progress
             if time.monotonic() - move.last_saved_at >= _EVERY:
                 self._keep(move)
 
@@ -110,14 +124,15 @@ class MoveSteps(MovesInProgress):
         recent = recent and not move.is_ahead
         order = CopyRequest(
             move.plan.database,
-            progress=move.copied if recent else move.progress,
+            progress=move.copied if recent and only_missing else move.progress,
             only_missing=only_missing,
             recent=recent,
+            merge=move.is_back and not only_missing,
             paused=self.goal.writers_paused and not only_missing,
             without_tables=self.goal.without_tables,
         )
         try:
-            copied = copy(source, target, order, self.context, said)
+            copied = copy(source, target, order, self.context, said, why)
         except InfluxopsError as error:
             move.is_abandoned = error.abandoned
             raise
@@ -125,6 +140,11 @@ class MoveSteps(MovesInProgress):
         for finding in copied.findings:
             note = about(move.plan, finding)
             move.notes[note.message] = note
+        if copied.ahead:
+            message = f"kept: {only_there(copied.ahead, target.name)}"
+            known = {"kept": copied.ahead}
+            note = move.plan.info(FindingKind.MOVING, message, target=target.name, facts=known)
+            move.notes[message] = note
         self._keep(move)
         return copied
 
@@ -143,7 +163,7 @@ class MoveSteps(MovesInProgress):
             ClaimLost: When another run has claimed it.
             InfluxopsError: When the ledger cannot be written.
         """
-        record = replace(move.record, progress=move.progress)
+        record = replace(move.record, progress=move.recorded_progress)
         found = self.ledger.claim([record], self.context)[move.plan.tenant]
         self.records[move.plan.tenant] = found
         if found.claimed_by != self.context.id:
@@ -152,8 +172,6 @@ class MoveSteps(MovesInProgress):
 
     def _cut_over(self, move: MoveProgress) -> None:
         """Let the ledger say that the tenant is on its new target, in one write."""
-        if self.goal.writers_paused:
-            move.writers_paused = self._is_quiet(move)
         record, now = move.record, self.now()
         after = replace(
             record,
@@ -169,6 +187,8 @@ class MoveSteps(MovesInProgress):
         )
         source, target = record.target or "", record.secondary_target or ""
         message = format_copied(move.counted)
+        if move.last.ahead:
+            message += f", kept: {only_there(move.last.ahead, target)}"
         entry = self.request.entry(Event.MOVED, move.plan, target, source, target, message=message)
         try:
             found = self.ledger.commit(LedgerUpdate((after,), entries=(entry,)), self.context)
@@ -181,9 +201,41 @@ class MoveSteps(MovesInProgress):
         if not is_written(after, current):
             raise ClaimLost(current)
         move.copied, move.record, move.progress = move.progress, current, current.progress
+        move.is_back = False  # from here on it is like any other
+        for failed in self.request.write_routes():
+            self.warn(move, failed.message, "its writers are led to the old target until then")
         self._keep(move)
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)
+
+    def _catch_up(self, move: MoveProgress, took: float) -> None:
+        """Copy what came since the pass before began, until such a pass is short.
+
+        What is written during the last one is on the new target only some time after the cut-over.
+
+        Args:
+            took: The seconds of the last pass.
+        """
+        if self.goal.writers_paused:
+            move.writers_paused = self._is_quiet(move)
+        if move.writers_paused or move.is_ahead:
+            return
+        most, passes = self.goal.last_pass, 0
+        while took > most:
+            if passes == _PASSES:
+                raise MoveFailed(
+                    f"the last of {passes} passes took {took:.0f} s, and the cut-over waits for "
+                    f"one of {most} s at most",
+                    Hint.setting("last_pass", "raise {} of [ledger], or let less be written"),
+                )
+            passes += 1
+            why = f" (the pass before took {took:.0f} s, the cut-over waits for {most} s)"
+            began = time.monotonic()
+            self._copy(move, recent=True, why=why)
+            took = time.monotonic() - began
+        if passes > 1:
+            message = f"the cut-over waited for {passes} passes, until one took less than {most} s"
+            move.notes[message] = move.plan.info(FindingKind.MOVING, message)
 
     def _is_quiet(self, move: MoveProgress) -> bool:
         """Return whether two passes in a row, some seconds apart, found nothing to copy.
@@ -215,20 +267,29 @@ class MoveSteps(MovesInProgress):
             return
         if not move.cut_at:
             move.cut_at = time.monotonic()  # taken up again: clients are waited for again
-        safe = move.cut_at + (0 if move.writers_paused else self.goal.cache_ttl)
+        is_first = not move.safe_at
+        if is_first:
+            ttl = 0 if move.writers_paused else self.goal.cache_ttl
+            move.safe_at = move.cut_at + ttl
         began = time.monotonic()
-        recent = began < safe and bool(move.copied)
+        is_safe = began >= move.safe_at
+        if is_safe and move.is_routed and move.copied and not move.passes:
+            # What was on its way then; the pass over all that follows finds nothing as a rule.
+            self._copy(move, only_missing=True, recent=True)
+        recent = not is_safe and bool(move.copied)
         found = self._copy(move, only_missing=True, recent=recent)
-        move.passes += began >= safe
+        move.passes += is_safe
+        if is_first and not is_safe and self.goal.routing.probes:
+            self._ask_proxies(move)
         # The next pass begins at the beginning; what was left out on purpose stays known.
         move.progress = found.progress if found.unread else ""
         if found.rows and move.writers_paused:
             move.writers_paused = False
             self.warn(move, "its writers were not paused: rows were written to the old target", "")
-        if began >= safe and not found.rows:
+        if is_safe and not found.rows:
             self._finish(move)
-        elif began < safe:
-            self._queue(move, max(safe - time.monotonic(), 0))
+        elif not is_safe:
+            self._queue(move, max(move.safe_at - time.monotonic(), 0))
         elif move.passes < _PASSES:
             self._queue(move, _BETWEEN)
         else:
@@ -237,6 +298,33 @@ class MoveSteps(MovesInProgress):
                 f"passes found {pluralize(found.rows, 'new row')}",
                 f"let clients look its target up again ({move.route.target}), then run it again",
             )
+
+    def _ask_proxies(self, move: MoveProgress) -> None:
+        """Wait until no proxy leads a client to the old target any more; then none writes there."""
+        routing, plan, source = self.goal.routing, move.plan, self.handles[move.route.source]
+        version = self.ledger.load_records((plan.tenant,), self.context).route_version
+        # Where one did not get there in time, a later move does not wait as long once more.
+        end = time.monotonic() + (0 if self._is_proxy_late else parse_duration(routing.timeout))
+        self.context.on_stage(f"waiting for proxies to lead {truncate(plan.database)} on", 0)
+        why = ""
+        while True:
+            why = why_not_yet(routing.probes, version, plan.database, source.name, self.context)
+            if not why or time.monotonic() >= end:
+                break
+            self.context.sleep(_ASK_AGAIN)
+        self.context.on_stage("", 0)
+        self._is_proxy_late = bool(why)
+        if why:
+            self.warn(
+                move,
+                f"not all proxies led its clients on within {routing.timeout}, so that these were "
+                f"waited for as without proxies ({self.goal.cache_ttl} s): {why}",
+                "see that each of them loads new routes (docs/routing.md)",
+            )
+            return
+        move.is_routed = True
+        # What was acknowledged by then is visible, and found by the pass that follows.
+        move.safe_at = time.monotonic() + 2 * source.capabilities.visible_after
 
     def _without_source(self, move: MoveProgress) -> None:
         """End a move whose old target cannot be read any more, as was allowed."""

@@ -18,7 +18,7 @@ from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, S
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
 from influxops.reconcile.move.plan import MoveRequest, route_of
-from influxops.reconcile.plan.recorded import busy, is_cut_over
+from influxops.reconcile.plan.recorded import BACK, busy, is_cut_over, is_move_back
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
 from influxops.runtime.context import RunContext
@@ -32,13 +32,16 @@ class MoveProgress:
         self.made: tuple[Outcome, ...] = ()  # what was made on the new target
         self.started_at = time.monotonic()
         self.last_saved_at = self.started_at  # when its progress was last recorded in the ledger
-        self.progress = record.progress
+        self.is_back = is_move_back(record)  # whether it goes back to its old copy
+        self.progress = record.progress.removeprefix(BACK) if self.is_back else record.progress
         self.copied = ""  # the progress of the copy that was cut over
         self.rows = self.bytes = 0  # what was copied, by all calls
         self.now = CopyProgress()  # what the call that is under way said last
         self.last = CopyProgress()  # what the last call that ended said
         self.notes: dict[str, Finding] = {}
         self.cut_at = 0.0  # when it was cut over, or taken up again after that
+        self.safe_at = 0.0  # from when on no client writes to its old target any more
+        self.is_routed = False  # whether proxies have said so
         self.passes = 0  # passes since all clients must have looked its target up again
         self.writers_paused = False  # whether its writers are paused, as was said and tested
         #: Whether an earlier run has begun it, so that the new target may hold newer rows.
@@ -51,6 +54,11 @@ class MoveProgress:
         self.is_ahead = False
         #: Whether a write of its copy was abandoned, and may still arrive: its claim stays.
         self.is_abandoned = False
+
+    @property
+    def recorded_progress(self) -> str:
+        """How far it is, as the ledger has it."""
+        return BACK * self.is_back + self.progress
 
     @property
     def counted(self) -> CopyProgress:
@@ -76,12 +84,7 @@ class MoveProgress:
 
 
 class MoveFailed(Exception):
-    """One tenant cannot go on.
-
-    Args:
-        remedy: What to do before it goes on.
-        again: How it goes on; None for the same command as before.
-    """
+    """One tenant cannot go on before its remedy; `again` is how, if not by the same command."""
 
     def __init__(
         self,
@@ -194,7 +197,8 @@ class MovesInProgress:
     def _left(move: MoveProgress, failed: MoveFailed) -> Record:
         """Return the record of a tenant whose move stops here, with its progress."""
         attempts = move.record.attempts + 1
-        return replace(move.record, progress=move.progress, error=failed.message, attempts=attempts)
+        progress = move.recorded_progress
+        return replace(move.record, progress=progress, error=failed.message, attempts=attempts)
 
     @staticmethod
     def ended(move: MoveProgress, due: datetime | None, progress: str = "", **more: Any) -> Record:

@@ -32,12 +32,7 @@ def reread(
     *,
     verify: bool = False,
 ) -> Observed:
-    """Read the targets of changes again, even if the run is over.
-
-    Args:
-        outcomes: How the changes ended: what is not known is read from what is stored.
-        verify: Whether everything is read from what is stored.
-    """
+    """Read the targets of changes again, even if the run is over; from rows where need be."""
     names: defaultdict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
         if verify or outcome.status is ChangeResult.UNKNOWN:

@@ -48,17 +48,14 @@ def observe_selected(
 ) -> tuple[Observed | None, Mapping[str, InfluxopsError], Mapping[str, int] | None]:
     """Read some tenants, their records and their databases, each where it may be.
 
-    Args:
-        asked: The attributes that override those of each tenant, by its id.
-        creating_tells: Whether the only target is not asked where there is no ledger: creating a
-            database tells that it was there.
-        reports: Whether what is known of a target is reported, although there is only one to place
-            a tenant on.
+    Each is `asked` with attributes that override its own. Where `creating_tells` that a database
+    was there, the only target without a ledger is not asked. One that `reports` reads what is known
+    of a target although there is only one.
 
     Returns:
-        What was read, or None where a source or the ledger could not be read, so that nothing can
-        be decided; what could not be read, by the full name of its section; and how many databases
-        the ledger counts on each target, or None where that was not asked.
+        What was read, or None where a source or the ledger could not be, so that nothing can be
+        decided; what could not be read, by its section's full name; and how many databases the
+        ledger counts on each target, or None where that was not asked.
     """
     sections = (*request.sources, *request.targets, request.ledger)
     labels = {each.full_name: label(each) for each in sections if each is not None}
@@ -115,11 +112,7 @@ def no_check() -> None:
 
 
 class _Reading:
-    """Asks, and keeps what went wrong.
-
-    Args:
-        labels: How sections that take long are named in the log, by full name; none are without.
-    """
+    """Asks, and keeps what went wrong; a section without a label is not named in the log."""
 
     def __init__(self, context: RunContext, labels: Mapping[str, str]) -> None:
         self.context, self._labels = context, labels

@@ -33,12 +33,7 @@ from influxops.reconcile.state import Observed, Planning
 
 
 class Adopt(RecordOperation):
-    """Makes databases tenants', whatever they are called.
-
-    Args:
-        names: The database's name of each tenant, by its id; None for the one that it should have,
-            as it is recorded or the plan would have it.
-    """
+    """Makes databases tenants', whatever they are called; None is the name that it should have."""
 
     command: ClassVar[str] = "adopt"
 

@@ -80,10 +80,7 @@ def _describe_copies(
 
 
 def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: RunContext) -> Plan:
-    """Return a plan that says what clients have written in place of what was lost or dropped.
-
-    It asks nothing where there is nothing like that.
-    """
+    """Return a plan that says what clients have written in place of what was lost or dropped."""
     recreated = [
         (tenant, finding)
         for tenant in plan.tenants.values()
@@ -117,11 +114,7 @@ def _of_recreated(tenant: TenantPlan) -> Finding | None:
 
 
 def contents_in_words(stats: DatabaseStats, label: str) -> str:
-    """Return in words what a database holds.
-
-    Args:
-        label: What the rows of a target that tells of no tables are, in a word.
-    """
+    """Return in words what a database holds; `label` names rows that are in no known table."""
     what = "rows unknown"
     if stats.rows is not None:
         what = ("at most " if stats.at_most else "") + pluralize(stats.rows, "row")

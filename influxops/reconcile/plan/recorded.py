@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Final
 
 from influxops.domain.database import UNMANAGED, Database, TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind
@@ -16,6 +17,8 @@ from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
 MAY_READ_ALL = "give its target a token that may read all"
+#: What the progress of a move begins with that takes a tenant back to its old copy.
+BACK: Final = "back:"
 
 
 def plan_from_record(record: Record, target: str | None, observed: Observed) -> TenantPlan:
@@ -87,6 +90,12 @@ def is_cut_over(record: Record) -> bool:
     return record.state is State.MOVING and record.drop_after is not None
 
 
+def is_move_back(record: Record) -> bool:
+    """Return whether a move that was begun takes a tenant back to its old copy."""
+    is_copied = record.state is State.MOVING and record.drop_after is None
+    return is_copied and record.progress.startswith(BACK)
+
+
 def not_copied(record: Record) -> Finding:
     """Return why the copy that a move left, or makes, is not dropped at once."""
     return Finding.error(
@@ -112,7 +121,10 @@ def move_in_progress_finding(record: Record) -> Finding:
     return Finding.error(
         FindingKind.MOVING,
         f"it was moved, and the copy that it left on {record.secondary_target} is not dropped{due}",
-        Hint.command("retire --due", "run {} when it is due, then this again"),
+        Hint.command(
+            f"retire --copies {shlex.quote(record.tenant)}",
+            "{} drops it now, after a last look; then run this again",
+        ),
     )
 
 
@@ -130,7 +142,9 @@ def moving(record: Record) -> Finding:
     if not was_cut_over:
         since = f" since {format_time(record.state_since)}" if record.state_since else ""
         message = f"the ledger has it as being copied to {record.secondary_target}{since}"
-        to, hint = record.secondary_target, f"{hint}, which writes over nothing that is newer there"
+        to = record.secondary_target
+        if not is_move_back(record):
+            hint = f"{hint}, which writes over nothing that is newer there"
     return Finding.warning(
         FindingKind.MOVING,
         f"{message}, and no run is at it",

@@ -56,7 +56,8 @@ class PlanWarnings:
             unknown = any(plan.tenant not in self.rules.acknowledged for plan in these)
             yield Finding(
                 FindingKind.OVER_CAPACITY,
-                Severity.ERROR if unknown else Severity.INFO,
+                # No error: the server decides, and may hold more than is estimated.
+                Severity.WARNING if unknown else Severity.INFO,
                 f"{created[target]:,} to create, ~{pluralize(left, 'slot')} free (estimated "
                 f"capacity {capacity}): {len(these):,} may not fit",
                 self._capacity_setting(target, "add a target, or set {} if the server holds more"),
@@ -167,11 +168,7 @@ class PlanWarnings:
 def explained_databases(
     observed: Observed, desired: Mapping[str, TenantPlan]
 ) -> tuple[set[tuple[str, str]], list[Finding]]:
-    """Return the databases that no source asks for and the ledger explains, and what to report.
-
-    Returns:
-        The (target, name) of each, and a finding for those that a person should know of.
-    """
+    """Return the (target, name) of each database that the ledger explains, and what to report."""
     explained: set[tuple[str, str]] = set()
     reported: list[Finding] = []
     records = observed.ledger_view.records.values()

@@ -30,6 +30,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "servers": ("SELECT", "INSERT", "DELETE"),
     "sources": ("SELECT", "INSERT"),
     "history": ("SELECT", "INSERT"),
+    "routes": ("SELECT",),
 }
 
 _INSTALL = Hint.command("ledger install", "run {}, once, as who may make a schema there")
@@ -66,10 +67,7 @@ def other_version(found: int, settings: PostgresLedgerSettings, location: str) -
 def ledger_error(
     error: psycopg.Error, connection: Connection, location: str, settings: PostgresLedgerSettings
 ) -> LedgerError:
-    """Return the error that says why the ledger could not be used, and which rights are missing.
-
-    `location` is who wanted to use it where, as `iot@db.example/iotcloud`.
-    """
+    """Return why `iot@db.example/iotcloud` could not use the ledger; name missing rights."""
     why, hint = _why(error, connection, settings)
     return LedgerError(f"{location}: {why}", hint=hint)
 
@@ -93,15 +91,12 @@ def install_error(
     return LedgerError(
         f"{location}: the ledger cannot be installed: {reason(error)}",
         hint="have a DBA run what `influxops ledger install --sql` prints, and grant what "
-        "docs/ledger.md lists",
+        "`influxops docs ledger` lists",
     )
 
 
 def missing_rights(connection: Connection, settings: PostgresLedgerSettings) -> list[str] | None:
-    """Return the statements that grant what this user lacks; None where there is no such schema.
-
-    The connection is outside of a transaction.
-    """
+    """Return the statements that grant what this user lacks; None where there is no such schema."""
     wanted = sql.SQL(", ").join(
         sql.SQL("({}, {})").format(table, right)
         for table, needed in RIGHTS.items()

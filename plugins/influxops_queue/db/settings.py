@@ -6,13 +6,14 @@ import hashlib
 
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
+from influxops.plugin.cli import how_to_install
 from influxops_postgres import PostgresLedgerSettings
+from influxops_postgres.connection.listening import BEAT, LIMIT
+
+__all__ = ["BEAT", "CHANNEL", "LIMIT", "queue_ledger", "queue_schema", "short"]
 
 #: On this channel workers are notified that there may be something to do.
 CHANNEL = "influxops_queue"
-#: Seconds that PostgreSQL may take for an answer to a worker, and between two signs of life of the
-#: connection on which it only listens.
-LIMIT, BEAT = 12.0, 3.0
 #: The most bytes of a name in PostgreSQL.
 _LONGEST_NAME = 63
 
@@ -24,14 +25,14 @@ def queue_ledger(engine: Engine) -> PostgresLedgerSettings:
     except ImportError:
         raise ConfigError(
             "the queue needs procrastinate, which is not installed",
-            hint="pip install 'influxops[queue]'",
+            hint=how_to_install("queue"),
         ) from None
     ledger = engine.ledger
     if ledger is None:
         raise ConfigError(
             "the queue needs a ledger, and none is configured",
             hint='write [ledger] with kind = "postgres" into the configuration, and run '
-            "`influxops ledger install` (docs/ledger.md)",
+            "`influxops ledger install` (`influxops docs ledger`)",
         )
     if ledger.missing is not None:
         raise ledger.missing

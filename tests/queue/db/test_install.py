@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def test_installing_again_changes_nothing(queued: Queued, db: TestDatabase) -> N
     done = cli("queue", "install")
     assert done.code == 0, done.all
     assert "nothing to do, the queue is in the schema influxops_queue" in done.out
+    assert cli("queue", "install", "--format", "json").json["installed"] == []
 
 
 def test_who_notes_that_a_tenant_is_wanted_tells_the_workers(
@@ -112,7 +114,7 @@ def test_without_procrastinate_it_says_what_to_install(
     (broken / "procrastinate.py").write_text("raise ImportError('not here')")
     done = cli("queue", "install", env={"PYTHONPATH": str(broken)})
     assert done.code == 2
-    assert "pip install 'influxops[queue]'" in done.err
+    assert re.search(r"pip install .*\[queue\]", done.err)
 
 
 def test_a_user_who_may_make_no_schema_is_told_so(

@@ -10,7 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from influxops.plugin import Check, Hint, Interrupted, ReporterError, RunContext
+from influxops.plugin.base import Check, Hint, Interrupted, RunContext
+from influxops.plugin.reporter import ReporterError
+
+__all__ = ["check_writable", "is_special", "lock", "lock_folder", "replace_file", "unwritable"]
 
 #: Seconds to wait for another run that is writing; each holds the lock for milliseconds.
 _PATIENCE = 5.0
@@ -29,10 +32,6 @@ def replace_file(
     Its owner may write it and its group read it, unless `mode` says otherwise. A device or a pipe
     (`/dev/stderr`) is written to, never replaced; the target of a link is replaced, not the link.
     `what` names the file in an error: `the JSON report`.
-
-    Raises:
-        ReporterError: When it cannot be written.
-        Interrupted: When no process read from the pipe in time.
     """
     try:
         path = path.expanduser().resolve()
@@ -101,10 +100,7 @@ def lock_folder(path: Path, context: RunContext) -> Iterator[None]:
 
 
 def lock(handle: int, context: RunContext) -> bool:
-    """Lock the file or the folder of a descriptor until that is closed; False where that fails.
-
-    An entry is worth more than its order.
-    """
+    """Lock a file or folder until closed, or return False: an entry is worth more than order."""
     waiting = context.with_timeout(_PATIENCE)
     while True:
         try:
