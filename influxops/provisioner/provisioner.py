@@ -58,7 +58,7 @@ class Provisioner:
         full_runs: Seconds between full runs in the background, the first of which is made at the
             start; None for none, where something else makes them.
         cache_ttl: Seconds for which what is known is known; None for half of what the ledger's
-            settings say: the other half is the application's, to write where it was told.
+            settings say: the other half is for the write that follows.
         kinds: The plugins to choose from; all that are installed when left out.
     """
 
