@@ -24,7 +24,7 @@ import psycopg
 
 from influxops import Provisioner
 from influxops.config.load import load_config
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.runtime.context import RunContext

@@ -3,12 +3,12 @@
     python bench/ratios.py [--runs 15] [--makes 5] [--tenants 1000] [--base PYTHON]
 
 Four ratios: a run with nothing missing beside a script that does the same three requests
-(at most 1.3); `--version` and `--help` beside a bare start of Python, and beside those of another
-checkout whose interpreter `--base` names (no slower); creating databases, its start-up subtracted,
-beside the same requests sent bare (at most 1.1); a row that is inserted until a worker has created
-its database where three of four servers are full, beside one empty server (at most 1.5, and one
-row in the history). PostgreSQL is real, a server is a stand-in with a write-ahead log that is
-flushed each second.
+(at most 1.3); `--version` and `--help` beside a bare start of Python; creating databases, its
+start-up subtracted, beside the same requests sent bare (at most 1.1); a row that is inserted until
+a worker has created its database where three of four servers are full, beside one empty server (at
+most 1.5, and one row in the history). The first three also beside another checkout whose
+interpreter `--base` names (no slower). PostgreSQL is real, a server is a stand-in with a
+write-ahead log that is flushed each second.
 """
 
 from __future__ import annotations
@@ -106,20 +106,22 @@ def starts(env: Mapping[str, str], runs: int, base: str | None) -> None:
             row(f"influxops {option} / the base's", took["ours"], took["base"], "at most 1.0")
 
 
-def looking(env: Mapping[str, str], runs: int) -> None:
+def looking(env: Mapping[str, str], runs: int, base: str | None) -> None:
     """Measure a run with nothing missing."""
     seconds([*program(), "ensure"], env)  # makes what is missing, once
-    took = in_turns(
-        {
-            "ours": lambda: seconds([*program(), "ensure"], env),
-            "bare": lambda: seconds([*_BARE, "look"], env),
-        },
-        runs,
-    )
+    measures: dict[str, Measure] = {
+        "ours": lambda: seconds([*program(), "ensure"], env),
+        "bare": lambda: seconds([*_BARE, "look"], env),
+    }
+    if base:
+        measures["base"] = lambda: seconds([*program(base), "ensure"], env)
+    took = in_turns(measures, runs)
     row("ensure, nothing missing / bare script", took["ours"], took["bare"], "at most 1.3")
+    if base:
+        row("ensure, nothing missing / the base's", took["ours"], took["base"], "at most 1.0")
 
 
-def making(env: Mapping[str, str], tenants: int, runs: int) -> None:
+def making(env: Mapping[str, str], tenants: int, runs: int, base: str | None) -> None:
     """Measure the creation of databases on servers that are fresh each time."""
     from influxops_devserver.testing import running_stand_in
 
@@ -127,10 +129,13 @@ def making(env: Mapping[str, str], tenants: int, runs: int) -> None:
         with running_stand_in(max_databases=None, max_tables=None) as stand_in:
             return work({**env, "INFLUXDB_URL": stand_in.url})
 
-    def ours(there: dict[str, str]) -> float:
+    def creating(command: list[str], there: dict[str, str]) -> float:
         # The start-up is taken at once and there, so that a busy moment meets both.
-        whole = seconds([*program(), "ensure"], there)
-        return whole - seconds([*program(), "ensure"], there)
+        whole = seconds(command, there)
+        return whole - seconds(command, there)
+
+    def ours(there: dict[str, str]) -> float:
+        return creating([*program(), "ensure"], there)
 
     def bare(there: dict[str, str]) -> float:
         command = [*_BARE, "make"]
@@ -140,11 +145,18 @@ def making(env: Mapping[str, str], tenants: int, runs: int) -> None:
             ).stdout
         )
 
-    took = in_turns(
-        {"ours": lambda: on_fresh_server(ours), "bare": lambda: on_fresh_server(bare)}, runs
-    )
-    what = f"ensure, {tenants:,} missing, less the start-up / bare"
-    row(what, took["ours"], took["bare"], "at most 1.1")
+    measures: dict[str, Measure] = {
+        "ours": lambda: on_fresh_server(ours),
+        "bare": lambda: on_fresh_server(bare),
+    }
+    if base:
+        before = [*program(base), "ensure"]
+        measures["base"] = lambda: on_fresh_server(lambda there: creating(before, there))
+    took = in_turns(measures, runs)
+    what = f"ensure, {tenants:,} missing, less the start-up"
+    row(f"{what} / bare", took["ours"], took["bare"], "at most 1.1")
+    if base:
+        row(f"{what} / the base's", took["ours"], took["base"], "at most 1.0")
     print("  (the start-up is that of a second run, which finds nothing missing)")
 
 
@@ -223,11 +235,11 @@ def main() -> None:
         with new_database(server) as db, running_stand_in(max_databases=None) as stand_in:
             db.registry(*(f"tenant{number}" for number in range(12)))
             env = environment(**db.environment, INFLUXDB_URL=stand_in.url)
-            looking(env, options.runs)
+            looking(env, options.runs, options.base)
         starts(environment(), options.runs, options.base)
         with new_database(server) as db:
             db.registry(*(f"tenant{number}" for number in range(options.tenants)))
-            making(environment(**db.environment), options.tenants, options.makes)
+            making(environment(**db.environment), options.tenants, options.makes, options.base)
         placing(server, options.makes)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from influxops.config.load import parse_config
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.domain.tenant import Tenant
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure, Operation

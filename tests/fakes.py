@@ -460,6 +460,7 @@ class MemoryTarget(_Base):
                 1,
                 0,
                 conflicts=conflicts,
+                ahead=len(theirs.keys() - ours.keys()) if order.merge else None,
                 unread=server.unread,
                 done=done,
                 rows_by_table={"telemetry": rows} if rows else {},
@@ -532,6 +533,9 @@ class MemoryLedger(_Base):
         books.sources |= update.sources
         books.history += [replace(e, at=books.now, run=context.id) for e in update.entries]
         found = books.write(update.records, "", context.id)
+        for each in update.forgotten:
+            if books.records[each.tenant].version == each.version:
+                del books.records[each.tenant]
         books.called("commit")
         return found
 

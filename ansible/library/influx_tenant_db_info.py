@@ -169,6 +169,10 @@ databases:
           V(retiring), V(retired) or V(lost); V(null) without a record.
       type: str
       sample: ready
+    moving_to:
+      description: The target that a move brings it to; V(null) where none is under way.
+      type: str
+      sample: null
 targets:
   description: One entry per target.
   returned: always, unless the parameters or the configuration are wrong

@@ -15,6 +15,7 @@ _COMMANDS = {
     "adopt": "influxops.cli.commands.adopt",
     "retire": "influxops.cli.commands.retire",
     "unretire": "influxops.cli.commands.unretire",
+    "forget": "influxops.cli.commands.forget",
     "status": "influxops.cli.commands.status",
     "where": "influxops.cli.commands.where",
     "history": "influxops.cli.commands.history",
@@ -22,6 +23,7 @@ _COMMANDS = {
     "init": "influxops.cli.commands.init",
     "config": "influxops.cli.commands.config",
     "plugins": "influxops.cli.commands.plugins",
+    "docs": "influxops.cli.commands.docs",
     "completion": "influxops.cli.commands.completion",
 }
 

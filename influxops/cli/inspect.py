@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import click
+from msgspec.structs import replace
+
+from influxops.cli.options import command_line
 from influxops.cli.output.stdio import say
 from influxops.domain.finding import READ_FAILURES, FindingKind, Severity
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.report.view import ReportView
+from influxops.report.wording import CLI_STYLE
 from influxops.runtime.context import RunContext
 
 
@@ -17,16 +22,13 @@ def look(
 ) -> tuple[ReportView, int]:
     """Plan without telling the reporters, and say on standard error what is wrong.
 
-    What is wrong with a tenant that is shown is left to the command, and so is what a guard would
-    refuse: that is no fault of what is there.
-
-    Args:
-        leave_out: Kinds of findings that the command reports in its own words.
-
-    Returns:
-        The view of the report, and how many errors it holds that are about no tenant.
+    What is wrong with a tenant that is shown is left to the command, so are kinds that it leaves
+    out, and what a guard would refuse: that is no fault of what is there. The errors that are
+    counted are about no tenant.
     """
-    view = ReportView(engine.run(Ensure(), context, tell=False))
+    allow = f"`{command_line(click.get_current_context(), 'ensure --allow {}')}`"
+    words = replace(CLI_STYLE, allow=allow)  # a command that looks has no guards
+    view = ReportView(engine.run(Ensure(), context, tell=False), words)
     waiting = {refusal.guard for refusal in view.report.refusals if not refusal.tenants}
     errors = 0
     for group in view.run_groups:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from msgspec import Struct
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Common(Struct):
+@dataclass  # not a Struct: `--help` and `--version` need nothing of msgspec, which takes longer
+class Common:
     """What the common options say."""
 
     config: str | None = None  # the configuration file; None for the default
@@ -30,6 +31,39 @@ def common(ctx: click.Context) -> Common:
     root.obj = root.obj or Common()
     assert isinstance(root.obj, Common)
     return root.obj
+
+
+#: What only shows or tells, and what a run that writes does not have.
+_SHOWS = frozenset({"dry_run", "detailed_exitcode", "output"})
+
+
+def command_line(ctx: click.Context, command: str = "") -> str:
+    """Return what to type for a run like this command's that writes: the same tenants and options.
+
+    Args:
+        command: Which command makes it; left out, this one, or `ensure` for `plan`.
+    """
+    import shlex
+
+    own = "ensure" if ctx.info_name == "plan" else ctx.info_name or ""
+    config = common(ctx).config
+    options: list[Any] = ["--config", config] if config else []
+    named: list[Any] = []
+    for parameter in ctx.command.params:
+        name, given = parameter.name or "", ctx.params.get(parameter.name or "")
+        typed = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if not typed or not parameter.expose_value:
+            continue
+        values = [*given] if isinstance(given, tuple) else [given]
+        if isinstance(parameter, click.Argument):
+            named += values
+        elif name not in _SHOWS:
+            option = max(parameter.opts, key=len)
+            words = [f"{value:.0f}s" if isinstance(value, float) else value for value in values]
+            options += [option] if given is True else [w for v in words for w in (option, v)]
+    apart = ["--"] if any(name.startswith("-") for name in named) else []
+    rest = shlex.join([*options, *apart, *named])
+    return f"influxops {command or own} {rest}".rstrip()
 
 
 def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
@@ -175,7 +209,7 @@ def _items(names: Any, start: str) -> list[CompletionItem]:
 #: Guards of what the command line does only to replace a lost database that a client has created
 #: again, and what else they are for.
 IN_TASKS_ONLY = {
-    "drop": "it lets a task with `state: absent` drop databases (docs/ansible.md); beside "
+    "drop": "it lets a task with `state: absent` drop databases (`influxops docs ansible`); beside "
     "`--recreate` or `--allow recreate-lost` it drops what a client has created in place of a "
     "lost one"
 }

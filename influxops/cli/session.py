@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
-from influxops.cli.options import IN_TASKS_ONLY, Common, common
+from influxops.cli.options import IN_TASKS_ONLY, Common, command_line, common
 from influxops.cli.output.stdio import error_line, say, speak_records, speaks_records
 from influxops.config.load import ConfigAuthor, Section, load_config
 from influxops.domain.finding import FindingKind
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode
@@ -51,13 +51,11 @@ def session(
 ) -> Iterator[tuple[Engine, RunContext]]:
     """Yield an engine and the context of a run that Ctrl-C, SIGTERM and SIGHUP end cleanly.
 
-    Args:
-        timeout: Seconds, None for what the configuration says.
-        endless: Whether it may take as long as it takes where no time is given; its progress is
-            reported now and then where no bar can show it.
+    Where no `timeout` is given it is the configuration's; none for what is `endless`, whose
+    progress is reported now and then where no bar can show it.
     """
     options = common(ctx)
-    config = load_config(options.config)
+    config = replace(load_config(options.config), door="cli")
     with (
         Engine(config, reporters=reporters) as engine,
         progress(options, lines=endless) as (on_stage, on_progress),
@@ -119,7 +117,8 @@ def execute(
         reporters=[reporter],
         endless=endless,
     ) as (engine, context):
-        report = engine.run(operation, context, allow=allow)
+        apply = command_line(ctx) if dry_run else ""
+        report = engine.run(operation, context, allow=allow, apply=apply)
         # The report that was shown knows of these.
         told = {handle.name for handle in engine.reporters if handle.missing is not None}
     lost = [f for f in report.notes if f.kind is FindingKind.REPORTER and f.reporter not in told]
@@ -241,13 +240,9 @@ def ended_by_signals(context: RunContext) -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress(options: Common, *, lines: bool = False) -> Iterator[tuple[Any, Any]]:
-    """Show how far a run is: a bar on a terminal, gone when the stage is done.
+    """Yield what `RunContext` takes as `on_stage` and `on_progress`: a bar on a terminal.
 
-    Args:
-        lines: Whether a line now and then tells it where there is no terminal.
-
-    Yields:
-        What `RunContext` takes as `on_stage` and `on_progress`.
+    It is gone when a stage is done; without a terminal, `lines` tell it now and then.
     """
     if options.quiet or options.log_format == "json" or not has_escapes(sys.stderr):
         if lines and not options.quiet:

@@ -184,6 +184,7 @@ class Config(Struct, frozen=True):
     """All that was configured."""
 
     path: str | None = None  # the file; None where there is none
+    door: str = "library"  # what runs come through, for reports and history; no file says it
     naming: NamingTable = field(default_factory=NamingTable)
     tenants: TenantsTable = field(default_factory=TenantsTable)
     database: DatabaseTable = field(default_factory=DatabaseTable)
@@ -237,12 +238,8 @@ class Config(Struct, frozen=True):
 def load_config(path: str | Path | None = None) -> Config:
     """Read the configuration; plugins have not looked at their sections yet.
 
-    Args:
-        path: The file; None for INFLUXOPS_CONFIG, else `influxops.toml` in the current folder
-            where there is one, else the environment alone.
-
-    Raises:
-        ConfigError: When there is no such file, or it says what cannot be.
+    Without a path it is that of INFLUXOPS_CONFIG, else `influxops.toml` in the current folder where
+    there is one, else the environment alone.
     """
     chosen = path or os.environ.get("INFLUXOPS_CONFIG") or _default_file()
     if chosen is None:
@@ -254,8 +251,7 @@ def load_config(path: str | Path | None = None) -> Config:
 def _default_file() -> str | None:
     """Return the file in the current folder; None where there is none, or no folder any more.
 
-    Raises:
-        ConfigError: When that is unknown. Going on without it could mean another server.
+    Where that is unknown it is refused: going on without it could mean another server.
     """
     try:
         # A relative path, in a folder that may be gone.
@@ -271,14 +267,9 @@ def _default_file() -> str | None:
 
 
 def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
-    """Return the configuration that a file's tables, or a program's, mean.
+    """Return the configuration that tables of a file or program mean; refuse all mistakes at once.
 
-    Args:
-        author: The file, to find lines in, or the program. What a program says wins over
-            environment variables.
-
-    Raises:
-        ConfigError: When it says what cannot be; all mistakes at once.
+    What a program says wins over environment variables.
     """
     is_known = data.keys() <= {*TABLES, *ROLE_NAMES}
     classes = TABLES if is_known else all_tables()

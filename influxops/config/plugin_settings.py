@@ -80,3 +80,9 @@ class LedgerSettings(PluginSettings):
         "to the old one.",
         parse=checked(parse_duration),
     )
+    last_pass: str = setting(
+        "10s",
+        description="How long the last pass over a tenant's rows may take before a move cuts it "
+        "over: what is written during that pass is on its new target only after the next one.",
+        parse=checked(parse_duration),
+    )

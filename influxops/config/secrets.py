@@ -21,11 +21,7 @@ _LIMIT = 1 << 20
 
 
 class Secret:
-    """A reference to a secret; `reveal()` reads it.
-
-    Args:
-        file: The path of the file that holds it, read at each `reveal()`.
-    """
+    """A reference to a secret; `reveal()` reads it, a `file` again each time."""
 
     __slots__ = ("_env", "_file", "_said", "_value")
 
@@ -39,10 +35,7 @@ class Secret:
 
     @classmethod
     def given(cls, value: str, said: str) -> Secret:
-        """Return a secret that a program holds already; its repr is what is `said` of its origin.
-
-        That is fit to be shown: "the parameter `token`".
-        """
+        """Return a secret that a program holds already; `said` names its origin and is shown."""
         secret = cls(env="")
         secret._env, secret._value, secret._said = None, value, said
         return secret
@@ -98,11 +91,7 @@ class Secret:
 
     @classmethod
     def parse(cls, value: object) -> Secret:
-        """Return the secret that `{"env": name}`, `{"file": path}` or a Secret names.
-
-        Raises:
-            ValueError: For anything else, a literal above all; it is not repeated.
-        """
+        """Return the secret that a reference names; refuse anything else, and do not repeat it."""
         if isinstance(value, Secret):
             return value
         if isinstance(value, Mapping) and len(value) == 1:

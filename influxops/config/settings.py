@@ -8,8 +8,19 @@ import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
+import msgspec
 from msgspec import NODEFAULT, Struct, field
 from msgspec.structs import replace
 
@@ -35,11 +46,7 @@ class Location(Struct, frozen=True):
 
 @functools.cache
 def is_this_machine(host: str) -> bool:
-    """Return whether a host is the machine that this runs on, without asking a name server.
-
-    Args:
-        host: A name, an address, or the path of a socket's folder.
-    """
+    """Return whether a host, or a socket's folder, is this machine; no name server is asked."""
     name = host.strip("[]").rstrip(".").lower()
     if not name or name.startswith(("/", "@")) or name == "localhost":
         return True
@@ -56,12 +63,9 @@ def is_this_machine(host: str) -> bool:
 
 
 class SettingError(ValueError):
-    """A setting says what cannot be.
+    """Says what cannot be, after a setting's name and a colon; it repeats no value.
 
-    Args:
-        message: What is wrong, to be read after the setting's name and a colon; it repeats no
-            value.
-        setting: The setting's name, where `check` raises this for one of several.
+    `setting` is its name, where `check` raises this for one of several.
     """
 
     def __init__(self, message: str, setting: str = "") -> None:
@@ -100,11 +104,7 @@ class SettingSpec(Struct, frozen=True):
         return Secret in (self.type, *get_args(self.type))
 
     def read(self, value: object, *, as_text: bool = False) -> Any:
-        """Return what a value means for this setting.
-
-        Args:
-            as_text: Whether it is the text of an environment variable.
-        """
+        """Return what a value means; `as_text` is one that a variable of the environment has."""
         if self.is_secret and not (isinstance(value, str) and str in get_args(self.type)):
             found: Any = None if value is None else Secret.parse(value)
         else:
@@ -112,8 +112,6 @@ class SettingSpec(Struct, frozen=True):
         return found if self.parse is None or found is None else self.parse(found)
 
     def _convert(self, value: object, as_text: bool) -> Any:
-        import msgspec
-
         meta = msgspec.Meta(**self.constraints)
         members = (
             Annotated[member, meta] if self.constraints and member in (int, float, str) else member
@@ -273,8 +271,6 @@ class PluginSettings:
     @functools.cache
     def declared(cls) -> Mapping[str, SettingSpec]:
         """Return the settings that a section may give, by name."""
-        from typing import get_type_hints
-
         found = {}
         for name, wanted in get_type_hints(cls, include_extras=True).items():
             if ClassVar in (wanted, get_origin(wanted)):
@@ -287,14 +283,7 @@ class PluginSettings:
 
     @classmethod
     def parse(cls, values: Mapping[str, object], as_text: Collection[str] = ()) -> Self:
-        """Return the settings that a section's values mean.
-
-        Args:
-            as_text: The settings whose value is the text of an environment variable.
-
-        Raises:
-            InvalidSettings: When any is wrong; it has all mistakes, and no value.
-        """
+        """Return the settings that values mean (`as_text`: of variables); refuse all mistakes."""
         declared = cls.declared()
         found: dict[str, Any] = {}
         mistakes = [(name, cls._unknown(name)) for name in values if name not in declared]
@@ -325,11 +314,7 @@ class PluginSettings:
         return f"no such setting ({known})"
 
     def check(self) -> None:
-        """Look at what several settings say together.
-
-        Raises:
-            SettingError: When it cannot be.
-        """
+        """Raise a SettingError where several settings say together what cannot be."""
 
     def location(self) -> Location | None:
         """Return where this section reads or writes; None where there is no such place."""

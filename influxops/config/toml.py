@@ -26,11 +26,7 @@ PATIENCE = 5.0
 
 
 class TomlFile:
-    """A TOML file: its data, and the line of each key.
-
-    Raises:
-        ConfigError: When it cannot be read, or is no TOML; the message names file and line.
-    """
+    """A TOML file: its data, and the line of each key, which a ConfigError names."""
 
     def __init__(self, path: Path) -> None:
         import tomllib
@@ -109,11 +105,7 @@ def quoted(name: str) -> str:
 def read_small(path: Path, *, limit: int) -> str:
     """Return the text of a file or a pipe without waiting for ever: a pipe may have no writer.
 
-    Args:
-        path: A regular file, or a pipe: `/dev/stdin`, a process substitution, a named one.
-
-    Raises:
-        OSError: Whatever is wrong; its `strerror` says it, and nothing that is in the file.
+    Whatever is wrong is an OSError whose `strerror` says it, and nothing that is in the file.
     """
     end = time.monotonic() + PATIENCE
     found = bytearray()

@@ -20,10 +20,13 @@ class CopyRequest(Struct, frozen=True):
     #: Whether the tenant writes to the copy by now: then only rows that the copy lacks are copied,
     #: so that an old one never overwrites a newer one.
     only_missing: bool = False
+    #: Whether the copy is an older one of this database, which the tenant has left: what only it
+    #: has stays, and where both have a field of a row, the value of the source is written.
+    merge: bool = False
     #: Whether nothing is to be written: the one value that is yielded says what there is to copy.
     dry_run: bool = False
-    #: With `only_missing` and the progress of a copy that was done: whether it is enough to look at
-    #: what came since that copy began. A later call looks at all.
+    #: With the progress of a copy that was done: whether it is enough to look at what came since
+    #: that copy began. A later call looks at all.
     recent: bool = False
     #: Whether its writers are paused, as the user said.
     paused: bool = False
@@ -48,10 +51,12 @@ class CopyProgress(Struct, frozen=True):
     #: How many rows a second can be copied, as far as reading some of them tells (a dry run); 0
     #: where that was not measured.
     rate: float = 0.0
-    conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
+    #: How many rows had other values in the copy: they were left so (`only_missing`), or written
+    #: over (`merge`).
+    conflicts: int = 0
     expiring: int = 0  # how many rows were not compared, because their retention period ends
-    #: How many rows, or fields of rows, only the copy has (`CopyRequest.ahead`); None where that
-    #: was not asked, or is unknown.
+    #: How many rows, or fields of rows, only the copy has (`CopyRequest.ahead` and `merge`); None
+    #: where that was not asked, or is unknown.
     ahead: int | None = None
     done: bool = False  # whether all that was there is in the copy, and was compared
     #: What was noticed: an error means that it cannot be copied.

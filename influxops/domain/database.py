@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final
@@ -194,3 +194,17 @@ class TargetCapabilities(Struct, frozen=True):
                 f"longest that {self.server or 'its target'} can handle"
             )
         return ""
+
+
+class TargetHints(Struct, frozen=True):
+    """What a process knows of targets from before."""
+
+    #: Those that are not to be asked now, with why.
+    away: Mapping[str, str] = field(default_factory=dict)
+    #: Those of them that answer, and refuse: what the ledger says of them may not be so any more.
+    refused: Collection[str] = ()
+    full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
+    #: How many databases the ledger counts on each; None: it is to be asked.
+    used: Mapping[str, int] | None = None
+    #: Gives how many tenants the process has placed on each that the ledger does not count yet.
+    in_flight: Callable[[], Mapping[str, int]] = dict

@@ -68,6 +68,7 @@ class FindingKind(StrEnum):
     CLAIMED = "claimed"  # another run has claimed it
     RETIRING = "retiring"  # it is dropped once its time has come
     UNRETIRED = "unretired"  # it was retiring, and a source has it again
+    STILL_EXISTS = "still-exists"  # to be forgotten, and its database is there
     STILL_REGISTERED = "still-registered"  # to be retired, and a source still has it
     RECENT_TELEMETRY = "recent-telemetry"  # to be retired, and was written to recently
     LATE_WRITES = "late-writes"  # rows still come to the old copy of a moved tenant

@@ -11,14 +11,7 @@ _ANY_FIELD = re.compile(r"\{[^}]*\}?|\}")
 
 
 class Template:
-    """The naming template: what makes a database's name of a tenant's id.
-
-    Args:
-        text: A name that holds `{tenant_id}` once.
-
-    Raises:
-        ValueError: When it does not, or names another field.
-    """
+    """The naming template: a text with `{tenant_id}` once makes a database's name of an id."""
 
     def __init__(self, text: str) -> None:
         for field in _ANY_FIELD.findall(text):

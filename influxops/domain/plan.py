@@ -1,20 +1,92 @@
-"""The plan of a run: one TenantPlan a tenant, and what the guards refuse."""
+"""The plan of a run: changes and how they end, one TenantPlan a tenant, what guards refuse."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import Database, Retention, Unmanaged
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
 from influxops.domain.record import Record
 from influxops.domain.text import truncate
+
+
+class Action(StrEnum):
+    """What a change does to one database."""
+
+    CREATE = "create"
+    SET_RETENTION = "set-retention"
+    COMPLETE = "add-marker"  # make complete what was made and not finished
+    DROP = "drop"
+    # what the ledger alone does
+    ADOPT = "adopt"  # a database that the plan would not have chosen is the tenant's
+    RETIRE = "retire"  # drop it later
+    UNRETIRE = "unretire"  # keep it after all
+    FORGET = "forget"  # there is none, and its tenant is not recorded any more
+    # what takes two targets
+    MOVE = "move"  # to another target, with all that is in it
+
+
+_BY_LEDGER = (Action.ADOPT, Action.RETIRE, Action.UNRETIRE, Action.FORGET)
+
+
+class ChangeResult(StrEnum):
+    """How one change ended.
+
+    `DONE` is durable on the server. `NO_CAPACITY` says that the server has no room, so that the
+    tenant may be placed elsewhere. `UNCONFIRMED` was made, but whether it survives a crash could
+    not be made sure. `UNKNOWN` is settled by reading the server again. `SKIPPED` was never tried
+    (the run was interrupted, or its target gave up before).
+    """
+
+    DONE = "done"
+    FAILED = "failed"
+    NO_CAPACITY = "no-capacity"
+    UNCONFIRMED = "unconfirmed"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+
+
+class Change(Struct, frozen=True):
+    """One step that brings one database to what is desired."""
+
+    action: Action
+    tenant: str  # the tenant's id
+    target: str  # the name of the target that holds or will hold the database
+    database: str  # the database's name
+    before: Database | None = None  # as it is; None where there is none
+    after: Database | None = None  # as it will be; None where it will be gone
+    reason: str = ""  # why, where it is not plain from the action
+    #: Until when the data of what is retired, or was dropped, is kept; None where it is unknown.
+    until: datetime | None = None
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether its target makes it; else the ledger alone does: what is gone is not dropped."""
+        if self.action is Action.DROP:
+            return self.before is not None
+        return self.action not in _BY_LEDGER
+
+
+class Outcome(Struct, frozen=True):
+    """How one change ended; exactly one a change."""
+
+    change: Change
+    status: ChangeResult
+    message: str = ""  # why it did not end as wished; no prefix that names tenant or target
+    remedy: Any = ""  # what to do about it: a Hint, or text
+    #: Whether something is there now that was not, although the change did not end well. The
+    #: engine settles it by reading again.
+    partially_applied: bool = False
+    #: Whether it was abandoned without an answer: it may still be carried out, so that reading that
+    #: nothing has changed does not settle it.
+    abandoned: bool = False
 
 
 class TenantStatus(StrEnum):
@@ -185,10 +257,7 @@ class TenantPlan(Struct, frozen=True):
     def change(
         self, action: Action, target: str | None = None, reason: str = "", **more: Any
     ) -> Change:
-        """Return a change of its database, on its target if no other is named.
-
-        Unless `more` says otherwise, the database is the same after it; it is gone after a drop.
-        """
+        """Return a change of its database, which stays unless it is dropped or `more` says so."""
         after = None if action is Action.DROP else self.before
         fields = {"before": self.before, "after": after, "reason": reason, **more}
         return Change(action, self.tenant, target or self.target or "", self.database, **fields)
@@ -219,3 +288,21 @@ class Plan(Struct, frozen=True):
     def is_pending(self) -> bool:
         """Whether it would change anything."""
         return any(plan.changes for plan in self.tenants.values())
+
+
+class Scope(Struct, frozen=True):
+    """What a run may write; what it reads is the operation's to say."""
+
+    tenants: frozenset[str] | None = None  # the ids that were named; None for all, empty for none
+    targets: frozenset[str] | None = None  # the targets that were named; None for all
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether anything was named."""
+        return self.tenants is not None or self.targets is not None
+
+    def covers(self, tenant: str | None, target: str | None = None) -> bool:
+        """Return whether something about this tenant on this target is within the scope."""
+        return (self.tenants is None or tenant is None or tenant in self.tenants) and (
+            self.targets is None or target is None or target in self.targets
+        )

@@ -124,6 +124,8 @@ class Event(StrEnum):
     ADOPTED = "adopted"
     RETIRING = "retiring"
     UNRETIRED = "unretired"
+    FORGOTTEN = "forgotten"  # its record was taken out of the ledger
+    GIVEN_UP = "given-up"  # it waited for a database, and no source has it any more
     MOVING = "moving"
     MOVED = "moved"
     RENAMED_TARGET = "renamed-target"
@@ -144,7 +146,8 @@ class HistoryEntry(Struct, frozen=True):
     message: str = ""  # why it did not end well, or what else is to be said
     at: datetime | None = None  # when, by the ledger's clock; the ledger fills it in
     run: str = ""  # the run that did it; the ledger fills it in
-    who: str = ""  # user@host
+    who: str = ""  # the operator, or user@host
+    door: str = ""  # what it came through: see `RunOrigin`
 
 
 class LedgerUpdate(Struct, frozen=True):
@@ -155,9 +158,11 @@ class LedgerUpdate(Struct, frozen=True):
     renamed: Mapping[str, str] = field(default_factory=dict)  # new names of targets, by old ones
     sources: frozenset[str] = frozenset()  # further sources that it has seen now
     entries: tuple[HistoryEntry, ...] = ()  # for the history
+    forgotten: tuple[Record, ...] = ()  # records to take out, on the same condition
 
     def __bool__(self) -> bool:
-        return bool(self.records or self.servers or self.renamed or self.sources or self.entries)
+        records = self.records or self.forgotten
+        return bool(records or self.servers or self.renamed or self.sources or self.entries)
 
 
 class HistoryQuery(Struct, frozen=True):

@@ -28,11 +28,7 @@ ATTRIBUTES = ("database", "retention", "target")
 
 @cache
 def meant_attribute(name: str) -> str:
-    """Return the attribute that a name was probably meant for.
-
-    Returns:
-        The attribute; empty where the name is one, or resembles none.
-    """
+    """Return the attribute that a name was probably meant for; empty where it is one, or none."""
     if name in ATTRIBUTES:
         return ""
     from difflib import get_close_matches

@@ -81,10 +81,7 @@ def summarize(names: Sequence[str], limit: int = 5) -> str:
 
 
 def join_limited(names: Iterable[str], characters: int) -> str:
-    """Return names, fit to be shown, as far as they take so many characters, and how many more.
-
-    One is named in any case.
-    """
+    """Return names as far as they take so many characters, one at least, and how many more."""
     every, shown, length = list(names), 0, 0
     for name in every:
         length += len(name) + 2

@@ -7,10 +7,17 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import Database, Inventory
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import (
+    Action,
+    Change,
+    ChangeResult,
+    Outcome,
+    Plan,
+    TenantPlan,
+    TenantStatus,
+)
 from influxops.domain.record import LedgerUpdate, State
 from influxops.errors import InfluxopsError, LedgerError
 from influxops.plugin_host.target import TargetHandle
@@ -42,13 +49,8 @@ def create_databases(
 ) -> TargetFailure | None:
     """Create databases on one target: claimed before and committed after, where there is a ledger.
 
-    Args:
-        plans: The tenants, each with its record and the change that creates its database there.
-        tell: Called with each tenant whose end is known; its changes are what still completes it.
-        claimed: Called once the ledger counts them.
-
-    Returns:
-        What is wrong with the target or the ledger; None where all is well.
+    `tell` gets each tenant whose end is known, with what still completes it; `claimed` is called
+    once the ledger counts them. What is wrong with the target or the ledger is returned.
     """
     ledger = request.ledger
     if ledger is None:
@@ -179,13 +181,10 @@ def completion(plan: TenantPlan) -> Change | None:
 def complete_databases(
     plans: Sequence[TenantPlan], target: TargetHandle, request: RunRequest, context: RunContext
 ) -> list[Outcome]:
-    """Complete databases of one target, and record those that were seen to be complete.
+    """Complete databases of one target; DONE is what was seen to be complete, and recorded.
 
     One that was there before (`plan.before`) and is not there now is left to a full run: a server
     makes a database for any client that writes, so the marker would create what is lost.
-
-    Returns:
-        How each was completed; DONE only where that was seen, and recorded.
     """
     changes = [change for plan in plans if (change := completion(plan)) is not None]
     looks = target.implements("influxops_get_databases")

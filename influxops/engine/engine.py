@@ -14,8 +14,7 @@ from influxops.config.secrets import Redactor
 from influxops.constants import CHECK_GROUP
 from influxops.domain.database import DatabaseStats, Inventory
 from influxops.domain.finding import Check, Finding
-from influxops.domain.plan import TenantPlan
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope, TenantPlan
 from influxops.errors import ConfigError, ExitCode, InfluxopsError, Interrupted
 from influxops.plugin_host.base import Handle, manager
 from influxops.plugin_host.discovery import PluginType, installed
@@ -46,15 +45,9 @@ from influxops.runtime.context import RunContext
 
 
 class Engine:
-    """Runs the hooks of one configuration's plugins.
+    """Runs the hooks of one configuration's plugins, those of `kinds` or all that are installed.
 
-    Args:
-        kinds: The plugins to choose from; all that are installed when left out.
-        reporters: Further reporters, told first; the command line's own output is one.
-
-    Raises:
-        ConfigError: When a section says what cannot be.
-        PluginLoadError: When a plugin is not there or broken.
+    Further `reporters` come first; the command line's own output is one.
     """
 
     def __init__(
@@ -110,34 +103,33 @@ class Engine:
         *,
         allow: Iterable[str] = (),
         tell: bool = True,
+        operator: str = "",
+        apply: str = "",
     ) -> Report:
         """Run an operation: a dry run plans it, any other also carries the plan out.
 
-        Args:
-            operation: What to do; `influxops.engine.operations` has all of them.
-            tell: Whether the reporters get the report.
-
-        Returns:
-            The report, after all reporters got it. What failed is in it.
-
-        Raises:
-            ConfigError: When the run asks for what cannot be; nothing was written.
-            LockBusy: When another run holds the lock; nothing was written.
+        What failed is in the report, which reporters have, too, if the run was to `tell` them; a
+        wrong request and a lock that is held are raised before anything is written. The `operator`
+        is who asked for it, where that is not who runs this process, and `apply` the command line
+        that makes what a dry run finds, for the report to name.
         """
         if operation.needs_ledger:
             self.needs_ledger(operation.without_ledger)
+        origin = replace(self.origin, operator=operator)
         request = replace(
             self.request,
+            origin=origin,
             rules=replace(self.rules, recreate=operation.recreate),
             allow=validate_guard_names(allow),
-            tell_start=partial(self._tell_start, context) if tell else lambda *_: (),
+            tell_start=partial(self._tell_start, context, origin) if tell else lambda *_: (),
         )
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
             for handle in self.reporters
             if handle.missing is not None
         ]
-        report, error = reconcile(operation, request, context, self.origin, late)
+        report, error = reconcile(operation, request, context, origin, late)
+        report = replace(report, apply=apply)
         if error is None:
             return self.tell(report, context, self.reporters) if tell else report
         # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
@@ -148,16 +140,12 @@ class Engine:
         raise error
 
     def needs_ledger(self, why: str = "no ledger is configured") -> LedgerHandle:
-        """Return the ledger.
-
-        Raises:
-            ConfigError: When there is none, or its secret is missing.
-        """
+        """Return the ledger; raise a ConfigError where there is none, or its secret is missing."""
         if self.ledger is None:
             raise ConfigError(
                 why,
                 hint='write [ledger] with kind = "postgres" into the configuration, and run '
-                "`influxops ledger install` (docs/ledger.md)",
+                "`influxops ledger install` (`influxops docs ledger`)",
             )
         if self.ledger.missing is not None:
             raise self.ledger.missing
@@ -166,9 +154,7 @@ class Engine:
     @property
     def request(self) -> RunRequest:
         """What its runs work with."""
-        return RunRequest(
-            self.sources, self.targets, self.rules, ledger=self.ledger, who=self.origin.who
-        )
+        return RunRequest(self.sources, self.targets, self.rules, self.origin, ledger=self.ledger)
 
     def target(self, name: str) -> TargetHandle:
         """Return a target by its name."""
@@ -229,14 +215,7 @@ class Engine:
     def describe(
         self, names: Mapping[str, Sequence[str]], context: RunContext
     ) -> Mapping[tuple[str, str], DatabaseStats]:
-        """Tell how much is in databases.
-
-        Args:
-            names: The databases' names, by target.
-
-        Returns:
-            What each holds, by target and name; a target whose plugin cannot tell is left out.
-        """
+        """Tell how much is in databases, named by target; targets that cannot tell are left out."""
         context.on_stage("counting", sum(map(len, names.values())))
         databases = ((target, name) for target, each in names.items() for name in each)
         return stats_of(databases, self.targets, context)
@@ -248,7 +227,7 @@ class Engine:
             user = getpass.getuser()
         except (OSError, KeyError):  # no such user in a container
             user = "unknown"
-        return RunOrigin(user, socket.gethostname(), self.config.path)
+        return RunOrigin(user, socket.gethostname(), self.config.path, door=self.config.door)
 
     @property
     def _handles(self) -> list[Handle]:
@@ -269,11 +248,12 @@ class Engine:
     def _tell_start(
         self,
         context: RunContext,
+        origin: RunOrigin,
         sources: tuple[SourceState, ...],
         targets: tuple[TargetState, ...],
         ledger: LedgerState | None,
     ) -> list[Finding]:
-        head = RunStart(context.id, context.dry_run, self.origin, sources, targets, ledger)
+        head = RunStart(context.id, context.dry_run, origin, sources, targets, ledger)
         told = [handle.started(head, context) for handle in self.reporters if not handle.missing]
         return [failure for failure in told if failure is not None]
 

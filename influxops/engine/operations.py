@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from influxops.reconcile.guards import GUARDS
-from influxops.reconcile.move.execute import Drain, Move
+from influxops.reconcile.move.execute import Drain, Move, Rebalance
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.adopt import Adopt
-from influxops.reconcile.plan.drop_due import DropDue
+from influxops.reconcile.plan.drop_due import DropCopies, DropDue
 from influxops.reconcile.plan.ensure import Drop, Ensure
+from influxops.reconcile.plan.forget import Forget
 from influxops.reconcile.plan.retire import Retire, Unretire
 
 __all__ = [
@@ -15,10 +16,13 @@ __all__ = [
     "Adopt",
     "Drain",
     "Drop",
+    "DropCopies",
     "DropDue",
     "Ensure",
+    "Forget",
     "Move",
     "Operation",
+    "Rebalance",
     "Retire",
     "Unretire",
 ]

@@ -9,7 +9,7 @@ from influxops.domain.database import DatabaseStats, Retention, Unknown, Unmanag
 from influxops.domain.durations import format_duration
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan, TenantStatus
-from influxops.domain.record import State
+from influxops.domain.record import Record, State
 from influxops.report.document import plain
 from influxops.report.view import ReportView
 from influxops.runtime.context import RunContext
@@ -78,7 +78,14 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
         "copies": copies,
         "created_at": plain(record.created_at) if record else None,
         "ledger_state": record.state.value if record else None,
+        "moving_to": _moving_to(record),
     }
+
+
+def _moving_to(record: Record | None) -> str | None:
+    if record is None or record.state is not State.MOVING:
+        return None
+    return record.secondary_target if record.drop_after is None else record.target
 
 
 def place(view: ReportView, tenant: TenantPlan) -> str | None:

@@ -7,33 +7,38 @@ share a name, a registry that lost half of them) is left to full runs. `creation
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, ChangeResult, Outcome
-from influxops.domain.database import UNMANAGED
+from influxops.domain.database import UNMANAGED, TargetHints
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import (
+    Action,
+    ChangeResult,
+    Outcome,
+    Plan,
+    Scope,
+    TenantPlan,
+    TenantStatus,
+)
 from influxops.domain.record import LedgerUpdate, Record, State
-from influxops.domain.selection import Scope, TargetHints
 from influxops.errors import InfluxopsError, LedgerError, TargetAuthError
 from influxops.reconcile.guards import guard
-from influxops.reconcile.ledger.commit import record
+from influxops.reconcile.ledger.commit import give_up, is_overdue, record
 from influxops.reconcile.observe.reread import confirm_losses
 from influxops.reconcile.observe.selected import may_be_anothers, no_check, observe_selected
 from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.plan.contents import describe_recreated
 from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.ensure import make_plan
-from influxops.reconcile.plan.recorded import explain_lost, how_to_go_on, is_lost
+from influxops.reconcile.plan.recorded import explain_lost, how_to_go_on
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
+from influxops.report.model import RunOrigin
 from influxops.runtime.context import RunContext
 
-#: A tenant that no source has yet may be registered within this time: it was enqueued before.
-_UNREGISTERED = timedelta(minutes=10)
 #: States in which a tenant waits for its database.
 _WAITING = (State.PENDING, State.ALLOCATED)
 
@@ -44,12 +49,19 @@ class TenantRequest(Struct, frozen=True):
     tenant: str  # its id
     retention: str | None = None  # the retention period that it is made with, instead of its own
     target: str | None = None  # the only target that it may be made on
+    origin: RunOrigin | None = None  # who asks; None: who runs this process
 
     @property
     def attributes(self) -> dict[str, str]:
         """The attributes of the tenant that it overrides."""
         given = {"retention": self.retention, "target": self.target}
         return {name: value for name, value in given.items() if value is not None}
+
+
+def signed(request: RunRequest, asked: Iterable[TenantRequest]) -> RunRequest:
+    """Return what a run works with, whose history says who asked for each tenant."""
+    origins = {each.tenant: each.origin for each in asked if each.origin is not None}
+    return replace(request, origins=origins)
 
 
 class SelectedPlan(Struct, frozen=True):
@@ -77,11 +89,7 @@ def plan_selected(
     *,
     verify: bool = False,
 ) -> SelectedPlan:
-    """Plan that some tenants have their databases.
-
-    Args:
-        verify: Whether a database is looked at though creating it would tell that it exists.
-    """
+    """Plan that some tenants have their databases, which are looked at in any case to `verify`."""
     overrides = {each.tenant: each.attributes for each in asked}
     observed, failed, counted = observe_selected(
         overrides, request, context, hints, creating_tells=not verify
@@ -128,10 +136,6 @@ def _refuse(plan: TenantPlan, kind: FindingKind, why: str) -> TenantPlan:
     return replace(plan, status=TenantStatus.FAILED, finding=finding, changes=(), after=None)
 
 
-#: What a ledger that is behind explains better.
-_EXPLAINED = (FindingKind.IN_TWO_TARGETS, FindingKind.MISPLACED)
-
-
 class _Decider:
     """Decides the plan of single tenants for a waiting caller, where not everything was read."""
 
@@ -151,8 +155,7 @@ class _Decider:
         """Return a guarded plan with what follows for its tenant."""
         if plan.kind is FindingKind.CLAIMED:
             return plan
-        is_held = plan.status is TenantStatus.BLOCKED or plan.is_replacement
-        if (not is_held or plan.kind in _EXPLAINED) and (stale := self.stale.get(plan.tenant)):
+        if stale := self.stale.get(plan.tenant):
             why = f"{stale.message}; a full run tells more"
             return _refuse(replace(plan, target=None), FindingKind.STALE_LEDGER, why)
         if plan.status is TenantStatus.UNKNOWN:
@@ -164,7 +167,7 @@ class _Decider:
             remedy = how_to_go_on(plan)
             how = remedy.words(f"`influxops {remedy.value}`")
             return _refuse(plan, FindingKind.LOST, f"it is {plan.finding.message} ({how})")
-        if is_held:
+        if plan.status is TenantStatus.BLOCKED or plan.is_replacement:
             return plan
         if may_be_anothers(plan, self._observed, self._request):
             self.needs_full_run = True
@@ -207,7 +210,7 @@ class _Decider:
         return next((name for name in targets if name in replaced), None)
 
     def _missing(self, plan: TenantPlan) -> TenantPlan:
-        if plan.record is not None and is_lost(plan.record):
+        if plan.record is not None and plan.record.is_provisioned:
             why = f"it is lost: {explain_lost(plan.record, self._observed)}"
             return _refuse(plan, FindingKind.LOST, f"{why}; a full run tells more, and what to do")
         if plan.unseen_on:
@@ -228,11 +231,7 @@ class _Decider:
 def commit_seen(
     plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> None:
-    """Record which tenants have their databases, lost them, or are kept though they were retiring.
-
-    Raises:
-        LedgerError: When the ledger cannot be written.
-    """
+    """Record which tenants have their databases, lost them, or are kept while they retire."""
     # One that was created and never confirmed is confirmed by who looks at what is stored.
     tenants = {plan.tenant: plan for plan in plans if not _is_in_doubt(plan.record)}
     kept = {id_: _kept(plan) for id_, plan in tenants.items() if is_kept(plan)}
@@ -267,23 +266,31 @@ def allocate(
 ) -> dict[str, Record]:
     """Reserve a slot for each tenant that is to be created; record all others as far as is known.
 
-    One that cannot be decided stays wanted, with the reason.
-
-    Args:
-        noted: Since when tenants wait that did not wait by the ledger; the others wait since now.
-
-    Returns:
-        The record of each tenant that waits and was written about, as it is now: another run may
-        have changed it.
+    One that cannot be decided stays wanted, with the reason. Records are returned as they are now:
+    another run may have changed them. Those of `noted` wait since then, if they did not wait by the
+    ledger; the others since now.
     """
     if request.ledger is None:
         raise LedgerError("there is no ledger to note anything in")
     plans = [*plans]
     commit_seen(plans, observed, request, context)
     noted = noted or {}
-    waiting = (_waiting(plan, observed, noted.get(plan.tenant)) for plan in plans)
-    records = [after for after in waiting if after is not None]
-    return request.ledger.commit(LedgerUpdate(tuple(records)), context) if records else {}
+    given_up = [
+        give_up(plan.record, request)
+        for plan in plans
+        if plan.kind is FindingKind.UNKNOWN_TENANT
+        and plan.record is not None
+        and not plan.record.is_claimed
+        and is_overdue(plan.record, observed.ledger_view.now)
+    ]
+    records = {after.tenant: after for after, _ in given_up}
+    for plan in plans:
+        if plan.tenant in records:
+            continue
+        if (after := _waiting(plan, observed, noted.get(plan.tenant))) is not None:
+            records[plan.tenant] = after
+    update = LedgerUpdate(tuple(records.values()), entries=tuple(told for _, told in given_up))
+    return request.ledger.commit(update, context) if update else {}
 
 
 def _waiting(plan: TenantPlan, observed: Observed, noted: datetime | None) -> Record | None:
@@ -297,9 +304,7 @@ def _waiting(plan: TenantPlan, observed: Observed, noted: datetime | None) -> Re
     if before.is_claimed or not is_waiting or kind is FindingKind.CLAIMED:
         return None
     if kind is FindingKind.UNKNOWN_TENANT:
-        if _is_overdue(before):
-            after = replace(before, state=State.RETIRED, error="")
-        elif plan.record is not None and before.state in _WAITING:
+        if plan.record is not None and before.state in _WAITING:
             after = replace(before, state=State.PENDING, error=why)
         return after if after != before else None
     if plan.status is TenantStatus.PENDING:
@@ -315,10 +320,3 @@ def _waiting(plan: TenantPlan, observed: Observed, noted: datetime | None) -> Re
     elif plan.status is not TenantStatus.OK:
         after = replace(before, state=State.PENDING, error=why)
     return after if after != before or (plan.record is None and after.error) else None
-
-
-def _is_overdue(record: Record) -> bool:
-    """Return whether a tenant that no source has has been wanted for longer than it may be."""
-    if record.state is not State.PENDING or record.state_since is None:
-        return False
-    return datetime.now(UTC) - record.state_since > _UNREGISTERED

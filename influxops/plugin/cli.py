@@ -28,6 +28,7 @@ __all__ = [
     "configured",
     "configured_ledger",
     "format_option",
+    "how_to_install",
     "put",
     "say",
     "say_json",
@@ -44,9 +45,7 @@ def configured(
 ) -> Iterator[tuple[Engine, RunContext]]:
     """Yield the configuration's engine, and the context of a run that signals end.
 
-    Args:
-        timeout: Seconds, None for what the configuration says.
-        endless: Whether it may take as long as it takes where no time is given.
+    Without a `timeout` it has the configuration's; none, if it is `endless`.
     """
     from influxops.cli.session import session
 
@@ -58,17 +57,7 @@ def configured(
 def configured_ledger(
     ctx: click.Context, kind: type[S], timeout: float | None = None
 ) -> Iterator[tuple[S, RunContext]]:
-    """Yield the settings of the configured ledger, and the context of a run.
-
-    What the block raises becomes the ledger's own error: secrets taken out, and settings named as
-    the author of the configuration wrote them.
-
-    Args:
-        timeout: Seconds, None for what the configuration says.
-
-    Raises:
-        ConfigError: When there is none, or one of another kind.
-    """
+    """Yield the settings of the configured ledger, and the context of a run; refuse other kinds."""
     from influxops.cli.session import session
 
     with session(ctx, timeout=timeout) as (engine, context):
@@ -83,3 +72,22 @@ def configured_ledger(
             if not isinstance(settings, kind):
                 raise ConfigError(f"the configured ledger is of another kind, {ledger.kind}")
             yield settings, context
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that adds extras, with commas, to this installation.
+
+    The package is on no index; pip notes down the folder or the file that it installed.
+    """
+    import importlib.metadata  # slow to import, and seldom needed
+    import json
+    import shlex
+
+    found = importlib.metadata.distribution("influxops").read_text("direct_url.json")
+    origin = json.loads(found or "{}")
+    url = origin.get("url", "")
+    if origin.get("dir_info", {}).get("editable"):
+        return f"pip install -e {shlex.quote(url.removeprefix('file://') + '[' + extra + ']')}"
+    if url:
+        return f"pip install {shlex.quote(f'influxops[{extra}] @ {url}')}"
+    return f"pip install '.[{extra}]' in a checkout of influxops"

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from influxops.config.plugin_settings import TargetSettings
 from influxops.config.settings import PluginSettings
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import (
     NEARLY_FULL,
@@ -20,6 +19,7 @@ from influxops.domain.database import (
     TargetCapabilities,
     Unknown,
 )
+from influxops.domain.plan import Action, Change, ChangeResult, Outcome
 from influxops.errors import TargetAuthError, TargetError
 from influxops.plugin.base import Plugin
 from influxops.plugin_host.hookspecs import (

@@ -27,15 +27,7 @@ class Handle:
     """One configured section: its plugin's instance, called safely.
 
     A method that calls a hook has its name, and raises an InfluxopsError for whatever the
-    instance raises.
-
-    Args:
-        redact: Takes known secrets out of foreign text.
-        missing: Why it cannot be used, for instance because its secret is not there; it has no
-            instance then.
-
-    Raises:
-        PluginLoadError: When the instance cannot be made, or its hooks fit no specification.
+    instance raises. A section whose secret is not there has no instance; `missing` says why.
     """
 
     def __init__(
@@ -68,7 +60,7 @@ class Handle:
             why = validate_hooks(resolved.plugin) or str(error).splitlines()[-1]
             raise PluginLoadError(
                 f"{self.full_name} ({self._owner}) cannot be used: {why}",
-                hint="correct its plugin; docs/plugins.md lists the hooks",
+                hint="correct its plugin; `influxops docs plugins` lists the hooks",
             ) from error
         except Exception as error:
             raise PluginLoadError(
@@ -129,14 +121,7 @@ class Handle:
             ) from error
 
     def call(self, hook: str, *arguments: Any) -> Any:
-        """Call a hook for this instance; wrappers of all others still apply.
-
-        Args:
-            *arguments: What the hook takes, in the order of its specification.
-
-        Returns:
-            What the instance returned. A generator has not run yet: iterate it in the boundary.
-        """
+        """Call a hook for this instance, with all wrappers; a generator runs once iterated."""
         caller = getattr(self._manager.hook, hook)
         others = {
             impl.plugin

@@ -90,11 +90,10 @@ def installed(group: str = PLUGIN_GROUP) -> dict[str, PluginType]:
 
 
 def find(kind: str, kinds: Mapping[str, PluginType], role: str = "") -> PluginType:
-    """Return the kind of this name.
+    """Return the kind of this name, as it serves in a role.
 
-    Args:
-        role: What it is to serve as. An entry point that is called `ledger.postgres` is the kind
-            `postgres` for a ledger, and another class than the source of that kind.
+    An entry point that is called `ledger.postgres` is the kind `postgres` for a ledger, and
+    another class than the source of that kind.
     """
     try:
         return kinds.get(f"{role}.{kind}") or kinds[kind]

@@ -26,10 +26,10 @@ from typing import Any
 import pluggy
 
 from influxops.constants import PROJECT
-from influxops.domain.change import Change, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import DatabaseStats, Inventory, Marker
 from influxops.domain.finding import Check, Finding
+from influxops.domain.plan import Change, Outcome
 from influxops.domain.record import HistoryEntry, HistoryQuery, LedgerSnapshot, LedgerUpdate, Record
 from influxops.domain.tenant import Tenant
 from influxops.report.model import Report, RunStart

@@ -56,14 +56,7 @@ class LedgerHandle(Handle):
     def enqueue(
         self, tenants: Sequence[str], connection: Any, context: RunContext
     ) -> Awaitable[None] | None:
-        """Note in an application's own transaction that tenants should have a database.
-
-        Returns:
-            What is to be awaited where the connection is asynchronous.
-
-        Raises:
-            TransactionLost: When nothing of the connection's transaction can be stored.
-        """
+        """Enqueue tenants in an application's transaction; return what is still to be awaited."""
         with self.error_boundary():
             noted = self.call("influxops_enqueue", tenants, connection, context)
             return cast("Awaitable[None] | None", noted)

@@ -27,10 +27,7 @@ class ReporterHandle(Handle):
         return self._tell("influxops_started", head, context.with_timeout(self._timeout))
 
     def report(self, report: Report, context: RunContext) -> Finding | None:
-        """Tell it how a run ended; return what went wrong.
-
-        A run that is over still gets to say so.
-        """
+        """Tell it how a run ended, also one that is over; return what went wrong."""
         seconds = min(LAST_WORDS, self._timeout)
         rest = context.with_grace_period(seconds, at_least=seconds)
         return self._tell("influxops_report", report, rest.with_timeout(self._timeout))

@@ -78,11 +78,8 @@ def _written(
 def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSection]:
     """Let each section's plugin check it, and check what the sections say together.
 
-    No secret is read: one that cannot be read is its section's own failure, when it is used.
-
-    Raises:
-        ConfigError: With all mistakes at once.
-        PluginError: When one plugin is missing or broken, and nothing else is wrong.
+    All mistakes are refused at once. No secret is read: one that cannot be read is its section's
+    own failure, when it is used.
     """
     resolved: list[ResolvedSection] = []
     mistakes: list[InfluxopsError] = []
@@ -115,11 +112,7 @@ def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSec
 
 
 def _base(section: Section, resolved: Sequence[ResolvedSection]) -> ResolvedSection | None:
-    """Return the section whose connection holds for another one, too; None where none does.
-
-    Raises:
-        ConfigError: When `like` names no section of the same role and kind.
-    """
+    """Return the section whose connection holds for another one, too; None where none does."""
     role, like = section.role, section.values.get(_LIKE)
     if role == "ledger" and like is None:
         role = "sources"
@@ -148,11 +141,9 @@ def resolve_section(
     use_environment: bool = True,
     base: ResolvedSection | None = None,
 ) -> ResolvedSection:
-    """Let one section's plugin check it.
+    """Let one section's plugin check it, with its variables where these speak for it.
 
-    Args:
-        use_environment: Whether the plugin's variables speak for this section.
-        base: A section whose settings hold for this one, too, where this gives no place of its own.
+    The settings of `base` hold for it, too, where it gives no place of its own.
     """
     try:
         kind = find(section.kind, kinds, section.role)
@@ -216,12 +207,7 @@ def resolve_section(
 def _check_variables(
     section: Section, settings: PluginSettings, origins: Mapping[str, str], is_used: bool
 ) -> None:
-    """Refuse a section whose server is another one than its author means.
-
-    Args:
-        origins: Where each setting that was given comes from.
-        is_used: Whether variables speak for this section.
-    """
+    """Refuse a section whose server is another one than its author means."""
     specs = settings.declared()
     for name in settings.place:
         variable = next((each for each in specs[name].env if os.environ.get(each)), None)

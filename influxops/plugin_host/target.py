@@ -9,7 +9,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from influxops.config.plugin_settings import TargetSettings
-from influxops.domain.change import Change, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import (
     Database,
@@ -20,6 +19,7 @@ from influxops.domain.database import (
     Unknown,
 )
 from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.plan import Change, ChangeResult, Outcome
 from influxops.errors import InfluxopsError, Interrupted, TargetAuthError
 from influxops.plugin_host.base import Handle
 from influxops.report.model import TargetState

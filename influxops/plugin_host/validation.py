@@ -44,9 +44,8 @@ def validate_hooks(plugin: type[Any]) -> str:
         method = getattr(plugin, name, None)
         is_marked = hasattr(method, f"{PROJECT}_impl")
         if is_marked and name not in known:
-            wrong.append(
-                f"no hook is called {name} ({did_you_mean(name, known) or 'see docs/plugins.md'})"
-            )
+            hint = did_you_mean(name, known) or "see `influxops docs plugins`"
+            wrong.append(f"no hook is called {name} ({hint})")
         elif name in known and not is_marked and not hasattr(method, f"{PROJECT}_spec"):
             wrong.append(f"{name} lacks @hookimpl")
         elif is_marked and callable(method):
@@ -58,11 +57,7 @@ def validate_hooks(plugin: type[Any]) -> str:
 
 
 def checked_capabilities(plugin: type[Any], owner: str) -> TargetCapabilities:
-    """Return what a target's class declares; its rules raise nothing but a PluginError.
-
-    Raises:
-        PluginLoadError: When it is no `TargetCapabilities`, or one with a field of a wrong type.
-    """
+    """Return what a target's class declares; its rules raise nothing but a PluginError."""
     declared = getattr(plugin, "capabilities", TargetCapabilities())
     if not isinstance(declared, TargetCapabilities):
         raise _unfit(owner, f"`capabilities` is {type(declared).__name__}, not TargetCapabilities")

@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from influxops.domain.selection import TargetHints
+from influxops.domain.database import TargetHints
 from influxops.errors import InfluxopsError, Interrupted, NotSupported, TargetAuthError
-from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.logs import log
+from influxops.provisioner.engine_pool import Engines, log
 
 #: Seconds between two probes: the first, and the longest while the server is away.
 _FIRST, _LONGEST = 0.3, 1.0
@@ -30,11 +29,7 @@ _FULL = 60.0
 
 
 class Circuit:
-    """Whether a server may be asked.
-
-    Args:
-        probe: Asks it something small; raises an InfluxopsError while it is in trouble.
-    """
+    """Whether a server may be asked; `probe` raises an InfluxopsError while it is in trouble."""
 
     def __init__(
         self,
@@ -115,9 +110,8 @@ class Circuits:
     ) -> TargetHints:
         """Return what is known of the targets.
 
-        Args:
-            used: How many databases the ledger counts on each; None where that is to be asked.
-            in_flight: Gives how many more this process has placed on each.
+        `used` counts the ledger's databases on each, None where that is to be asked; `in_flight`
+        gives how many more this process has placed there.
         """
         now, target = time.monotonic(), "target:"
         away = {
@@ -145,7 +139,7 @@ class Circuits:
             self._circuits[section].fail(error)
 
     def _probe(self, section: str) -> None:
-        self._engines.begin_anew()
+        self._engines.start_new_run()
         with self._engines.run(self._timeout) as (engine, context):
             for source in engine.sources:
                 if source.full_name == section:

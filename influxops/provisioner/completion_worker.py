@@ -7,15 +7,13 @@ from collections import defaultdict
 
 from msgspec.structs import replace
 
-from influxops.domain.change import ChangeResult
 from influxops.domain.database import Database
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import ChangeResult, TenantPlan
 from influxops.domain.text import pluralize
 from influxops.engine.creation import complete_databases
 from influxops.errors import InfluxopsError
 from influxops.provisioner.circuit_breaker import Circuits
-from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.logs import log
+from influxops.provisioner.engine_pool import Engines, log
 from influxops.runtime.batch_worker import BatchWorker
 
 #: Seconds that the first one waits for others; writing takes up to a second more.

@@ -1,8 +1,12 @@
-"""Engines for several threads: an instance of a plugin is never called from two at once."""
+"""Engines for several threads: an instance of a plugin is never called from two at once.
+
+Here is also where all threads log.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -10,8 +14,12 @@ from collections.abc import Iterator, Mapping
 from influxops.config.load import Config
 from influxops.engine.engine import Engine
 from influxops.plugin_host.discovery import PluginType
-from influxops.provisioner.logs import quiet
 from influxops.runtime.context import RunContext
+
+log = logging.getLogger("influxops")
+#: What the parts of a run log goes to the same place, for debugging: an application hears of
+#: each change of state once, and not of each try.
+quiet = logging.getLogger("influxops.provisioner")
 
 #: Seconds for which an engine works as one run: it remembers which server answered in it.
 _ONE_RUN = 30.0
@@ -28,12 +36,12 @@ class Engines:
         # Each with its birth and last use.
         self._idle: list[tuple[Engine, RunContext, float, float]] = []
         self._running: set[RunContext] = set()
-        self._anew = 0.0  # runs that began before this are over
+        self._new_since = 0.0  # runs that began before this are over
         self.is_over = False
 
-    def begin_anew(self) -> None:
+    def start_new_run(self) -> None:
         """Let the next caller work as another run: a server may have been replaced."""
-        self._anew = time.monotonic()
+        self._new_since = time.monotonic()
 
     @contextlib.contextmanager
     def borrow(self) -> Iterator[tuple[Engine, RunContext]]:
@@ -42,7 +50,7 @@ class Engines:
             engine, context, born, _ = self._idle.pop() if self._idle else (None, None, 0.0, 0.0)
         if engine is None:
             engine = Engine(self._config, kinds=self._kinds)
-        if context is None or born < self._anew or time.monotonic() - born > _ONE_RUN:
+        if context is None or born < self._new_since or time.monotonic() - born > _ONE_RUN:
             context, born = RunContext(log=quiet), time.monotonic()
         try:
             with self._followed(context):
@@ -95,3 +103,11 @@ class Engines:
             context.cancel()
         for engine, *_ in idle:
             engine.close()
+
+
+def _for_debugging(record: logging.LogRecord) -> bool:
+    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return log.isEnabledFor(logging.DEBUG)
+
+
+quiet.addFilter(_for_debugging)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,14 +30,14 @@ from influxops.engine.tenants import (
     is_kept,
     plan_selected,
     postpone,
+    signed,
 )
 from influxops.errors import InfluxopsError
 from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner import engine_pool
 from influxops.provisioner.circuit_breaker import Circuits
 from influxops.provisioner.completion_worker import Finisher
-from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.logs import log
+from influxops.provisioner.engine_pool import Engines, log
 from influxops.provisioner.pending_writer import Notes
 from influxops.provisioner.results import is_claimed, is_unregistered
 from influxops.provisioner.validation import CallValidator
@@ -68,11 +68,7 @@ class Flight:
 
 
 class Works:
-    """What one process has under way.
-
-    Args:
-        on_settled: Called with the final result of each tenant, and when its request began.
-    """
+    """What one process has under way; `on_settled` gets each result, and when its request began."""
 
     def __init__(
         self,
@@ -174,7 +170,7 @@ class Works:
         with self.engines.borrow() as (engine, run):
             context = run.with_timeout(self._patience)
             planned = plan_selected(requests, engine.request, context, hints)
-            plans = _committed(planned, engine, context)
+            plans = _committed(planned, engine, requests, context)
         if hints.used is None and planned.counted is not None:
             self._used = dict(planned.counted), began
         for section, error in planned.failed.items():
@@ -217,9 +213,8 @@ class Works:
             observed = batch[0].planned.observed
             with self.engines.borrow() as (engine, run):
                 handle, context = engine.target(target), run.with_timeout(self._patience)
-                failure = create_databases(
-                    plans, observed, handle, engine.request, context, tell, claimed
-                )
+                request = signed(engine.request, (flight.request for flight in batch))
+                failure = create_databases(plans, observed, handle, request, context, tell, claimed)
             why = "its target did not say how it ended"
         left = [flight for id_, flight in flights.items() if id_ not in told]
         if failure is not None:
@@ -279,17 +274,16 @@ class Works:
         flight.counted_on = target
 
 
-def _committed(planned: SelectedPlan, engine: Engine, context: RunContext) -> dict[str, TenantPlan]:
-    """Record which tenants are lost, and keep those that were retiring.
-
-    A loss that cannot be recorded is recorded by the next run.
-    """
+def _committed(
+    planned: SelectedPlan, engine: Engine, asked: Iterable[TenantRequest], context: RunContext
+) -> dict[str, TenantPlan]:
+    """Record which tenants are lost, if that can be, and keep those that were retiring."""
     tenants = dict(planned.tenants)
     kept = [plan for plan in tenants.values() if is_kept(plan)]
     lost = [p for p in tenants.values() if p.kind is FindingKind.LOST]
     if kept or lost:
         try:
-            commit_seen([*kept, *lost], planned.observed, engine.request, context)
+            commit_seen([*kept, *lost], planned.observed, signed(engine.request, asked), context)
         except InfluxopsError as error:
             tenants |= {
                 p.tenant: postpone(p, FindingKind.FAILED_LEDGER, error.message) for p in kept

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.tenants import TenantRequest
-from influxops.provisioner.logs import log
+from influxops.provisioner.engine_pool import log
 from influxops.provisioner.pipeline import Works
 from influxops.provisioner.results import EnsureStatus, is_unregistered, status_of
 from influxops.runtime.batch_worker import BatchWorker

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from influxops.domain.database import TargetCapabilities
+from influxops.domain.durations import parse_retention
+from influxops.domain.text import did_you_mean, quote
 from influxops.engine.engine import Engine
 
 
@@ -34,14 +36,7 @@ class CallValidator:
         return self._template.name(tenant)
 
     def check(self, tenant: object, retention: object = None, target: object = None) -> str:
-        """Return a tenant's id, unless nothing can be made for it.
-
-        Raises:
-            InvalidRequest: Then; the message says why.
-        """
-        from influxops.domain.durations import parse_retention
-        from influxops.domain.text import did_you_mean, quote
-
+        """Return a tenant's id; raise InvalidRequest where nothing can be made for it."""
         if not isinstance(tenant, str):
             raise InvalidRequest(f"a tenant's id is text, not {type(tenant).__name__}")
         if not tenant.strip():

@@ -12,14 +12,13 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Plan, Refusal, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, Plan, Refusal, TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.domain.text import did_you_mean, pluralize, summarize, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_lost, is_recreated
+from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_recreated
 from influxops.reconcile.plan.warnings import tenant_databases
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
@@ -104,7 +103,7 @@ def _is_on_another_server(plan: TenantPlan, change: Change, observed: Observed) 
 
 def _recreates_lost(plan: TenantPlan, change: Change, observed: Observed) -> bool:
     creates = change.action is Action.CREATE or plan.is_replacement
-    return creates and is_lost(plan.record) and not plan.move
+    return creates and bool(plan.record and plan.record.is_provisioned) and not plan.move
 
 
 def _shortens_retention(plan: TenantPlan, change: Change, observed: Observed) -> bool:
@@ -202,22 +201,22 @@ def _mass_change(
 ) -> tuple[str, Iterable[TenantPlan]] | None:
     """Refuse a run that creates again, drops or misses too many recorded tenants."""
     records = observed.ledger_view.records
-    promised = {id_ for id_, record in records.items() if record.is_provisioned}
+    provisioned = {id_ for id_, record in records.items() if record.is_provisioned}
     changing = {
         id_
         for id_, tenant in plan.tenants.items()
-        if id_ in promised and any(_is_drastic(tenant, each) for each in tenant.changes)
+        if id_ in provisioned and any(_is_drastic(tenant, each) for each in tenant.changes)
     }
     gone: set[str] = set()
     if observed.sources_complete and observed.has_registry:
         retiring = {r.tenant for r in records.values() if r.state is State.RETIRING}
-        gone = promised - {tenant.id for tenant in observed.tenants} - retiring
+        gone = provisioned - {tenant.id for tenant in observed.tenants} - retiring
     concerned = changing | gone
     # A single tenant is never many, however few exist.
-    if len(concerned) < 2 or len(concerned) <= rules.mass_change * len(promised):
+    if len(concerned) < 2 or len(concerned) <= rules.mass_change * len(provisioned):
         return None
     message = (
-        f"{len(concerned):,} of {pluralize(len(promised), 'recorded tenant')} would be "
+        f"{len(concerned):,} of {pluralize(len(provisioned), 'recorded tenant')} would be "
         f"recreated or dropped, or are in no source any more ({len(changing):,} to change, "
         f"{len(gone):,} gone): is the registry complete?"
     )

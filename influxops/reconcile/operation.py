@@ -32,19 +32,11 @@ class Operation:
     drops: ClassVar[bool] = False  # whether the tenants that the scope names lose their databases
 
     def observe(self, request: RunRequest, context: RunContext) -> Observed:
-        """Read sources, targets and ledger.
-
-        Raises:
-            ConfigError: When two targets are one server.
-        """
+        """Read sources, targets and ledger; raise a ConfigError where two targets are one."""
         return observe(request, context)
 
     def plan(self, planning: Planning) -> Plan:
-        """Plan it; the guards have not looked at the plan yet.
-
-        Raises:
-            ConfigError: When it asks for what cannot be.
-        """
+        """Plan it, before the guards look at it; raise a ConfigError for what cannot be."""
         raise NotImplementedError
 
     def guarded_plan(self, planning: Planning) -> Plan:
@@ -53,11 +45,7 @@ class Operation:
         return guard(plan, planning.observed, request.rules, request.allow, drops=self.drops)
 
     def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
-        """Carry out what was planned; yield what is known after each step.
-
-        Raises:
-            Interrupted: When the run is over; what was yielded last is what is known.
-        """
+        """Carry out what was planned; yield what is known after each step, the last one too."""
         return execute_plan(state, self.guarded_plan, planning)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from influxops.domain.finding import Finding
 from influxops.domain.plan import TenantPlan
@@ -13,7 +14,7 @@ from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.policy import Rules
-from influxops.report.model import LedgerState, SourceState, TargetState
+from influxops.report.model import LedgerState, RunOrigin, SourceState, TargetState
 from influxops.runtime.context import RunContext
 
 #: Seconds that a run which was ended still has to tell the ledger what it did, and where its time
@@ -24,11 +25,7 @@ ANSWERED = 1.75
 
 
 def settling(context: RunContext, *, at_least: float = 0.5) -> RunContext:
-    """Return the context in which it is read again what was changed, also when the run is over.
-
-    Args:
-        at_least: The seconds that it gets from now in any case.
-    """
+    """Return the context in which changes are read again, also when the run is over."""
     seconds = ANSWERED if context.cancelled else GRACE
     return context.with_grace_period(seconds, at_least=at_least)
 
@@ -39,9 +36,11 @@ class RunRequest(Struct, frozen=True):
     sources: Sequence[SourceHandle]
     targets: Sequence[TargetHandle]
     rules: Rules
+    origin: RunOrigin  # who makes the run
     allow: frozenset[str] = frozenset()  # the guards that are allowed
     ledger: LedgerHandle | None = None  # what remembers, where one is configured
-    who: str = ""  # who makes the run: user@host
+    #: Who asked for a tenant, by its id, where that is not who makes the run.
+    origins: Mapping[str, RunOrigin] = field(default_factory=dict)
     #: Tells reporters what the run works on, once that is read; returns what went wrong.
     tell_start: Callable[
         [tuple[SourceState, ...], tuple[TargetState, ...], LedgerState | None], Sequence[Finding]
@@ -59,6 +58,10 @@ class RunRequest(Struct, frozen=True):
         message: str = "",
     ) -> HistoryEntry:
         """Return a line of the history about a tenant; the arguments are the fields of an entry."""
-        return HistoryEntry(
-            event, plan.tenant, target, plan.database, before, after, ended, message, who=self.who
-        )
+        told = target, plan.database, before, after, ended, message
+        return self.signed(HistoryEntry(event, plan.tenant, *told))
+
+    def signed(self, entry: HistoryEntry) -> HistoryEntry:
+        """Return a line of the history with who did it."""
+        origin = self.origins.get(entry.tenant or "", self.origin)
+        return replace(entry, who=origin.who, door=origin.door)

@@ -37,7 +37,7 @@ NO_LEDGER = Finding.info(
     FindingKind.NO_LEDGER,
     "no ledger is configured, so nothing is recorded: a database that is lost is recreated, "
     "empty, and a server that was replaced at its URL is not detected",
-    "configure [ledger] and run `influxops ledger install` (docs/ledger.md)",
+    "configure [ledger] and run `influxops ledger install` (`influxops docs ledger`)",
 )
 
 
@@ -50,9 +50,8 @@ def reconcile(
 ) -> tuple[Report, InfluxopsError | None]:
     """Make a run: a dry one plans, any other also carries the plan out.
 
-    Returns:
-        The report, and what ended the run before anything was written: a mistake in the
-        configuration or a lock that another run holds.
+    With its report: what ended it before anything was written, be it a mistake in the configuration
+    or a lock that another run holds.
     """
     state = RunState(notes=tuple(notes))
     lock = Lock()
@@ -76,9 +75,7 @@ def steps(
 ) -> Iterator[RunState]:
     """Take the steps of a run, and yield what is known after each.
 
-    Raises:
-        Interrupted: When the run is over; what was yielded last is what is known.
-        ConfigError: When the run asks for what cannot be; nothing was written.
+    Interrupted says that it is over: what was yielded last is what is known.
     """
     rules, scope = request.rules, context.scope
     context.check()
@@ -127,8 +124,7 @@ def steps(
 def refuse_unusable(request: RunRequest) -> None:
     """Refuse a run of which no source or no target can be used at all.
 
-    Raises:
-        ConfigError: Then; a single one of several is reported like one that cannot be read.
+    A single one of several is reported like one that cannot be read.
     """
     for handles in (request.sources, request.targets):
         missing = [handle for handle in handles if handle.missing is not None]

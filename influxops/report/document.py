@@ -11,10 +11,9 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from influxops.domain.change import Outcome
 from influxops.domain.database import Database
 from influxops.domain.finding import Finding
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Outcome, TenantPlan
 from influxops.domain.record import Record
 from influxops.report.model import Report, TargetState
 from influxops.report.wording import CLI_STYLE, HintStyle

@@ -9,10 +9,9 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from influxops.domain.change import Change, Outcome
 from influxops.domain.database import TargetCapabilities
 from influxops.domain.finding import Finding
-from influxops.domain.plan import Refusal, TenantPlan
+from influxops.domain.plan import Change, Outcome, Refusal, TenantPlan
 from influxops.domain.record import HistoryEntry
 from influxops.errors import ExitCode
 
@@ -67,14 +66,17 @@ class LedgerState(Struct, frozen=True):
 class RunOrigin(Struct, frozen=True):
     """Who ran what, and with which configuration."""
 
-    user: str  # the operating system's user
-    host: str  # the machine's name
+    user: str = ""  # the operating system's user
+    host: str = ""  # the machine's name
     config: str | None = None  # the configuration file; None where there is none
+    operator: str = ""  # who asked for it by console or API; empty where nobody logged in
+    #: What it came through: cli, ansible, library, worker, api or console.
+    door: str = "library"
 
     @property
     def who(self) -> str:
-        """The user and the machine, as the ledger and the reports name them."""
-        return f"{self.user}@{self.host}"
+        """Who did it, as the ledger and the reports name them."""
+        return self.operator or f"{self.user}@{self.host}"
 
 
 class RunStart(Struct, frozen=True):
@@ -98,6 +100,8 @@ class Report(Struct, frozen=True, dict=True):
     origin: RunOrigin
     #: The command that makes such a run: `ensure`, `adopt`, `retire`, `retire --due`, `unretire`.
     command: str = "ensure"
+    #: The whole command line that makes what a dry run found; empty where none was typed.
+    apply: str = ""
     sources: tuple[SourceState, ...] = ()
     targets: tuple[TargetState, ...] = ()
     ledger: LedgerState | None = None  # None where none is configured

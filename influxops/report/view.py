@@ -10,11 +10,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from influxops.domain.change import Action, Change
 from influxops.domain.database import TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint, HintKind
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, TenantPlan, TenantStatus
 from influxops.domain.text import format_time, one_line, pluralize, quote, truncate
 from influxops.errors import ExitCode
 from influxops.report.groups import FindingGroup, grouped
@@ -50,11 +49,7 @@ _LOOKED_FOR = (
 
 
 class ReportView:
-    """A report in the words for people.
-
-    Args:
-        words: How hints are written: `CLI_STYLE` or `ANSIBLE_STYLE`.
-    """
+    """A report in the words for people; `words` are how hints are written."""
 
     def __init__(self, report: Report, words: HintStyle = CLI_STYLE) -> None:
         self.report = report
@@ -124,6 +119,8 @@ class ReportView:
         """Return what was done for a tenant, or is to be done, and its status if it is not ok."""
         is_planned = tenant.status is TenantStatus.PENDING and self.report.dry_run
         form, changes = (TO_DO, tenant.changes) if is_planned else (DONE, tenant.made)
+        if tenant.move is not None and not is_planned and not tenant.status.is_ok:
+            changes = ()  # the copy that was created is a part of a move that has not ended
         parts = [self._words(form, change) + _kept_until(change) for change in _reported(changes)]
         if is_planned:
             parts += ["may exceed the capacity"] if tenant.may_exceed_capacity else []
@@ -149,12 +146,10 @@ class ReportView:
         return now if after.retention == before.retention else f"{now}, was {was}"
 
     def exists(self, tenant: TenantPlan) -> bool | None:
-        """Return whether a tenant has its database, as a dry run found it.
+        """Return whether a dry run found a tenant's database; None where that is unknown.
 
-        Returns:
-            None where that is unknown: a target that cannot be read may hold it, another server
-            answers than the recorded one, or the tenant is held for its id or a shared name and was
-            not looked for.
+        A target that cannot be read may hold it, another server answers than recorded, or the
+        tenant is held for its id or a shared name and was not looked for.
         """
         kind = tenant.kind
         remedy = tenant.finding.remedy if tenant.finding else Hint.advise("")
@@ -178,7 +173,7 @@ class ReportView:
 
     def _status(self, tenant: TenantPlan) -> str:
         guarded = tenant.status is TenantStatus.GUARDED
-        return _STATUSES.get(tenant.kind, "needs --allow" if guarded else tenant.status.value)
+        return _STATUSES.get(tenant.kind, self.words.guarded if guarded else tenant.status.value)
 
     def message(self, finding: Finding) -> str:
         """Return the message of a finding, safe to print, without its subject."""
@@ -361,7 +356,8 @@ class ReportView:
             steps.append("run it again: what was done stays done, and the rest follows")
         if report.dry_run and any(t.status is TenantStatus.PENDING for t in report.tenants):
             limited = any(tenant.may_exceed_capacity for tenant in report.tenants)
-            apply = self.words.apply.replace("{}", report.command)
+            command = report.apply or f"influxops {report.command}"
+            apply = self.words.apply.replace("{}", one_line(command))
             steps.append(apply + (", as far as there is room" if limited else ""))
         errors = len(self.groups(Severity.ERROR))
         if errors and not report.interrupted:
@@ -378,6 +374,7 @@ _STATUSES: Mapping[FindingKind | None, str] = {
     FindingKind.UNCONFIRMED: "not confirmed",
     FindingKind.LOST: "lost",
     FindingKind.CLAIMED: "claimed by another run",
+    FindingKind.INTERRUPTED: "interrupted",
 }
 #: The place in a summary of tenants that nothing was done for; between them, what was done.
 _PLACES = {

@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from influxops.domain.change import Action
 from influxops.domain.copy import CopyProgress
 from influxops.domain.database import Retention, Unknown
 from influxops.domain.durations import format_duration, format_duration_approx
 from influxops.domain.hint import Hint, HintKind
+from influxops.domain.plan import Action
 from influxops.domain.record import HistoryEntry
 from influxops.domain.text import format_bytes, one_line, pluralize, summarize, truncate
 
@@ -26,6 +26,7 @@ _ACTIONS = {
     Action.ADOPT: ("adopted", "to adopt", "adopt"),
     Action.RETIRE: ("retiring", "to retire", "retire"),
     Action.UNRETIRE: ("unretired", "to unretire", "unretire"),
+    Action.FORGET: ("forgotten", "to forget", "forget"),
     Action.MOVE: ("moved", "to move", "move"),
 }
 _WITHOUT_MARKER = ("completed", "to complete", "complete")
@@ -40,7 +41,8 @@ class HintStyle(Struct, frozen=True):
     allow: str  # the allowance of a guard
     option: str  # an option of a run
     command: str  # a command to run
-    apply: str  # what makes the changes that a dry run found, as a sentence; `{}` is its command
+    apply: str  # what makes what a dry run found, as a sentence; `{}` is its command line
+    guarded: str = "needs --allow"  # the status of a tenant that a guard refuses
     #: What such a front end has instead of commands, by command.
     commands: Mapping[str, str] = field(default_factory=dict)
 
@@ -67,13 +69,14 @@ CLI_STYLE = HintStyle(
     allow="--allow {}",
     option="--{}",
     command="influxops {}",
-    apply="influxops {} makes these changes",
+    apply="{} makes these changes",
 )
 ANSIBLE_STYLE = HintStyle(
     allow="`allow: [{}]`",
     option="`{}`",
     command="`influxops {}`",
     apply="the task makes these changes when it is not in check mode",
+    guarded="needs `allow`",
     commands={"ensure --verify": "the task with `verify: true`"},
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import math
 import threading
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from influxops.domain.hint import Hint
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.errors import DeadlineExceeded, Interrupted
 from influxops.runtime.cancellation import CancelToken, WaitTimeout, Watchdog
 
@@ -32,8 +33,6 @@ class RunContext:
         on_stage: Called with what starts next and how many items that has.
         on_progress: Called with the number of items of that stage that were just finished, from
             any thread.
-        parent: The context that this one is part of: it shares identity and cancellation, and
-            ends with it.
     """
 
     def __init__(
@@ -46,7 +45,6 @@ class RunContext:
         log: logging.Logger | None = None,
         on_stage: Callable[[str, int], None] = lambda label, total: None,
         on_progress: Callable[[int], None] = lambda count: None,
-        parent: RunContext | None = None,
     ) -> None:
         self.timeout = timeout
         self.dry_run = dry_run
@@ -55,58 +53,39 @@ class RunContext:
         self.log = log or logging.getLogger("influxops")
         self.on_stage = on_stage
         self.on_progress = on_progress
-        self.id: str = parent.id if parent else uuid.uuid4().hex[:12]
-        self.started: datetime = parent.started if parent else datetime.now(UTC)
+        self.id = uuid.uuid4().hex[:12]
+        self.started = datetime.now(UTC)
         self._began = time.monotonic()
-        self._parent = parent
-        self._watch: Watchdog = parent._watch if parent else Watchdog()
-        deadline = math.inf if timeout is None else self._began + timeout
-        self._deadline: float = min(deadline, parent._deadline) if parent else deadline
+        self._deadline = math.inf if timeout is None else self._began + timeout
+        self._watch = Watchdog()
         self._more_time = _MORE_TIME
-        self._whose = "the run's" if parent is None else "its"
+        self._whose = "the run's"
+        self._parent: RunContext | None = None
 
     def with_timeout(self, seconds: float, hint: str = "") -> RunContext:
-        """Return a context for a part of this run that may take no more than so many seconds.
-
-        Args:
-            seconds: What the part may take.
-        """
-        part = self._part(seconds, self)
-        part._more_time = Hint.advise(hint)
+        """Return a context for a part of this run that may take no more than so many seconds."""
+        part = copy.copy(self)
+        part.timeout, part._parent, part._began = seconds, self, time.monotonic()
+        part._deadline = min(part._began + seconds, self._deadline)
+        part._more_time, part._whose = Hint.advise(hint), "its"
         return part
 
     def with_grace_period(self, seconds: float, *, at_least: float = 0.5) -> RunContext:
         """Return this context, or a short one with its identity where it is over.
 
-        Args:
-            seconds: How long the short one may take, to find out and tell what was done. Of a run
-                that was cancelled it counts from then: somebody waits.
-            at_least: What it gets from now in any case.
+        The short one has `seconds` to find out and tell what was done: since it was cancelled, for
+        somebody waits, but `at_least` so many from now.
         """
         try:
             self.check()
         except Interrupted:
-            now = time.monotonic()
-            began = min(self._watch.cancelled_at, now)
-            rest = self._part(seconds, self)
+            rest = self.with_timeout(seconds)
+            began = min(self._watch.cancelled_at, rest._began)
+            rest._deadline = max(began + seconds, rest._began + at_least)
             rest._watch, rest._parent = Watchdog(), None
-            rest._deadline = max(began + seconds, now + at_least)
-            rest._more_time = Hint.advise("")
             rest._whose = "the time after the end of the run,"
             return rest
         return self
-
-    def _part(self, seconds: float, parent: RunContext) -> RunContext:
-        return RunContext(
-            seconds,
-            dry_run=self.dry_run,
-            verify=self.verify,
-            scope=self.scope,
-            log=self.log,
-            on_stage=self.on_stage,
-            on_progress=self.on_progress,
-            parent=parent,
-        )
 
     def cancel(self) -> None:
         """End the run: what waits wakes up, what is next does not start."""
@@ -123,23 +102,13 @@ class RunContext:
         return time.monotonic() - self._began
 
     def time_left(self, cap: float | None = None) -> float | None:
-        """Return the seconds that are left, at most `cap`; None where there is no limit.
-
-        Raises:
-            DeadlineExceeded: When none are left.
-            Interrupted: When the run was cancelled.
-        """
+        """Return the seconds that are left, at most `cap`; None where there is no limit."""
         self.check()
         left = max(self._deadline - time.monotonic(), 0.0)
         return cap if left == math.inf else left if cap is None else min(left, cap)
 
     def check(self) -> None:
-        """Raise if the run is over.
-
-        Raises:
-            DeadlineExceeded: When the time is used up.
-            Interrupted: When the run was cancelled.
-        """
+        """Raise Interrupted where the run was cancelled, DeadlineExceeded where its time is up."""
         if self._watch.cancelled.is_set():
             raise Interrupted("the run was interrupted")
         if time.monotonic() >= self._deadline:
@@ -159,12 +128,7 @@ class RunContext:
         return None
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but not beyond the run's end.
-
-        Raises:
-            DeadlineExceeded: At once, when the wait would outlast the run.
-            Interrupted: As soon as the run is cancelled.
-        """
+        """Wait; raise Interrupted once cancelled, or DeadlineExceeded at once if it is too long."""
         left = self.time_left()
         if left is not None and seconds >= left:
             raise DeadlineExceeded(
@@ -178,16 +142,9 @@ class RunContext:
     def on_end(
         self, abort: Callable[[], object], *, within: float | None = None, grace: float = 0.0
     ) -> Iterator[CancelToken]:
-        """Call `abort` when the run ends while the block waits for something.
+        """Call `abort` when the run ends, or `within` has passed, while the block waits.
 
-        The one way to end a wait that does not look at the run by itself: a socket is shut, a
-        query is cancelled, a thread is left behind. `abort` is called once at most, in a thread
-        of its own; whatever then fails in the block is for the block's author to catch, who
-        finds the reason in the `CancelToken`.
-
-        Args:
-            within: Seconds that this wait may take, whatever the run's time.
-            grace: Seconds that it still gets after the run was cancelled.
+        After the run was cancelled it still gets the seconds of `grace`.
         """
         ending = CancelToken()
         at, error = self._deadline, None
@@ -210,12 +167,8 @@ class RunContext:
     ) -> T:
         """Return what a call gives that nothing can end, or leave it behind with the run.
 
-        It is made in a daemon thread: looking up a name, opening a named pipe.
-
-        Args:
-            work: The call. What it raises is raised.
-            within: Seconds that it may take, whatever the run's time.
-            late: Seconds that one which looks at its time still gets to say so by itself.
+        It is made in a daemon thread: looking up a name, opening a pipe. One that looks at its
+        time gets `late` more seconds to say so by itself.
 
         Raises:
             WaitTimeout: When it took longer than `within`.

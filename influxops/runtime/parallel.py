@@ -17,14 +17,9 @@ _SAY_AFTER = 2.0
 def in_parallel(
     tasks: Mapping[str, Callable[[], T]], context: RunContext, *, say: bool = True
 ) -> list[T]:
-    """Return what tasks give, in their order; each has a thread of its own.
+    """Return what tasks give, by what is waited for; each has a thread of its own.
 
-    A warning in the log names tasks that take long.
-
-    Args:
-        tasks: What to run, by what is waited for; the first exception is raised after all have
-            ended.
-        say: Whether to log which tasks take long, for a person who waits.
+    The first exception is raised after all have ended. A warning names tasks that take long.
     """
     if not tasks:
         return []

@@ -28,11 +28,7 @@ def has_colour(stream: TextIO | None) -> bool:
 
 
 def console(stream: TextIO | None, colour: Literal["auto", "always", "never"] = "auto") -> Console:
-    """Return a rich console for a stream; it interprets no text: no markup, no emoji.
-
-    Args:
-        colour: `auto` follows `has_colour`; the other two do not ask.
-    """
+    """Return a rich console for a stream; it interprets no text: no markup, no emoji."""
     import io
 
     from rich.console import Console
@@ -52,14 +48,7 @@ def console(stream: TextIO | None, colour: Literal["auto", "always", "never"] = 
 
 
 def write_stream(stream: TextIO | None, text: str) -> None:
-    """Write text and flush it.
-
-    What the stream's encoding lacks is written as `?`. A reader that has gone away (`| head`) is
-    no failure, and neither is a standard error that takes nothing: there is no reader to tell.
-
-    Raises:
-        ReporterError: When standard output cannot be written, for instance on a full disk.
-    """
+    """Write text and flush it; a full disk, for instance, is a ReporterError."""
     if stream is None:
         return
     encoding = stream.encoding or "utf-8"
@@ -73,11 +62,7 @@ def write_stream(stream: TextIO | None, text: str) -> None:
 
 
 def give_up(stream: TextIO, error: OSError) -> ReporterError | None:
-    """Lead a stream that failed into nothing, so that what is still buffered fails no more.
-
-    Returns:
-        What to tell; None where its reader has gone away.
-    """
+    """Lead a stream that failed into nothing; return what to report, if anyone still reads."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, stream.fileno())
     os.close(nothing)

@@ -7,10 +7,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from influxops.domain.change import Change
 from influxops.domain.database import Database
 from influxops.domain.durations import parse_duration
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Change, TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Drop, Ensure, Retire

@@ -12,10 +12,9 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from influxops.domain.change import Change
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Change, TenantPlan
 from influxops.domain.text import summarize, truncate
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.report.document import finding_document, summary
@@ -156,10 +155,7 @@ class TaskReport:
 def listed(
     entries: Iterable[tuple[dict[str, Any], bool]], task: Task, *, failed: bool
 ) -> dict[str, Any]:
-    """Return `databases` and `omitted`: a task that fails leaves out what is as it should be.
-
-    Each entry comes with whether it is about what is not as it should be.
-    """
+    """Return `databases` and `omitted`: a task that fails leaves out entries that are not open."""
     every = list(entries)
     shown = every
     if failed and task.parameters.get("details") != "all":

@@ -21,7 +21,7 @@ from influxops.config.load import (
     parse_config,
 )
 from influxops.config.secrets import Secret
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.domain.text import did_you_mean, quote
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
@@ -113,7 +113,7 @@ class Task(Struct, frozen=True, dict=True):
         What a reporter prints goes to standard error: standard output is the module's result.
         """
         with contextlib.redirect_stdout(sys.stderr):
-            config = self.config()
+            config = replace(self.config(), door="ansible")
             timeout = self.parameters.get("timeout") or config.timeout
             with Engine(config) as engine:
                 verify = bool(self.parameters.get("verify"))

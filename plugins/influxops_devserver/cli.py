@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influxops.plugin.cli import how_to_install
 from influxops_devserver.durations import parse_duration
 from influxops_devserver.limits import Limits
-from influxops_devserver.requirements import STAND_IN, how_to_install, missing
+from influxops_devserver.requirements import STAND_IN, missing
 
 if TYPE_CHECKING:
     from influxops_devserver.http.app import StandInSettings
@@ -119,7 +120,9 @@ def command(
     """
     absent = missing(*STAND_IN)
     if absent:
-        raise _Failure(f"dev-server needs {', '.join(absent)}, not installed: {how_to_install()}")
+        raise _Failure(
+            f"dev-server needs {', '.join(absent)}, not installed: {how_to_install('demo')}"
+        )
     from influxops_devserver.http.app import StandInSettings
     from influxops_devserver.server import listen, serve, url_of
     from influxops_devserver.storage.documents import DataDirectoryError

@@ -37,10 +37,7 @@ class StandIn:
         return int(self.url.rpartition(":")[2])
 
     def stop(self, timeout: float = 15.0) -> int:
-        """End it with SIGTERM, which flushes what it holds, and return its exit code.
-
-        After so many seconds it is killed.
-        """
+        """End it with SIGTERM, which flushes, or kill it in the end; return its exit code."""
         self.process.terminate()
         try:
             code = self.process.wait(timeout)
@@ -81,14 +78,7 @@ class StandInOptions(TypedDict, total=False):
 
 @contextlib.contextmanager
 def running_stand_in(**options: Unpack[StandInOptions]) -> Iterator[StandIn]:
-    """Run a stand-in in a process of its own, and end it when the block is left.
-
-    The block is entered once the stand-in answers requests. It ends too when this process is
-    killed.
-
-    Raises:
-        StandInFailed: It ended, or did not answer in time.
-    """
+    """Run a stand-in that answers while the block lasts; it ends with this process, too."""
     stand_in = start_stand_in(outlives=False, **options)
     try:
         yield stand_in
@@ -99,11 +89,7 @@ def running_stand_in(**options: Unpack[StandInOptions]) -> Iterator[StandIn]:
 
 
 def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) -> StandIn:
-    """Start a stand-in that runs until it is stopped, even after this process, if it `outlives` it.
-
-    Raises:
-        StandInFailed: It ended, or did not answer in time.
-    """
+    """Start a stand-in; where it `outlives` this process, it runs until it is stopped."""
     arguments = [sys.executable, "-m", "influxops_devserver.cli", "--port", "0"]
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"

@@ -91,12 +91,7 @@ class FileSource(Source, TenantLookup, HealthChecks):
 
     @hookimpl
     def influxops_tenants(self, context: RunContext) -> Iterable[Tenant | Finding]:
-        """Read the whole file, then return its tenants.
-
-        Raises:
-            SourceError: When it cannot be read; the message has the position of a mistake.
-            Interrupted: When the run ends first: a pipe without a writer is left behind.
-        """
+        """Read the whole file, then return its tenants; an error has a mistake's position."""
         settings = self.settings
         data = self._read_input(context) if settings.path == _STDIN else self._read_file(context)
         text = formats.decode(data, settings.name)

@@ -152,7 +152,7 @@ def _rights(
                 "of _internal",
             ),
         )
-    yield _places(settings, inventory)
+    yield _capacity(settings, inventory)
     if inventory.tables is not None and inventory.table_capacity is not None:
         yield _tables(inventory.tables, inventory.table_capacity)
     faults = {
@@ -166,7 +166,7 @@ def _rights(
         yield Check("retention", None, message, "set `retention`, or a longer one on the server")
 
 
-def _places(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
+def _capacity(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
     held = pluralize(len(inventory.databases), "database")
     if settings.capacity == "unlimited":
         return Check("capacity", True, f"{held}; no limit is set")

@@ -91,6 +91,8 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
         "run": report.run_id,
         "user": report.origin.user,
         "host": report.origin.host,
+        "operator": report.origin.operator,
+        "door": report.origin.door,
         "registry": [source.location for source in report.sources],
     }
 

@@ -51,7 +51,7 @@ def _target_line(target: TargetState) -> str:
         parts.append(f"NOT READ: {target.error}" if target.error else "NOT READ")
     else:
         server = (target.capabilities.server or target.kind, target.edition, target.version)
-        parts += [" ".join(part for part in server if part), _places(target)]
+        parts += [" ".join(part for part in server if part), _slots(target)]
     if target.state == "draining":
         parts.append("draining")
     if target.identity and target.reachable:  # a wrong server's is in the error
@@ -66,7 +66,7 @@ def _ledger_line(ledger: LedgerState) -> str:
     )
 
 
-def _places(target: TargetState) -> str:
+def _slots(target: TargetState) -> str:
     left = target.free_slots
     if left is None:
         return "" if target.databases is None else pluralize(target.databases, "database")

@@ -29,10 +29,6 @@ def replace_file(
     Its owner may write it and its group read it, unless `mode` says otherwise. A device or a pipe
     (`/dev/stderr`) is written to, never replaced; the target of a link is replaced, not the link.
     `what` names the file in an error: `the JSON report`.
-
-    Raises:
-        ReporterError: When it cannot be written.
-        Interrupted: When no process read from the pipe in time.
     """
     try:
         path = path.expanduser().resolve()
@@ -101,10 +97,7 @@ def lock_folder(path: Path, context: RunContext) -> Iterator[None]:
 
 
 def lock(handle: int, context: RunContext) -> bool:
-    """Lock the file or the folder of a descriptor until that is closed; False where that fails.
-
-    An entry is worth more than its order.
-    """
+    """Lock a file or folder until closed, or return False: an entry is worth more than order."""
     waiting = context.with_timeout(_PATIENCE)
     while True:
         try:

@@ -44,10 +44,7 @@ _Item = tuple[str, str]
 
 
 def message(report: Report, since: datetime | None = None) -> dict[str, Any]:
-    """Return the payload of the webhook: the blocks, and a plain text for notifications.
-
-    `since` is when the failure began that ended with this run; None without one.
-    """
+    """Return the webhook's payload; `since` is when the failure began that ended with this run."""
     view = ReportView(report)
     # A real host name has no character that Slack would act upon.
     host = re.sub(r"[^\w.:-]", "?", _cut(report.origin.host, 60))

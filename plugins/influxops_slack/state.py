@@ -75,10 +75,7 @@ class NotificationState:
 
 
 def failure_of(report: Report, former: Failure | None) -> Failure | None:
-    """Return the failure of a run; None where all is well.
-
-    It began with `former`, the failure that the channel knows, if there is one.
-    """
+    """Return the failure of a run, which began with `former` if given; None where all is well."""
     view = ReportView(report)
     wrong = {
         (group.kind.value, group.labels if not group.tenants else group.tenants)

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from influxops.domain.finding import Check
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError, LedgerError
+from influxops.plugin.cli import how_to_install
 from influxops.runtime.context import RunContext
 from influxops_web.db.connect import DatabaseLocation, connect, locate_database, other_databases
 from influxops_web.db.schema import DeviceTable, database_identity, is_installed, read_tables
@@ -25,7 +26,7 @@ def check_extra() -> None:
     if absent:
         raise ConfigError(
             f"the service needs {', '.join(absent)}, not installed",
-            hint="pip install 'influxops[web]'",
+            hint=how_to_install("web"),
         )
 
 

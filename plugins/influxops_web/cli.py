@@ -196,7 +196,7 @@ def serve(
     """Run the HTTP service: the operators' API, the provisioning API and the console.
 
     It needs [sources.tenants], a ledger in the same database, and `influxops db upgrade`
-    (docs/service.md). SIGTERM and Ctrl-C end it once the requests under way are answered.
+    (`influxops docs service`). SIGTERM and Ctrl-C end it once the requests under way are answered.
 
     \b
     Exit codes:

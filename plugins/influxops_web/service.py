@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 from msgspec import Struct
+from msgspec.structs import replace
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -19,6 +20,7 @@ from influxops.domain.durations import parse_duration
 from influxops.engine.engine import Engine
 from influxops.errors import TransactionLost
 from influxops.provisioner import DatabaseInspection, EnsureResult, InvalidRequest, Provisioner
+from influxops.report.model import RunOrigin
 from influxops.runtime.context import RunContext
 from influxops_postgres.connection.commit import confirming, was_committed
 from influxops_postgres.connection.connection import async_keywords
@@ -80,7 +82,8 @@ class Service:
         assert engine.ledger is not None, "the service is started with one"
         #: Seconds for which a retired tenant's database is kept.
         self.retire_after = parse_duration(engine.ledger.settings.retire_after)
-        self.provisioner = Provisioner(engine.config, timeout=self.web.timeout)
+        config = replace(engine.config, door="api")
+        self.provisioner = Provisioner(config, timeout=self.web.timeout)
         self.sessions = Sessions(key, parse_duration(self.web.session_ttl))
         self.failures = FailureRateLimit(self.web.login_rate_per_minute)
         #: What is audited of those who bring no good token, some of whom only look for the login.
@@ -181,9 +184,9 @@ class Service:
 
     # InfluxDB --------------------------------------------------------------------------------
 
-    async def ensure(self, tenant: str) -> EnsureResult:
+    async def ensure(self, tenant: str, origin: RunOrigin) -> EnsureResult:
         """Ensure that a tenant has its database; it takes no longer than the timeout."""
-        found = await self.provisioner.aensure(tenant)
+        found = await self.provisioner.aensure(tenant, origin=origin)
         if not found.is_ready:
             log.warning("%s: no database yet: %s", tenant, found.reason)
         return found

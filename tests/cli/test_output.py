@@ -156,13 +156,27 @@ def test_a_log_holds_no_escape_sequence(
     assert "\x1b" not in done.all
 
 
-def test_at_a_narrow_terminal_tenant_database_and_target_stay(ops: Cli, db: TestDatabase) -> None:
+def test_at_a_narrow_terminal_a_status_keeps_the_amounts_and_the_names_of_its_columns(
+    ops: Cli, db: TestDatabase
+) -> None:
     db.registry("acme")
     assert ops("ensure").code == 0
     for columns in (60, 80, 130):
         shown = ops.at_terminal("status", columns=columns, env={"NO_COLOR": "1"})
         (head,) = (line for line in shown.lines if line.strip().startswith("tenant "))
-        assert head.split()[:3] == ["tenant", "database", "target"], columns
+        whole = (
+            "tenant",
+            "database",
+            "target",
+            "state",
+            "rows",
+            "retention",
+            "last_write",
+            "tables",
+        )
+        # A narrower one leaves out columns from the end, and calls none of them otherwise.
+        assert tuple(head.split()) == whole[: len(head.split())], columns
+        assert "rows" in head, columns
         assert all(word in shown.out for word in ("acme", "telemetry_acme", "default"))
         assert max(len(line) for line in shown.lines if "\x1b" not in line) <= columns
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,6 +41,8 @@ def test_the_demo_ends_well_and_shows_what_it_did(alone: Cli) -> None:
     assert "12 tenants: 0 ok, 12 created" in done.out
     assert "12 tenants: 12 ok, 0 failed" in done.out and "nothing to do" in done.out
     assert "12 databases, one a tenant:\n5 on eu1, 5 on eu2, 2 on us1" in done.out
+    (row,) = (line.split() for line in done.lines if re.match(r"acme +telemetry_acme +eu1 ", line))
+    assert row[3] == "ok" and int(row[4]) > 0  # how much is in it
     assert "stand-in" in done.out
     assert "influxops demo --keep" in done.out
     assert "invalid" not in done.all  # no configured server was contacted

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from influxops.plugin.cli import how_to_install
 from influxops_devserver.cli import command
-from influxops_devserver.requirements import how_to_install
 from influxops_devserver.testing import StandInFailed, running_stand_in
 from tests.devserver.api import Api
 
@@ -69,7 +69,7 @@ def test_an_address_of_another_machine_is_one_clear_line() -> None:
 def test_a_missing_extra_is_one_clear_line(module: str) -> None:
     ended = run(code=f"import sys; sys.modules[{module!r}] = None")
     assert ended.returncode == 2
-    said = f"Error: dev-server needs {module}, not installed: {how_to_install()}\n"
+    said = f"Error: dev-server needs {module}, not installed: {how_to_install('demo')}\n"
     assert ended.stderr == said
 
 
@@ -158,7 +158,7 @@ def test_the_extra_is_installed_from_where_the_user_has_influxops(
 ) -> None:
     noted = None if origin is None else json.dumps(origin)
     monkeypatch.setattr("importlib.metadata.PathDistribution.read_text", lambda *_: noted)
-    assert how_to_install() == command
+    assert how_to_install("demo") == command
 
 
 def test_a_stand_in_ends_with_the_process_that_runs_it_however_that_is_killed() -> None:

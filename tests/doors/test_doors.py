@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import itertools
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,6 +238,18 @@ def test_what_another_run_has_claimed_is_left_to_it(world: World, door: str) -> 
             answer: Answer = DOORS[door](case)
         assert not answer.is_there
         assert case.homes == set()
+
+
+@pytest.mark.parametrize(
+    ("door", "written"), [("command", "cli"), ("task", "ansible"), ("provisioner", "library")]
+)
+def test_the_history_says_through_which_door_it_came(world: World, door: str, written: str) -> None:
+    with world.case() as case, psycopg.connect(world.db.conninfo) as connection:
+        assert DOORS[door](case).is_there
+        query = "SELECT who, door FROM influxops.history WHERE tenant = %s"
+        ((who, found),) = connection.execute(query, [case.tenant]).fetchall()
+    assert found == written
+    assert who == f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 @pytest.mark.parametrize("door", [door for door in DOORS if door != "task"])

@@ -20,7 +20,7 @@ from influxops.cli.app import cli
 from influxops.cli.failures import end_with
 from influxops.cli.options import Common
 from influxops.config.load import load_config
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure, Operation
 from influxops.errors import InfluxopsError

@@ -14,11 +14,9 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.config.load import parse_config
-from influxops.domain.change import Action, ChangeResult
 from influxops.domain.database import UNKNOWN, Database, TableStats
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.plan import TenantStatus
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Action, ChangeResult, Scope, TenantStatus
 from influxops.domain.tenant import Tenant
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Drop, Ensure

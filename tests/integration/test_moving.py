@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import re
 import subprocess
 import threading
 import time
@@ -136,10 +137,10 @@ def peak(process: subprocess.Popen[str]) -> int:
     return 0
 
 
-def killed_when(cli: Cli, happened: Callable[[], bool]) -> int:
+def killed_when(cli: Cli, happened: Callable[[], bool], *options: str) -> int:
     """Start a move, and kill it as soon as something happened; return its peak of memory."""
     most, end = 0, time.monotonic() + PATIENCE
-    with cli.running("move", "acme", "--to", "eu2") as process:
+    with cli.running("move", "acme", *(options or ("--to", "eu2"))) as process:
         while not happened():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end
@@ -225,6 +226,99 @@ def test_moves_that_are_killed_at_random_end_as_one(
     assert count(eu2, "telemetry_acme") == count(eu1, "telemetry_acme")
 
 
+def test_a_move_back_that_is_killed_twice_goes_on_and_loses_no_row_of_either_side(
+    kept: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    eu1, eu2 = servers["eu1"], servers["eu2"]
+    fill(eu1, "telemetry_acme", ROWS)
+    assert kept("move", "acme", "--to", "eu2").code == 0
+    # Fields, values and rows of each side, written after the move.
+    tags = "telemetry,device=d4,site=s\\ 4"
+    eu1.write("telemetry_acme", f"{tags} temp=-1,old=1i {START + 4 * 10_000_000}")
+    eu2.write("telemetry_acme", f"{tags} temp=-2,new=2i {START + 4 * 10_000_000}")
+    eu1.write("telemetry_acme", "late,device=d1 v=1i 1000\nlate,device=d1 v=2i 2000")
+    eu2.write("telemetry_acme", "\n".join(lines(ROWS, ROWS + 3000)))
+    plan = kept("move", "acme", "--back", "--plan")
+    assert plan.code == 0, plan.all
+    assert "PLAN move telemetry_acme from eu2 to eu1" in plan.out
+    assert f"{ROWS + 3000:,} rows in 3 tables" in plan.out
+    assert "kept: 3 rows (or fields of rows) that only eu1 has" in plan.out
+    assert "1 row with other values there gets those of eu2" in plan.out
+
+    half = (
+        f"SELECT count(*) AS n FROM telemetry WHERE CAST(time AS BIGINT) >= {START + ROWS * 10**7}"
+    )
+    killed_when(kept, lambda: eu1.rows("telemetry_acme", half)[0]["n"], "--back")
+    assert recorded(db)[:2] == ("moving", "eu2")
+    assert kept("ensure").code == 0
+    eu2.write("telemetry_acme", f"telemetry,device=between,site=a temp=1 {time.time_ns()}")
+    killed_when(kept, lambda: recorded(db)[1] == "eu1", "--back")
+    assert recorded(db)[:2] == ("moving", "eu1")
+    assert kept("ensure").code == 0
+    done = kept("move", "acme", "--to", "eu1")
+    assert done.code == 0, done.all
+    assert recorded(db) == ("ready", "eu1", "")
+    (row,) = eu1.rows(
+        "telemetry_acme",
+        "SELECT temp, old, new FROM telemetry WHERE device = 'd4' AND site = 's 4' "
+        f"AND CAST(time AS BIGINT) = {START + 4 * 10_000_000}",
+    )
+    assert row == {"temp": -2.0, "old": 1, "new": 2}
+    found, theirs = count(eu1, "telemetry_acme"), count(eu2, "telemetry_acme")
+    assert found == {**theirs, "late": 2}
+    assert sum(found.values()) == ROWS + 3000 + 2 + 1
+    assert "kept: 3 rows (or fields of rows) that only eu1 has" in kept("history", "acme").out
+
+
+def test_an_old_copy_is_dropped_at_once_and_the_way_back_is_gone(
+    kept: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    eu1, eu2 = servers["eu1"], servers["eu2"]
+    fill(eu1, "telemetry_acme", 300)
+    assert kept("move", "acme", "--to", "eu2").code == 0
+    assert "nothing is due" in kept("retire", "--due").out
+    blocked = kept("retire", "acme", "--allow", "still-registered")
+    assert blocked.code == 1
+    assert "influxops retire --copies acme" in blocked.out
+    eu1.write("telemetry_acme", "late,device=d1 v=1i 1000")
+    late = kept("retire", "--copies", "acme")
+    assert late.code == 1
+    assert "1 row (late 1) came late" in late.out
+    assert "influxops retire --copies" in late.out
+    done = kept("retire", "--copies", "acme")
+    assert done.code == 0, done.all
+    assert "cannot be moved back" in done.out
+    assert eu1.databases() == ["telemetry_beta"]
+    assert count(eu2, "telemetry_acme")["late"] == 1
+    back = kept("move", "acme", "--back")
+    assert back.code == 1
+    assert "it has no old copy" in back.out
+    assert kept("retire", "--copies").out.strip() == "there is no old copy"
+    assert recorded(db) == ("ready", "eu2", "")
+
+
+def test_after_a_server_was_added_the_full_ones_get_room(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    servers: dict[str, Any] = {"eu1": stand_in(max_databases=2)}
+    db.registry("acme", "beta")
+    cli.config(targets_toml(servers, LEDGER))
+    assert cli("ledger", "install").code == 0
+    assert cli("ensure").code == 0
+    servers["eu2"] = stand_in(max_databases=None)
+    toml = targets_toml(servers, LEDGER).replace("[targets.eu1]\n", "[targets.eu1]\ncapacity = 2\n")
+    cli.config(toml.replace("[targets.eu2]\n", "[targets.eu2]\ncapacity = 5\n"))
+    plan = cli("move", "--rebalance", "--plan")
+    assert plan.code == 0, plan.all
+    assert "databases: eu1 2 → 1 of 2, eu2 0 → 1 of 5" in plan.out
+    assert plan.out.count("PLAN move") == 1
+    done = cli("move", "--rebalance")
+    assert done.code == 0, done.all
+    assert "1 moved" in done.out
+    assert cli("move", "--rebalance").out.strip() == "nothing to move"
+    assert len(servers["eu2"].databases()) == 1
+
+
 def test_a_plan_says_how_much_there_is_and_writes_nothing(
     kept: Cli, servers: dict[str, Influx]
 ) -> None:
@@ -285,7 +379,11 @@ def test_a_move_is_ended_by_ctrl_c_and_says_how_to_go_on(
     assert process.returncode == 130, out + err
     assert "influxops move acme --to eu2" in out
     assert "it stays on eu1, where all of it is" in out
+    assert "1 interrupted" in out
     assert "Traceback" not in out + err
+    (row,) = (line for line in kept("status", "acme").lines if line.startswith("acme"))
+    assert re.split("  +", row)[2:4] == ["eu1", "moving to eu2"]
+    assert kept("status", "acme", "--format", "json").json["tenants"][0]["moving_to"] == "eu2"
     assert kept("move", "acme", "--to", "eu2").code == 0
 
 

@@ -119,6 +119,15 @@ def test_a_database_that_was_made_and_not_finished_is_told_as_made() -> None:
     assert [*view.changes] == ["created"]
 
 
+def test_a_move_that_was_interrupted_is_called_so_whatever_it_has_created() -> None:
+    why = error("it stays on eu1", kind=FindingKind.INTERRUPTED)
+    copied = outcome("x", "create", target="eu2")
+    moved = tenant("x", "failed", "create", "move", finding=why, outcomes=(copied,))
+    view = ReportView(report([moved], exit_code=130))
+    assert view.action_text(moved) == "interrupted"
+    assert dict(view.counts) == {"ok": 0, "failed": 0, "interrupted": 1}
+
+
 @pytest.mark.parametrize(
     ("verdict", "values", "exists"),
     [

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from influxops.plugin import Report, ReporterError, RunContext
+from influxops.plugin import Report, ReporterError, RunContext, RunOrigin
 from influxops_reports import report_files
 from influxops_reports.journal import JournalReporter
 from tests.reports.samples import DAY, database, outcome, report
@@ -35,13 +35,17 @@ def path(tmp_path: Path) -> Path:
 def test_a_change_is_told_with_who_where_and_what(path: Path) -> None:
     before = database("telemetry_acme", retention=90 * DAY)
     after = database("telemetry_acme", retention=30 * DAY)
-    append(path, report(outcomes=[outcome("acme", "set-retention", before=before, after=after)]))
+    outcomes = [outcome("acme", "set-retention", before=before, after=after)]
+    origin = RunOrigin("ops", "ops1", operator="anna", door="console")
+    append(path, report(outcomes=outcomes, origin=origin))
     (entry,) = entries(path)
     assert entry.pop("time").endswith("Z")
     assert entry == {
         "run": "3f2a9c01d7be",
         "user": "ops",
         "host": "ops1",
+        "operator": "anna",
+        "door": "console",
         "registry": ["iot@db.example:5432/iotcloud"],
         "target": "eu1",
         "url": "http://eu1.example:8181",

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.errors import DeadlineExceeded, Interrupted
 from influxops.runtime.cancellation import WaitTimeout
 from influxops.runtime.context import RunContext

@@ -67,7 +67,8 @@ def _line(entry: HistoryEntry, *, named: bool) -> str:
     from influxops.report.wording import format_entry
 
     who = "" if named or entry.tenant is None else f"{truncate(entry.tenant)}  "
-    by = " by ".join(part for part in (f"run {entry.run}" if entry.run else "", entry.who) if part)
+    parts = ("run", entry.run), ("by", entry.who), ("via", entry.door)
+    by = " ".join(f"{word} {value}" for word, value in parts if value)
     line = f"{_time(entry.at)}  {who}{format_entry(entry)}"
     return one_line(f"{line}  ({by})" if by else line)
 

@@ -1,4 +1,4 @@
-"""`influxops move`: tenants go to another server, with all their data."""
+"""`influxops move`: tenants go to another server, with all their data, or back."""
 
 from __future__ import annotations
 
@@ -54,17 +54,33 @@ move_options = options(
 
 
 @click.command("move", short_help="Move tenants to another server, with all their data.")
-@click.argument("named", nargs=-1, required=True, metavar="TENANT...")
+@click.argument("named", nargs=-1, metavar="[TENANT]...")
 @click.option(
-    "--to",
-    required=True,
-    metavar="TARGET",
-    shell_complete=complete_targets,
-    help="The target that they go to.",
+    "--to", metavar="TARGET", shell_complete=complete_targets, help="The target that they go to."
+)
+@click.option(
+    "--back",
+    is_flag=True,
+    help="They go back to where they were, as long as the old copy is there; what only that one "
+    "has is kept.",
+)
+@click.option(
+    "--rebalance",
+    is_flag=True,
+    help="Move as few tenants as it takes that no target is full, with the placement policy "
+    "`spread` that all hold the same number. Names no tenant.",
 )
 @move_options
 @click.pass_context
-def command(ctx: click.Context, /, to: str, named: tuple[str, ...], **given: Any) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    named: tuple[str, ...],
+    to: str | None,
+    back: bool,
+    rebalance: bool,
+    **given: Any,
+) -> None:
     """Move the databases of tenants to another target, while they are in use.
 
     All rows are copied and compared, then the ledger says that the tenant is on its new target;
@@ -80,7 +96,12 @@ def command(ctx: click.Context, /, to: str, named: tuple[str, ...], **given: Any
       4    a guard refused; see --allow
       130  interrupted; run it again to go on
     """
-    execute_move(ctx, named, to=to, **given)
+    if (to is not None) + back + rebalance != 1:
+        raise click.UsageError("give one of --to TARGET, --back and --rebalance", ctx)
+    if rebalance == bool(named):
+        message = "--rebalance chooses the tenants itself" if named else "name the tenants to move"
+        raise click.UsageError(message, ctx)
+    execute_move(ctx, named, to=to, back=back, rebalance=rebalance, **given)
 
 
 def execute_move(
@@ -88,6 +109,8 @@ def execute_move(
     named: tuple[str, ...],
     *,
     to: str | None = None,
+    back: bool = False,
+    rebalance: bool = False,
     away: str | None = None,
     writers_paused: bool,
     after: float | None,
@@ -98,21 +121,27 @@ def execute_move(
     from influxops.cli.options import common
     from influxops.cli.output.stdio import say
     from influxops.cli.session import execute
-    from influxops.engine.operations import Drain, Move
+    from influxops.engine.operations import Drain, Move, Operation, Rebalance
 
     how: dict[str, Any] = {
         "writers_paused": writers_paused,
         "retire_after": after,
         "without_tables": without_tables,
     }
+    operation: Operation = Move(to, back=back, **how)
+    nothing = ""
+    if away:
+        operation, nothing = Drain(away, **how), f"no recorded tenant is on {away}"
+    elif rebalance:
+        operation, nothing = Rebalance(**how), "nothing to move"
     report = execute(
         ctx,
-        Drain(away, **how) if away else Move(to, **how),
+        operation,
         named=named,
         targets=(away,) if away else (),
         endless=True,
         **options,
     )
-    if away and not (report.tenants or report.exit_code or common(ctx).quiet):
-        say(f"no recorded tenant is on {away}", err=options["output"] == "json")
+    if nothing and not (report.tenants or report.exit_code or common(ctx).quiet):
+        say(nothing, err=options["output"] == "json")
     ctx.exit(report.exit_code)

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     help="How long their databases are kept [default: ledger.retire_after, 7d].",
 )
 @click.option("--due", is_flag=True, help="Drop what is due by now.")
+@click.option(
+    "--copies",
+    is_flag=True,
+    help="Drop now what a move left behind, of all tenants if none is named.",
+)
 @ledger_run_options
 @click.pass_context
 def command(
@@ -29,6 +34,7 @@ def command(
     tenants: tuple[str, ...],
     after: float | None,
     due: bool,
+    copies: bool,
     **options: Any,
 ) -> None:
     """Retire tenants: their databases are dropped once the time has passed.
@@ -37,32 +43,39 @@ def command(
     has them again. `influxops retire --due`, from cron for instance, drops what is due: softly,
     and only after all was tested again.
 
+    The copy that a move leaves on the old server is kept as long, holds a slot there, and keeps
+    the tenant from being moved to a third server. `influxops retire --copies` drops such copies
+    before they are due, after the same last look at them. `influxops move --back` needs them.
+
     \b
     Exit codes:
-      0    they are retiring; with --due: what is due was dropped
+      0    they are retiring; with --due or --copies: it was dropped
       1    something failed, is held or was postponed; everything else was done
       2    the command line or the configuration is wrong; nothing was done
       4    a guard refused; see --allow
       130  interrupted; what was done stays done
     """
     from influxops.cli.session import execute
-    from influxops.engine.operations import DropDue, Retire
+    from influxops.engine.operations import DropCopies, DropDue, Retire
 
-    if due and (tenants or after is not None):
-        raise click.UsageError("--due drops what is due; it takes no tenant and no --after", ctx)
-    if due:
-        report = execute(ctx, DropDue(), **options)
-        _say_nothing_due(ctx, report)
+    if due and (tenants or copies or after is not None):
+        message = "--due drops what is due; it takes no tenant, no --copies and no --after"
+        raise click.UsageError(message, ctx)
+    if copies and after is not None:
+        raise click.UsageError("--copies drops them now; it takes no --after", ctx)
+    if due or copies:
+        report = execute(ctx, DropCopies(tenants) if copies else DropDue(), **options)
+        _say_nothing_due(ctx, report, "there is no old copy" if copies else "nothing is due")
         ctx.exit(report.exit_code)
     if not tenants:
-        raise click.UsageError("name the tenants to retire, or give --due", ctx)
+        raise click.UsageError("name the tenants to retire, or give --due or --copies", ctx)
     report = execute(
         ctx, Retire(tenants, after, renew=after is not None), tenants=tenants, **options
     )
     ctx.exit(report.exit_code)
 
 
-def _say_nothing_due(ctx: click.Context, report: Report) -> None:
+def _say_nothing_due(ctx: click.Context, report: Report, nothing: str) -> None:
     """Say that nothing was to be done: a run without a tenant shows nothing."""
     from influxops.cli.output.stdio import say
     from influxops.domain.finding import FindingKind
@@ -71,4 +84,4 @@ def _say_nothing_due(ctx: click.Context, report: Report) -> None:
     if report.tenants or report.exit_code or options.quiet:
         return
     waiting = [note.message for note in report.notes if note.kind is FindingKind.RETIRING]
-    say("; ".join(["nothing is due", *waiting]), err=options.output == "json")
+    say("; ".join([nothing, *waiting]), err=options.output == "json")

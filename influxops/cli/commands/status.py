@@ -10,16 +10,13 @@ import click
 from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
-from influxops.domain.plan import TenantStatus
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope, TenantStatus
 from influxops.domain.text import pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
 
 if TYPE_CHECKING:
     from influxops.report.view import ReportView
 
-#: What is always shown, in front of everything else.
-_ALWAYS = ("tenant", "database", "target")
 #: Tables of a tenant that are named.
 _NAMED = 3
 
@@ -111,35 +108,25 @@ def _why(wrong: Sequence[Mapping[str, Any]], errors: int) -> str:
 def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
     from influxops.cli.output.tables import fitting, show_table
 
-    capabilities = [target.capabilities for target in view.report.targets]
-    marker = any(each.completion_marker for each in capabilities)
-    counts = any(each.table_label for each in capabilities)
-    contents = ("rows", "last_write") if counts else ()
-    retention = view.has_retention
-    exists = ("exists", "marker") if marker else ("exists",)
-    since = ("since",) if view.report.ledger is not None else ()
-    counted = ("telemetry_count", "last_write", "tables") if counts else ()
-    whole = (*_ALWAYS, *exists, *(("retention", "desired") if retention else ()), *counted, *since)
-    brief = (*_ALWAYS, "state", *(("keeps",) if retention else ()), *contents)
-    narrower = (brief[:-1], brief[:-2]) if contents else ()
-    layouts = (whole, brief, *narrower, (*_ALWAYS, "state"))
+    counts = any(target.capabilities.table_label for target in view.report.targets)
+    least = ("tenant", "database", "target", "state", *(("rows",) if counts else ()))
+    more = (
+        *(("retention",) if view.has_retention else ()),
+        *(("last_write", "tables") if counts else ()),
+        *(("since",) if view.report.ledger is not None else ()),
+    )
     cells = [_cells(row) for row in rows]
-    headers = fitting(layouts, cells)
+    headers = fitting([(*least, *more[:n]) for n in range(len(more), -1, -1)], cells)
     show_table(headers, [[row[header] for header in headers] for row in cells])
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return a row as text, with `state` for `exists` and `marker`, and `keeps` for retention."""
+    """Return a row as text; its retention period says which one it should have."""
     target = ", ".join(copy["target"] for copy in row["copies"]) or row["target"]
     cells = {
         "tenant": truncate(row["tenant"]),
         "database": truncate(row["database"] or "-"),
         "target": target or "-",
-        "exists": _yes_or_no(row["exists"], "?"),
-        "marker": _yes_or_no(row["marker"], "-"),
-        "retention": _period(row["retention"]) if row["target"] else "-",
-        "desired": _period(row["desired"]),
-        "telemetry_count": _number(row, row["telemetry_count"]),
         "rows": _number(
             row, row["rows"], at_most=any(table["at_most"] for table in row["tables"] or ())
         ),
@@ -147,20 +134,21 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "last_write": row["last_write"] or "-",
         "since": (row["created_at"] or "-")[:10],
     }
-    state = {"yes": "ok", "no": "missing"}.get(cells["exists"], "unknown")
+    keeps, desired = _period(row["retention"]) if row["target"] else "-", _period(row["desired"])
+    drifts = row["target"] and row["exists"] and desired not in ("unmanaged", keeps)
+    cells["retention"] = f"{keeps}, not {desired}" if drifts else keeps
+    return {**cells, "state": _state(row)}
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """Return what is to be known of a database first: whether it is there, whole, and stays."""
     if row["copies"]:
-        state = f"on {len(row['copies'])} targets"
-    elif state == "ok" and cells["marker"] == "no":
-        state = "no marker"
-    actual, desired = cells["retention"], cells["desired"]
-    drifts = state == "ok" and desired not in ("unmanaged", actual)
-    return {**cells, "state": state, "keeps": f"{actual}, not {desired}" if drifts else actual}
-
-
-def _yes_or_no(value: object, unknown: str) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return unknown if value is None else "?"
+        return f"on {len(row['copies'])} targets"
+    if not row["exists"]:
+        return "missing" if row["exists"] is False else "unknown"
+    if row["marker"] is False:
+        return "no marker"
+    return f"moving to {row['moving_to']}" if row["moving_to"] else "ok"
 
 
 def _period(value: str | None) -> str:

@@ -10,8 +10,8 @@ import click
 from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
+from influxops.domain.plan import Scope
 from influxops.domain.record import Record, State
-from influxops.domain.selection import Scope
 from influxops.domain.text import pluralize, quote, truncate
 from influxops.errors import ExitCode
 

@@ -8,9 +8,16 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import (
+    Action,
+    Change,
+    ChangeResult,
+    Outcome,
+    Plan,
+    TenantPlan,
+    TenantStatus,
+)
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by, incomplete, settled, verify, with_completion
@@ -36,8 +43,7 @@ def execute_plan(
 ) -> Iterator[RunState]:
     """Claim, change, read again and record, batch by batch, while something is open.
 
-    Args:
-        plan_again: Plans from what was read since: a target that is full takes no more.
+    `plan_again` plans from what was read since: a target that is full takes no more.
     """
     request, context = planning.request, planning.context
     while waiting := still_open(state):
@@ -100,9 +106,8 @@ def make_room(
 ) -> tuple[Observed, dict[str, list[Outcome]], list[Finding]]:
     """Drop databases that are to be replaced, before anything is created under their names.
 
-    Returns:
-        What was read afterwards; how the changes of each such tenant ended so far, the last one
-        DONE where the rest of them follows; and what is wrong with plugins.
+    It returns what was read afterwards, how the changes of each such tenant ended so far (the last
+    one DONE where the rest of them follows), and what is wrong with plugins.
     """
     plans = {plan.tenant: plan for plan in batch if plan.is_replacement}
     drops = [c for plan in plans.values() for c in plan.changes if c.action is Action.DROP]

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.ledger import failed_ledger
@@ -18,17 +17,20 @@ from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import RunContext
 
 #: What no other run may do to a tenant at the same time.
-_RESERVED = (Action.CREATE, Action.DROP, Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
+_RESERVED = (
+    Action.CREATE,
+    Action.DROP,
+    Action.ADOPT,
+    Action.RETIRE,
+    Action.UNRETIRE,
+    Action.FORGET,
+)
 
 
 def reserve(
     batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: RunContext
 ) -> tuple[RunState, list[TenantPlan]]:
-    """Claim tenants whose databases are to be created, changed or dropped, before any change.
-
-    Returns:
-        What is known now, and those of the batch that are this run's to change.
-    """
+    """Claim tenants before any change; return what is known now, and those that are this run's."""
     ledger_view = state.observed.ledger_view
     if request.ledger is None or not ledger_view.is_readable:
         return state, [*batch]
@@ -58,10 +60,7 @@ def reserve(
 
 
 def _reserving(plan: TenantPlan) -> Change | None:
-    """Return the change for which a tenant is reserved; None where none needs that.
-
-    What is dropped to make room for a new one is a part of that.
-    """
+    """Return the change for which a tenant is reserved, a creation first, if one needs it."""
     changes = [change for change in plan.changes if change.action in _RESERVED]
     created = [change for change in changes if change.action is Action.CREATE]
     return next(iter(created or changes), None)

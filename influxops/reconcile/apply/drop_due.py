@@ -19,11 +19,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import pluralize, summarize, truncate
 from influxops.errors import InfluxopsError, Interrupted
@@ -93,8 +92,11 @@ def drops_old_copy(plan: TenantPlan) -> bool:
 class OldCopies:
     """The old copies that a run is dropping; their tenants are claimed."""
 
-    def __init__(self, state: RunState, request: RunRequest, context: RunContext) -> None:
+    def __init__(
+        self, state: RunState, request: RunRequest, context: RunContext, command: str
+    ) -> None:
         assert request.ledger is not None
+        self._command = command
         self.state, self.request, self.context = state, request, context
         self.ledger = request.ledger
         self._handles = {handle.name: handle for handle in request.targets}
@@ -249,7 +251,7 @@ class OldCopies:
                 f"{rows} came late to its old copy on {old}: copied to {new} "
                 f"(postponed {late.postponed} of {MOST_POSTPONED} times)"
             )
-            remedy = Hint.command("retire --due", f"{use}, then run {{}}")
+            remedy = Hint.command(self._command, f"{use}, then run {{}}")
             after = plan.defer(FindingKind.LATE_WRITES, message, remedy)
         assert after.finding is not None
         counted = {"rows": copied.rows, "tables": dict(copied.rows_by_table)}
@@ -319,10 +321,7 @@ class OldCopies:
 
 
 def note_late_writes(plan: TenantPlan) -> TenantPlan:
-    """Return a tenant with the note that its old copy is still written to, where that is known.
-
-    The guard `late-writes` uses that note.
-    """
+    """Return a tenant with a note for the guard `late-writes` where its old copy is written to."""
     assert plan.record is not None
     late = Late.of(plan.record)
     if not late.is_held:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.reconcile.plan.recorded import was_recreated
 from influxops.reconcile.state import Observed
 
@@ -71,10 +70,7 @@ def verify(
 ) -> dict[str, TenantPlan]:
     """Return tenants with the results of their changes, without those to try on another target.
 
-    Args:
-        closed: The targets that took nothing more before, with why; one that says
-            NO_CAPACITY again keeps nothing going.
-        ended: How changes ended that were tried before the others, by the tenant's id.
+    A target that was `closed` before keeps nothing going; `ended` has what was tried before.
     """
     by_tenant: dict[str, list[Outcome]] = {plan.tenant: [] for plan in plans}
     for outcome in outcomes:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import UNKNOWN, Database
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, Server, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError
@@ -29,6 +28,7 @@ _EVENTS = {
     Action.ADOPT: Event.ADOPTED,
     Action.RETIRE: Event.RETIRING,
     Action.UNRETIRE: Event.UNRETIRED,
+    Action.FORGET: Event.FORGOTTEN,
 }
 
 
@@ -42,9 +42,7 @@ def record(
 ) -> RunState:
     """Write the results of a run to the ledger that are not recorded yet.
 
-    Args:
-        at_end: Whether this is the end of the run, so that also what was read is written.
-        with_seen: Whether then also tenants are written of which nothing was changed.
+    At the end of a run, what was read is written, too: `with_seen` also of unchanged tenants.
     """
     ledger_view = state.observed.ledger_view
     if request.ledger is None or not ledger_view.is_readable or context.dry_run:
@@ -101,7 +99,7 @@ class _Writer:
 
     def writing(self, *, at_end: bool, with_seen: bool) -> LedgerUpdate:
         """Return the update."""
-        records = []
+        records, forgotten = [], []
         for id_, planned in self.state.plan.tenants.items():
             settled = self.state.settled.get(id_)
             before = self.ledger_view.records.get(id_) or Record(id_, State.PENDING)
@@ -112,10 +110,15 @@ class _Writer:
                 after = self._seen(planned, before)
             if id_ in self.state.kept or (settled is not None and _may_still_drop(settled)):
                 continue  # its claim stays until the next run has read how it ended
+            if settled is not None and any(c.action is Action.FORGET for c in settled.made):
+                forgotten += [before] if id_ not in self.state.recorded else []
+                continue
             if after != before or (at_end and before.claimed_by == self.run):
                 records.append(after)  # claims of tenants that this run did not change are released
         if not at_end:
-            return LedgerUpdate(tuple(records), entries=tuple(self.entries))
+            entries = tuple(self.entries)
+            return LedgerUpdate(tuple(records), entries=entries, forgotten=tuple(forgotten))
+        records += self._given_up() if with_seen else ()
         return LedgerUpdate(
             tuple(records),
             self._servers(records),
@@ -123,6 +126,22 @@ class _Writer:
             self._sources(),
             tuple(self.entries),
         )
+
+    def _given_up(self) -> Iterator[Record]:
+        """Yield records of tenants that no source has any more, and that only waited."""
+        observed = self.observed
+        if observed.is_selected or not (observed.sources_complete and observed.has_registry):
+            return
+        known = {tenant.id for tenant in observed.tenants}
+        for record in self.ledger_view.records.values() if known else ():
+            if record.tenant in known or record.is_claimed or not is_overdue(record, self._now):
+                continue
+            on = record.target
+            is_there = on is not None and observed.database(on, record.database) is not None
+            if not is_there and (on is None or observed.shows_all(on)):
+                after, entry = give_up(record, self.request)
+                self.entries.append(entry)
+                yield after
 
     def _tried(self, plan: TenantPlan, before: Record) -> Record:
         """Return a tenant's record after its changes were tried."""
@@ -168,11 +187,7 @@ class _Writer:
         return replace(placed, state=self._state(plan.after, plan.target, was_seen), drop_after=due)
 
     def _state(self, found: Database | None, target: str | None, was_seen: bool = False) -> State:
-        """Return the state of a tenant whose database is there: ready once its marker was seen.
-
-        Args:
-            was_seen: Whether its marker was seen before, so that only a look can deny it.
-        """
+        """Return the state of a tenant with a database: ready once its marker was ever seen."""
         is_marked = found.is_marked if found is not None else UNKNOWN
         policy = self.request.rules.targets.get(target or "")
         if is_marked is UNKNOWN and (
@@ -333,7 +348,6 @@ class _Writer:
         servers = []
         records = [*records]
         missed, placed = self._missed(records), self._placed_on(records)
-        who = self.request.who
         reachable = {state.name for state in self.observed.targets if state.reachable}
         for name, inventory in self.observed.inventories.items():
             known = self.ledger_view.replaced.get(name)
@@ -343,11 +357,8 @@ class _Writer:
                 if "replaced-server" not in self.request.allow:
                     continue
                 before, after = known.identity or "", inventory.identity or ""
-                self.entries.append(
-                    HistoryEntry(
-                        Event.REPLACED_SERVER, target=name, before=before, after=after, who=who
-                    )
-                )
+                entry = HistoryEntry(Event.REPLACED_SERVER, target=name, before=before, after=after)
+                self.entries.append(self.request.signed(entry))
             read: datetime | None = self._now
             if name in missed:  # keep the time of the last read that found all recorded databases
                 read = (
@@ -365,9 +376,8 @@ class _Writer:
             )
             servers.append(self._full(facts))
         for old, new in self.ledger_view.renamed.items():
-            self.entries.append(
-                HistoryEntry(Event.RENAMED_TARGET, target=new, before=old, after=new, who=who)
-            )
+            entry = HistoryEntry(Event.RENAMED_TARGET, target=new, before=old, after=new)
+            self.entries.append(self.request.signed(entry))
         return tuple(servers)
 
     def _placed_on(self, records: Iterable[Record]) -> Counter[str | None]:
@@ -407,10 +417,30 @@ class _Writer:
         seen = {each for name, each in identities(self.request.sources).items() if name in read}
         new = frozenset(seen) - self.ledger_view.sources
         for identity in sorted(new if self.ledger_view.sources else ()):
-            self.entries.append(
-                HistoryEntry(Event.NEW_SOURCE, after=identity, who=self.request.who)
-            )
+            entry = HistoryEntry(Event.NEW_SOURCE, after=identity)
+            self.entries.append(self.request.signed(entry))
         return new
+
+
+#: A tenant that no source has yet may be registered within this time: it was enqueued before.
+_UNREGISTERED = timedelta(minutes=10)
+
+
+def is_overdue(record: Record, now: datetime) -> bool:
+    """Return whether a tenant that no source has has waited for longer than it may."""
+    is_waiting = record.state in (State.PENDING, State.ALLOCATED)
+    since = record.state_since
+    return is_waiting and since is not None and now - since > _UNREGISTERED
+
+
+def give_up(record: Record, request: RunRequest) -> tuple[Record, HistoryEntry]:
+    """Return the record of a tenant that waits no more, and what the history says of it."""
+    after = replace(record, state=State.RETIRED, database="", target=None, identity=None, error="")
+    told = HistoryEntry(
+        Event.GIVEN_UP, record.tenant, record.target, record.database, record.state.value
+    )
+    told = replace(told, after=after.state.value, message="no source has it any more")
+    return after, request.signed(told)
 
 
 def _may_still_drop(plan: TenantPlan) -> bool:

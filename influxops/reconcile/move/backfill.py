@@ -9,11 +9,12 @@ import time
 from msgspec.structs import replace
 
 from influxops.domain.copy import CopyProgress, CopyRequest
+from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.record import Event, LedgerUpdate
 from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
-from influxops.reconcile.move.copy import Unread, about, copy
+from influxops.reconcile.move.copy import Unread, about, copy, only_there
 from influxops.reconcile.move.plan import MoveRequest
 from influxops.reconcile.move.state import (
     ClaimLost,
@@ -52,9 +53,11 @@ class MoveSteps(MovesInProgress):
             if is_cut_over(move.record):
                 self._next_pass(move)
             else:
-                if move.is_taken_up:
+                if move.is_taken_up and not move.is_back:
                     self._look(move)
+                began = time.monotonic()
                 self._copy(move)
+                self._catch_up(move, time.monotonic() - began)
                 self._cut_over(move)
         except Interrupted:
             raise
@@ -95,14 +98,20 @@ class MoveSteps(MovesInProgress):
         )
 
     def _copy(
-        self, move: MoveProgress, *, only_missing: bool = False, recent: bool = False
+        self,
+        move: MoveProgress,
+        *,
+        only_missing: bool = False,
+        recent: bool = False,
+        why: str = "",
     ) -> CopyProgress:
         """Copy once to the end, and record how far it is on the way."""
         source, target = self.handles[move.route.source], self.handles[move.route.target]
 
         def said(copied: CopyProgress) -> None:
-            # A pass that looks at a part is none to go on from.
-            move.now, move.progress = copied, "" if recent else copied.progress
+            # After the cut-over, a pass that looks at a part is none to go on from.
+            is_part = recent and only_missing
+            move.now, move.progress = copied, "" if is_part else copied.progress
             if time.monotonic() - move.last_saved_at >= _EVERY:
                 self._keep(move)
 
@@ -111,14 +120,15 @@ class MoveSteps(MovesInProgress):
         order = CopyRequest(
             move.plan.database,
             None,
-            move.copied if recent else move.progress,
+            move.copied if recent and only_missing else move.progress,
             only_missing,
             recent=recent,
+            merge=move.is_back and not only_missing,
             paused=self.goal.writers_paused and not only_missing,
             without_tables=self.goal.without_tables,
         )
         try:
-            copied = copy(source, target, order, self.context, said)
+            copied = copy(source, target, order, self.context, said, why)
         except InfluxopsError as error:
             move.is_abandoned = error.abandoned
             raise
@@ -126,6 +136,11 @@ class MoveSteps(MovesInProgress):
         for finding in copied.findings:
             note = about(move.plan, finding)
             move.notes[note.message] = note
+        if copied.ahead:
+            message = f"kept: {only_there(copied.ahead, target.name)}"
+            known = {"kept": copied.ahead}
+            note = move.plan.info(FindingKind.MOVING, message, target=target.name, facts=known)
+            move.notes[message] = note
         self._keep(move)
         return copied
 
@@ -144,7 +159,7 @@ class MoveSteps(MovesInProgress):
             ClaimLost: When another run has claimed it.
             InfluxopsError: When the ledger cannot be written.
         """
-        record = replace(move.record, progress=move.progress)
+        record = replace(move.record, progress=move.recorded_progress)
         found = self.ledger.claim([record], self.context)[move.plan.tenant]
         self.records[move.plan.tenant] = found
         if found.claimed_by != self.context.id:
@@ -153,8 +168,6 @@ class MoveSteps(MovesInProgress):
 
     def _cut_over(self, move: MoveProgress) -> None:
         """Let the ledger say that the tenant is on its new target, in one write."""
-        if self.goal.writers_paused:
-            move.writers_paused = self._is_quiet(move)
         record, now = move.record, self.now()
         after = replace(
             record,
@@ -170,6 +183,8 @@ class MoveSteps(MovesInProgress):
         )
         source, target = record.target or "", record.secondary_target or ""
         message = format_copied(move.counted)
+        if move.last.ahead:
+            message += f", kept: {only_there(move.last.ahead, target)}"
         entry = self.request.entry(Event.MOVED, move.plan, target, source, target, message=message)
         try:
             found = self.ledger.commit(LedgerUpdate((after,), entries=(entry,)), self.context)
@@ -182,9 +197,39 @@ class MoveSteps(MovesInProgress):
         if not is_written(after, current):
             raise ClaimLost(current)
         move.copied, move.record, move.progress = move.progress, current, current.progress
+        move.is_back = False  # from here on it is like any other
         self._keep(move)
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)
+
+    def _catch_up(self, move: MoveProgress, took: float) -> None:
+        """Copy what came since the pass before began, until such a pass is short.
+
+        What is written during the last one is on the new target only some time after the cut-over.
+
+        Args:
+            took: The seconds of the last pass.
+        """
+        if self.goal.writers_paused:
+            move.writers_paused = self._is_quiet(move)
+        if move.writers_paused or move.is_ahead:
+            return
+        most, passes = self.goal.last_pass, 0
+        while took > most:
+            if passes == _PASSES:
+                raise MoveFailed(
+                    f"the last of {passes} passes took {took:.0f} s, and the cut-over waits for "
+                    f"one of {most} s at most",
+                    Hint.setting("last_pass", "raise {} of [ledger], or let less be written"),
+                )
+            passes += 1
+            why = f" (the pass before took {took:.0f} s, the cut-over waits for {most} s)"
+            began = time.monotonic()
+            self._copy(move, recent=True, why=why)
+            took = time.monotonic() - began
+        if passes > 1:
+            message = f"the cut-over waited for {passes} passes, until one took less than {most} s"
+            move.notes[message] = move.plan.info(FindingKind.MOVING, message)
 
     def _is_quiet(self, move: MoveProgress) -> bool:
         """Return whether two passes in a row, some seconds apart, found nothing to copy.

@@ -22,12 +22,7 @@ _NAMED = 5
 
 
 class Unread(TargetError):
-    """Tables cannot be copied, and all others are.
-
-    Args:
-        tables: Why not, by name.
-        left_out: Others that cannot be copied either, and that were to be left out.
-    """
+    """Why tables cannot be copied, while all others are; some were to be `left_out` anyway."""
 
     def __init__(self, tables: Mapping[str, str], left_out: Iterable[str] = ()) -> None:
         parts = [f"{one_line(name)} ({why})" for name, why in [*tables.items()][:_NAMED]]
@@ -47,19 +42,16 @@ def copy(
     order: CopyRequest,
     context: RunContext,
     said: Callable[[CopyProgress], None] = lambda copied: None,
+    why: str = "",
 ) -> CopyProgress:
-    """Copy a database to the end, and show how far that is.
-
-    Args:
-        order: What is to be copied; its destination is filled in.
-    """
+    """Copy a database to the end, its destination filled in, and show how far that is, and why."""
     last, stage = CopyProgress(), ""
     try:
         for copied in source.copy(replace(order, into=target.instance), context):
             last = copied
             if copied.stage != stage:
                 stage = copied.stage
-                label = f"{stage} {truncate(order.database)} to {target.name}"
+                label = f"{stage} {truncate(order.database)} to {target.name}{why}"
                 context.on_stage(label, copied.total or 0)
             said(copied)
     finally:
@@ -92,6 +84,7 @@ def facts(route: Route, copied: CopyProgress, **more: Any) -> dict[str, Any]:
         "bytes": copied.bytes,
         "conflicts": copied.conflicts,
         "expiring": copied.expiring,
+        **({"kept": copied.ahead} if copied.ahead is not None else {}),
         **more,
     }
 
@@ -102,11 +95,7 @@ def look_ahead(
     without_tables: tuple[str, ...],
     context: RunContext,
 ) -> TenantPlan:
-    """Return a planned move with what there is to copy; held where that would be refused.
-
-    Args:
-        without_tables: Tables that may be left out where they cannot be copied.
-    """
+    """Return a planned move with what there is to copy; held where that would be refused."""
     route = route_of(plan)
     if route.is_cancelled or plan.unseen_on:
         return plan
@@ -120,6 +109,9 @@ def look_ahead(
     )
     try:
         found = [*source.copy(order, context)]
+        beyond = {}
+        if route.is_back and context.dry_run:
+            beyond = _beyond(source, target, plan, context)
     except Interrupted:
         raise
     except InfluxopsError as error:
@@ -137,6 +129,37 @@ def look_ahead(
         return plan.block(wrong)
     rest = "what is left of it: " if route.was_cut_over else ""
     message = f"to be moved from {route.source} to {route.target}: {rest}{format_estimate(copied)}"
+    if beyond:
+        copied = replace(copied, **beyond)
+        message += f"; {_kept(route, copied)}"
     known = facts(route, copied)
     note = plan.info(FindingKind.MOVING, message, target=route.source, facts=known)
     return plan.note(note, *notes)
+
+
+def _beyond(
+    source: TargetHandle, target: TargetHandle, plan: TenantPlan, context: RunContext
+) -> dict[str, Any]:
+    """Return what an old copy has that the tenant's database has not, as fields of the progress."""
+    order = CopyRequest(plan.database, target.instance, dry_run=True, ahead=True)
+    found = [*source.copy(order, context)]
+    return {"ahead": found[-1].ahead, "conflicts": found[-1].conflicts} if found else {}
+
+
+def _kept(route: Route, copied: CopyProgress) -> str:
+    """Return what happens to what differs between an old copy and the tenant's database."""
+    if copied.ahead is None:
+        kept = f"what only {route.target} has is kept"
+    elif copied.ahead:
+        kept = f"kept: {only_there(copied.ahead, route.target)}"
+    else:
+        kept = f"{route.target} has nothing that {route.source} lacks"
+    if copied.conflicts:
+        kept += f"; {pluralize(copied.conflicts, 'row')} with other values there "
+        kept += f"{'gets' if copied.conflicts == 1 else 'get'} those of {route.source}"
+    return kept
+
+
+def only_there(number: int, target: str) -> str:
+    """Return how many rows, or fields of rows, only an old copy has."""
+    return f"{pluralize(number, 'row')} (or fields of rows) that only {target} has"

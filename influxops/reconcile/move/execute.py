@@ -19,11 +19,10 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from influxops.config.plugin_settings import LedgerSettings
-from influxops.domain.change import Action, Change, ChangeResult
 from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
 from influxops.domain.durations import parse_duration
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, ChangeResult, Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
@@ -31,9 +30,10 @@ from influxops.reconcile.apply.apply import carry_out
 from influxops.reconcile.move.backfill import MoveSteps
 from influxops.reconcile.move.copy import look_ahead
 from influxops.reconcile.move.plan import MovePlanner, MoveRequest, route_of
+from influxops.reconcile.move.rebalance import RebalancePlanner
 from influxops.reconcile.move.state import MoveFailed, MoveProgress
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.plan.recorded import busy
+from influxops.reconcile.plan.recorded import BACK, busy, is_cut_over
 from influxops.reconcile.state import Planning, RunState
 
 #: So many tenants get their databases at once, before they are copied one after the other.
@@ -44,6 +44,8 @@ class Move(Operation):
     """Moves the tenants of the run's scope to another target, with all that their databases hold.
 
     Args:
+        to: The target that they go to.
+        back: Whether each goes back to where its old copy is.
         writers_paused: Whether their writers are paused, as the user says.
         retire_after: Seconds for which the old copies are kept; None for what the ledger's
             settings say.
@@ -56,25 +58,29 @@ class Move(Operation):
         "moving a tenant takes a ledger, which knows at any time where it is"
     )
     _away: str | None = None  # the target that all recorded tenants leave
+    _planner_type: ClassVar[type[MovePlanner]] = MovePlanner
 
     def __init__(
         self,
         to: str | None = None,
         *,
+        back: bool = False,
         writers_paused: bool = False,
         retire_after: float | None = None,
         without_tables: Iterable[str] = (),
     ) -> None:
-        self._to, self._writers_paused = to, writers_paused
+        self._to, self._back, self._writers_paused = to, back, writers_paused
         self._retire_after, self._without_tables = retire_after, tuple(without_tables)
 
     def _goal(self, settings: LedgerSettings) -> MoveRequest:
         after = self._retire_after
         return MoveRequest(
             self._to,
+            self._back,
             self._away,
             self._writers_paused,
             parse_duration(settings.cache_ttl),
+            parse_duration(settings.last_pass),
             parse_duration(settings.retire_after) if after is None else int(after),
             self._without_tables,
         )
@@ -83,7 +89,7 @@ class Move(Operation):
         """Plan which tenant is moved where; a dry run also finds out what there is to copy."""
         context = planning.context
         assert planning.request.ledger is not None
-        self._planner = MovePlanner(self._goal(planning.request.ledger.settings), planning)
+        self._planner = self._planner_type(self._goal(planning.request.ledger.settings), planning)
         plan = self._planner.plan()
         if not context.dry_run:
             return plan
@@ -117,6 +123,13 @@ class Drain(Move):
     def __init__(self, target: str, **options: Any) -> None:
         super().__init__(**options)
         self._away = target
+
+
+class Rebalance(Move):
+    """Moves as few tenants as it takes that no target is full, or that all are evenly full."""
+
+    command: ClassVar[str] = "move --rebalance"
+    _planner_type = RebalancePlanner
 
 
 class _MoveExecutor(MoveSteps):
@@ -227,6 +240,7 @@ class _MoveExecutor(MoveSteps):
         inventory = self.planner.observed.inventories[route.target]
         goes_on = (
             record.state is State.MOVING
+            and not is_cut_over(record)
             and record.secondary_identity == inventory.identity
             # What is created, or was created again by a client, holds nothing of what was copied.
             and not any(c.action in (Action.CREATE, Action.COMPLETE) for c in plan.changes)
@@ -237,7 +251,7 @@ class _MoveExecutor(MoveSteps):
             secondary_target=route.target,
             secondary_identity=inventory.identity,
             drop_after=None,
-            progress=record.progress if goes_on else "",
+            progress=record.progress if goes_on else BACK * route.is_back,
         )
 
     def _started(self, plan: TenantPlan) -> HistoryEntry:
@@ -343,7 +357,7 @@ class _MoveExecutor(MoveSteps):
 def _wanted(changes: Sequence[Change]) -> Retention | Unmanaged:
     """Return the retention period that a database should have on its new target."""
     after = changes[0].after
-    known = after is not None and changes[0].action is Action.CREATE
+    known = changes[0].action in (Action.CREATE, Action.SET_RETENTION)
     if not known or after is None or isinstance(after.retention, Unknown):
         return UNMANAGED
     return after.retention

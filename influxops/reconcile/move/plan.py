@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action
-from influxops.domain.database import UNKNOWN, UNMANAGED, Database
+from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Retention, Unknown
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError
@@ -20,7 +19,7 @@ from influxops.reconcile.plan import recorded
 from influxops.reconcile.plan.desired import LOOK, refuse_unknown_targets
 from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
-from influxops.reconcile.plan.recorded import is_cut_over
+from influxops.reconcile.plan.recorded import is_cut_over, is_move_back
 from influxops.reconcile.state import Planning
 
 
@@ -28,9 +27,11 @@ class MoveRequest(Struct, frozen=True):
     """What a move is for."""
 
     to: str | None = None  # the target that the tenants go to; None: where placement puts them
+    back: bool = False  # whether they go back to where their old copies are
     away: str | None = None  # the target that all recorded tenants leave
     writers_paused: bool = False  # whether the user says that writers are paused
     cache_ttl: int = 60  # seconds for which clients may go on using a target that they looked up
+    last_pass: int = 10  # seconds that the last pass before the cut-over may take
     retire_after: int = 7 * 86400  # seconds for which the old copy is kept
     #: Tables that do not keep a tenant from being cut over where they cannot be copied.
     without_tables: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class Route(Struct, frozen=True):
     target: str
     was_cut_over: bool = False  # whether it is on `target` already, and only the rest is to come
     is_cancelled: bool = False  # whether a move that was begun is given up: it stays on `source`
+    is_back: bool = False  # whether `target` holds an old copy, which keeps what only it has
 
 
 def route_of(plan: TenantPlan) -> Route:
@@ -51,10 +53,19 @@ def route_of(plan: TenantPlan) -> Route:
     assert record is not None and record.target is not None
     change = plan.move
     assert change is not None
-    if is_cut_over(record):
+    if is_cut_over(record) and change.target == record.target:
         assert record.secondary_target is not None
         return Route(record.secondary_target, record.target, was_cut_over=True)
-    return Route(record.target, change.target, is_cancelled=record.target == change.target)
+    is_old_copy = change.target == record.secondary_target and all(
+        each.action is not Action.CREATE for each in plan.changes
+    )
+    is_begun = record.state is State.MOVING and not is_cut_over(record)
+    return Route(
+        record.target,
+        change.target,
+        is_cancelled=record.target == change.target,
+        is_back=is_old_copy and (is_move_back(record) or not is_begun),
+    )
 
 
 class MovePlanner:
@@ -145,12 +156,13 @@ class MovePlanner:
             return plan.blocked(FindingKind.LOST, message, Hint.command("plan", "see {}"))
         if recorded.is_recreated(record, before):
             return recorded.lost(plan, self.observed)
-        if is_cut_over(record):  # what comes after the cut-over is still to be copied
+        if is_cut_over(record) and not self.goal.back:
+            # What comes after the cut-over is still to be copied.
             other = record.secondary_target or ""
             unseen = () if other in self.observed.inventories else (other,)
             reason = f"the rest of it from {other}" + (", which cannot be read" if unseen else "")
             return plan.with_changes(plan.change(Action.MOVE, reason=reason), unseen_on=unseen)
-        if record.target != self.goal.to:
+        if record.target != self._wish(record):
             return self._plan_move(plan, record, before)
         if record.state is not State.MOVING:
             return plan
@@ -166,17 +178,27 @@ class MovePlanner:
         remedy = Hint.command("ensure", "run {} first, which records it")
         return plan.blocked(FindingKind.OUTCOME_UNKNOWN, message, remedy)
 
+    def _wish(self, record: Record) -> str | None:
+        """Return the target that a tenant is to go to; None where placement decides."""
+        if not self.goal.back:
+            return self.goal.to
+        is_begun = record.state is State.MOVING and not is_cut_over(record)
+        if is_begun and not is_move_back(record):
+            return record.target  # it is given up
+        return record.secondary_target
+
     def _target(self, record: Record) -> str | None:
         """Return the target that a move goes to; None where that is not decided yet."""
-        if is_cut_over(record):
+        wish = self._wish(record)
+        if is_cut_over(record) and not self.goal.back:
             return None
-        if record.state is State.MOVING and self.goal.to is None:
+        if record.state is State.MOVING and wish is None:
             return record.secondary_target
-        return self.goal.to
+        return wish
 
     def _not_to_be_moved(self, record: Record) -> Finding | None:
         """Return why a tenant is not to be moved as its record is."""
-        move, to = f"move {shlex.quote(record.tenant)} --to", self.goal.to
+        move, to = f"move {shlex.quote(record.tenant)} --to", self._wish(record)
         target, other, kind = record.target, record.secondary_target, FindingKind.MOVING
         if record.state is State.RETIRING:
             unretire = f"unretire {shlex.quote(record.tenant)}"
@@ -189,8 +211,11 @@ class MovePlanner:
                 f"it is recorded as {record.state.value}",
             )
             return Finding.error(kind, message, Hint.command("ensure", "run {} first"))
+        if self.goal.back and to is None:
+            message = "it has no old copy that it could be moved back to"
+            return Finding.error(kind, message, "name the target that it is to go to")
         if is_cut_over(record):
-            if to in (None, target):
+            if to in (None, target) or self.goal.back:
                 return None
             message = (
                 f"it was moved from {other} to {target} just now, and the last rows on {other} are "
@@ -204,7 +229,8 @@ class MovePlanner:
             remedy = Hint.command(f"{move} {other}", how)
             return Finding.error(kind, f"it is being moved to {other}", remedy)
         if record.state is State.READY and other not in (None, to) and target != to:
-            remedy = Hint.command("retire --due", "run {} once its time has come")
+            drop = f"retire --copies {shlex.quote(record.tenant)}"
+            remedy = Hint.command(drop, "{} drops it now, after a last look")
             return Finding.error(kind, f"its old copy on {other} is not dropped yet", remedy)
         return None
 
@@ -220,16 +246,20 @@ class MovePlanner:
         if not self.handles[source].implements("influxops_copy"):
             message = f"targets of the kind {self.handles[source].kind} copy no databases"
             return plan.blocked(FindingKind.NOTE, message)
-        target = record.secondary_target if resumed else self.goal.to
+        target = record.secondary_target if resumed else self._wish(record)
         finding = self._not_there(plan, source, target, resumed=resumed) if target else None
         if finding is not None:
             return plan.block(finding)
         found = self.observed.database(target, record.database)
         over = False
+        if found is None and self.goal.back:
+            message = f"its old copy on {target} is gone"
+            remedy = Hint.command(f"move {shlex.quote(plan.tenant)} --to {target}", "{} copies all")
+            return plan.blocked(FindingKind.MOVING, message, remedy)
         if found is None:
             location = self._placement(source).choose(target or plan.pin)
             if location is None:
-                return plan.blocked(*self._no_place(source, target or plan.pin))
+                return plan.blocked(*self._explain_no_placement(source, target or plan.pin))
             target, over = location.target, location.is_over_estimate
             found = self.observed.database(target, record.database)
         if found is not None and record.secondary_target != target:
@@ -250,6 +280,10 @@ class MovePlanner:
         elif found.complete is False:
             after = replace(found, complete=True)
             changes.insert(0, plan.change(Action.COMPLETE, target, before=found, after=after))
+        if found is not None and _is_shorter(found.retention, before.retention):
+            after = replace(found, retention=before.retention)
+            longer = plan.change(Action.SET_RETENTION, target, before=found, after=after)
+            changes.insert(0, longer)
         plan = plan.note(*recorded.bad_retention(plan, self.rules))
         return plan.with_changes(*changes, may_exceed_capacity=over)
 
@@ -292,12 +326,14 @@ class MovePlanner:
         """Give nothing more to a target that said that nothing more fits."""
         self._placement(source).locations[target].closed = why
 
-    def _no_place(self, source: str, target: str | None) -> tuple[FindingKind, str, str]:
+    def _explain_no_placement(
+        self, source: str, target: str | None
+    ) -> tuple[FindingKind, str, str]:
         if target == self.goal.away:
             message = f"its target is to be {target}, as its source or [placement] pins say"
             return FindingKind.MISPLACED, message, "change that first"
         otherwise = "no other target of its kind can be reached"
-        return self._placement(source).no_place(otherwise, target)
+        return self._placement(source).explain_no_placement(otherwise, target)
 
     # What is reported of a target that is drained ------------------------------------------------
 
@@ -337,3 +373,10 @@ class MovePlanner:
                 Hint.command("retire --due", "{} drops them then"),
                 target=away,
             )
+
+
+def _is_shorter(period: Retention | Unknown, other: Retention | Unknown) -> bool:
+    """Return whether a retention period is known to be shorter than another one."""
+    if not isinstance(period, int) or isinstance(other, Unknown):
+        return False
+    return other is None or period < other

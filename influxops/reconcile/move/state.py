@@ -10,16 +10,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
 from influxops.reconcile.move.plan import MoveRequest, route_of
-from influxops.reconcile.plan.recorded import busy, is_cut_over
+from influxops.reconcile.plan.recorded import BACK, busy, is_cut_over, is_move_back
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
 from influxops.runtime.context import RunContext
@@ -33,7 +32,8 @@ class MoveProgress:
         self.made: tuple[Outcome, ...] = ()  # what was made on the new target
         self.started_at = time.monotonic()
         self.last_saved_at = self.started_at  # when its progress was last recorded in the ledger
-        self.progress = record.progress
+        self.is_back = is_move_back(record)  # whether it goes back to its old copy
+        self.progress = record.progress.removeprefix(BACK) if self.is_back else record.progress
         self.copied = ""  # the progress of the copy that was cut over
         self.rows = self.bytes = 0  # what was copied, by all calls
         self.now = CopyProgress()  # what the call that is under way said last
@@ -52,6 +52,11 @@ class MoveProgress:
         self.is_ahead = False
         #: Whether a write of its copy was abandoned, and may still arrive: its claim stays.
         self.is_abandoned = False
+
+    @property
+    def recorded_progress(self) -> str:
+        """How far it is, as the ledger has it."""
+        return BACK * self.is_back + self.progress
 
     @property
     def counted(self) -> CopyProgress:
@@ -77,12 +82,7 @@ class MoveProgress:
 
 
 class MoveFailed(Exception):
-    """One tenant cannot go on.
-
-    Args:
-        remedy: What to do before it goes on.
-        again: How it goes on; None for the same command as before.
-    """
+    """One tenant cannot go on before its remedy; `again` is how, if not by the same command."""
 
     def __init__(
         self,
@@ -195,7 +195,8 @@ class MovesInProgress:
     def _left(move: MoveProgress, failed: MoveFailed) -> Record:
         """Return the record of a tenant whose move stops here, with its progress."""
         attempts = move.record.attempts + 1
-        return replace(move.record, progress=move.progress, error=failed.message, attempts=attempts)
+        progress = move.recorded_progress
+        return replace(move.record, progress=progress, error=failed.message, attempts=attempts)
 
     @staticmethod
     def ended(move: MoveProgress, due: datetime | None, progress: str = "", **more: Any) -> Record:

@@ -58,12 +58,7 @@ def tenants_of_new_sources(
 ) -> frozenset[str]:
     """Return the tenants that only sources have which the ledger has not seen.
 
-    An empty namespace takes the first sources as they are.
-
-    Args:
-        tenants: (id, source) of each tenant that was read.
-        identities: What tells each source from every other, by its name; one that only adds to
-            others has none.
+    An empty namespace takes the first sources as they are. Tenants come as (id, source).
     """
     if not ledger_view.sources:
         return frozenset()
@@ -99,13 +94,10 @@ def _renames(servers: Iterable[Server], inventories: Mapping[str, Inventory]) ->
 
 
 def _renamed(record: Record, names: Mapping[str, str], there: Mapping[str, str | None]) -> Record:
-    """Return a record by the names that its targets have now.
+    """Return a record by the names that its targets have now, given by their old ones.
 
-    One of the server that answers under its target's name was written since that name changed.
-
-    Args:
-        names: New names of targets, by old ones.
-        there: The identity of the server that answers at each target.
+    One of the server that answers under its target's name was written since that name changed:
+    `there` has the identity of the server that answers at each target.
     """
 
     def name(target: str | None, identity: str | None) -> str | None:
@@ -193,10 +185,7 @@ def without_ledger(observed: Observed, why: str) -> Observed:
 
 
 def identities(sources: Iterable[SourceHandle]) -> dict[str, str]:
-    """Return what tells each source from every other, by its name.
-
-    One that a program added to others, to name some tenants, is none of its own.
-    """
+    """Return what tells each source from every other, by its name; one of a program has none."""
     found = {}
     for handle in sources:
         if not handle.resolved.section.supplements:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.change import ChangeResult, Outcome
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import ChangeResult, Outcome, Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.ledger import ledger_view, without_ledger
@@ -33,12 +32,7 @@ def reread(
     *,
     verify: bool = False,
 ) -> Observed:
-    """Read the targets of changes again, even if the run is over.
-
-    Args:
-        outcomes: How the changes ended: what is not known is read from what is stored.
-        verify: Whether everything is read from what is stored.
-    """
+    """Read the targets of changes again, even if the run is over; from rows where need be."""
     names: defaultdict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
         if verify or outcome.status is ChangeResult.UNKNOWN:

@@ -15,11 +15,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.domain.database import Inventory
+from influxops.domain.database import Inventory, TargetHints
 from influxops.domain.naming import DEFAULT_TEMPLATE
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import LedgerSnapshot
-from influxops.domain.selection import TargetHints
 from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, NotSupported
 from influxops.plugin_host.source import SourceHandle
@@ -49,17 +48,14 @@ def observe_selected(
 ) -> tuple[Observed | None, Mapping[str, InfluxopsError], Mapping[str, int] | None]:
     """Read some tenants, their records and their databases, each where it may be.
 
-    Args:
-        asked: The attributes that override those of each tenant, by its id.
-        creating_tells: Whether the only target is not asked where there is no ledger: creating a
-            database tells that it was there.
-        reports: Whether what is known of a target is reported, although there is only one to place
-            a tenant on.
+    Each is `asked` with attributes that override its own. Where `creating_tells` that a database
+    was there, the only target without a ledger is not asked. One that `reports` reads what is known
+    of a target although there is only one.
 
     Returns:
-        What was read, or None where a source or the ledger could not be read, so that nothing can
-        be decided; what could not be read, by the full name of its section; and how many databases
-        the ledger counts on each target, or None where that was not asked.
+        What was read, or None where a source or the ledger could not be, so that nothing can be
+        decided; what could not be read, by its section's full name; and how many databases the
+        ledger counts on each target, or None where that was not asked.
     """
     sections = (*request.sources, *request.targets, request.ledger)
     labels = {each.full_name: label(each) for each in sections if each is not None}
@@ -116,11 +112,7 @@ def no_check() -> None:
 
 
 class _Reading:
-    """Asks, and keeps what went wrong.
-
-    Args:
-        labels: How sections that take long are named in the log, by full name; none are without.
-    """
+    """Asks, and keeps what went wrong; a section without a label is not named in the log."""
 
     def __init__(self, context: RunContext, labels: Mapping[str, str]) -> None:
         self.context, self._labels = context, labels
@@ -128,22 +120,17 @@ class _Reading:
 
     def ask(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
         """Return what calls give, by full name; those that fail are left out."""
-        found = in_parallel(
-            {
-                self._labels.get(name, name): partial(self._one, name, call)
-                for name, call in calls.items()
-            },
-            self.context,
-            say=bool(self._labels),
-        )
-        return {name: given for name, (good, given) in zip(calls, found, strict=True) if good}
+        given: dict[str, Any] = {}
 
-    def _one(self, name: str, call: Callable[[], Any]) -> tuple[bool, Any]:
-        try:
-            return True, call()
-        except InfluxopsError as error:
-            self.failed[name] = error
-            return False, None
+        def one(name: str, call: Callable[[], Any]) -> None:
+            try:
+                given[name] = call()
+            except InfluxopsError as error:
+                self.failed[name] = error
+
+        tasks = {self._labels.get(name, name): partial(one, name, calls[name]) for name in calls}
+        in_parallel(tasks, self.context, say=bool(self._labels))
+        return given
 
 
 def _reads(

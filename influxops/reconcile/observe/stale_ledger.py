@@ -20,9 +20,8 @@ from msgspec.structs import replace
 from influxops.domain.database import Inventory, Marker
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Scope, TenantPlan
 from influxops.domain.record import Record, State
-from influxops.domain.selection import Scope
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
@@ -60,11 +59,7 @@ def stale_ledger(
     scope: Scope,
     context: RunContext,
 ) -> list[Finding]:
-    """Return what servers show and the ledger does not know; it asks nothing where all is well.
-
-    Args:
-        desired: What each tenant should have; None where sources were not read.
-    """
+    """Return what servers show and the ledger lacks; `desired` is None if sources are unread."""
     ledger_view, rules = observed.ledger_view, request.rules
     # A ledger that is new knows nothing yet.
     if request.ledger is None or not ledger_view.is_readable or not ledger_view.servers:

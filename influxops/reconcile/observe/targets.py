@@ -32,14 +32,10 @@ def observe_again(
     context: RunContext,
     verify: Mapping[str, Collection[str]] | None = None,
 ) -> Observed:
-    """Read some targets again, after changes, or for verification.
+    """Read some targets again, after changes, or to `verify` databases from what is stored.
 
-    Args:
-        verify: The databases whose completeness is to be read from what is stored, by target.
-
-    Returns:
-        What is known now. A target that cannot be read any more is reported so and gets nothing
-        more; what it held when it was read is kept.
+    A target that cannot be read any more is reported so and gets nothing more; what it held when it
+    was read is kept.
     """
     rules, names = request.rules, verify or {}
     reading = context.with_timeout(rules.reading, slow_hint(rules))

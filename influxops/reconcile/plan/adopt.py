@@ -14,12 +14,11 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED
 from influxops.domain.durations import format_duration
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Action, Change, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
@@ -34,12 +33,7 @@ from influxops.reconcile.state import Observed, Planning
 
 
 class Adopt(RecordOperation):
-    """Makes databases tenants', whatever they are called.
-
-    Args:
-        names: The database's name of each tenant, by its id; None for the one that it should have,
-            as it is recorded or the plan would have it.
-    """
+    """Makes databases tenants', whatever they are called; None is the name that it should have."""
 
     command: ClassVar[str] = "adopt"
 

@@ -80,10 +80,7 @@ def _describe_copies(
 
 
 def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: RunContext) -> Plan:
-    """Return a plan whose lost tenants say what clients have written in their place.
-
-    It asks nothing where none is.
-    """
+    """Return a plan whose lost tenants say what clients have written in their place."""
     recreated = [
         (tenant, tenant.finding)
         for tenant in plan.tenants.values()
@@ -108,11 +105,7 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Run
 
 
 def contents_in_words(stats: DatabaseStats, label: str) -> str:
-    """Return in words what a database holds.
-
-    Args:
-        label: What the rows of a target that tells of no tables are, in a word.
-    """
+    """Return in words what a database holds; `label` names rows that are in no known table."""
     what = "rows unknown"
     if stats.rows is not None:
         what = ("at most " if stats.at_most else "") + pluralize(stats.rows, "row")

@@ -35,9 +35,7 @@ def compute_desired(
     """Return what each tenant should have, by id, in the order of the sources.
 
     A tenant that gets nothing until that is decided is blocked by the first reason that is found.
-
-    Args:
-        check: Raises when the run is over; called now and then.
+    `check` raises when the run is over.
     """
     plans: dict[str, TenantPlan] = {}
     conflicts: dict[str, Finding] = {}
@@ -234,10 +232,8 @@ def refuse_unknown_targets(rules: Rules, names: Iterable[str]) -> None:
 def with_unknown_tenants(plan: Plan, planning: Planning) -> Plan:
     """Return a plan that also has the tenants of the scope that no source knows, blocked.
 
-    A database that is named as such a tenant's would be is reported, with where it is.
-
-    Raises:
-        ConfigError: When no source knows any of them.
+    A database that is named as such a tenant's would be is reported, with where it is. Where no
+    source knows any of them, it raises a ConfigError.
     """
     desired, named = planning.desired, planning.context.scope.tenants or frozenset()
     unknown = sorted(named - desired.keys())

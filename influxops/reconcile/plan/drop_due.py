@@ -1,4 +1,4 @@
-"""The operation `influxops retire --due`: what is due is dropped, after all was tested again.
+"""The operations `influxops retire --due` and `--copies`: drop what is due, or old copies at once.
 
 The run plans twice: first to claim the tenants, then from what is read again while they are
 claimed. Whatever is not known then is postponed. The databases of retired tenants are dropped like
@@ -13,9 +13,8 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.plan import Action, Plan, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize
 from influxops.errors import ConfigError
@@ -30,9 +29,11 @@ from influxops.reconcile.plan.recorded import (
     MAY_READ_ALL,
     due_on,
     find_shared_databases,
+    is_copy,
     is_recreated,
     lost,
     misplaced,
+    move_in_progress_finding,
     plan_from_record,
     recreated_note,
     unretire,
@@ -52,18 +53,21 @@ class DropDue(RecordOperation, Struct, frozen=True):
 
     def candidates(self, planning: Planning) -> Iterator[TenantPlan]:
         """Return the tenants of which something is due, with what is."""
-        observed, due = planning.observed, []
-        for number, record in enumerate(planning.ledger_view.records.values()):
-            if number % LOOK == 0:
-                planning.context.check()
-            target = due_on(record, planning.now)
-            if target is not None and planning.context.scope.covers(record.tenant, target):
-                due.append((record, target))
+        observed, due = planning.observed, [*self.due(planning)]
         shared = find_shared_databases((each[0] for each in due), planning.desired, observed)
         for record, target in due:
             plan, why = plan_from_record(record, target, observed), shared.get(record.tenant)
             is_blocked = why is not None and record.tenant not in observed.known_elsewhere
             yield plan.block(why) if why is not None and is_blocked else plan
+
+    def due(self, planning: Planning) -> Iterator[tuple[Record, str]]:
+        """Yield the records of which something is due, and the target that has it."""
+        for number, record in enumerate(planning.ledger_view.records.values()):
+            if number % LOOK == 0:
+                planning.context.check()
+            target = due_on(record, planning.now)
+            if target is not None and planning.context.scope.covers(record.tenant, target):
+                yield record, target
 
     def plan(self, planning: Planning) -> Plan:
         """Plan it, look when telemetry last came, and count the tenants that are not due yet."""
@@ -130,17 +134,13 @@ class DropDue(RecordOperation, Struct, frozen=True):
                 yield state
                 yield (state := write(state, request, context))
             if copies:
-                for known in OldCopies(state, request, context).drop(copies):
+                for known in OldCopies(state, request, context, self.command).drop(copies):
                     yield (state := known)
 
     def _plan_again(
         self, batch: Sequence[TenantPlan], state: RunState, planning: Planning
     ) -> tuple[RunState, list[TenantPlan]]:
-        """Read everything again, and plan from that for the tenants that this run has claimed.
-
-        Returns:
-            What is known now, and those of the batch for which the same is still to be done.
-        """
+        """Read and plan again for claimed tenants; return those for which the same is to do."""
         request, context = planning.request, planning.context
         observed, why = state.observed, ""
         try:
@@ -167,6 +167,54 @@ class DropDue(RecordOperation, Struct, frozen=True):
         return replace(state, observed=observed, plan=plan), still
 
 
+class DropCopies(DropDue, Struct, frozen=True):
+    """Drops what moved tenants left behind, before it is due."""
+
+    command: ClassVar[str] = "retire --copies"
+
+    tenants: tuple[str, ...] = ()  # whose old copies; none: those of all
+
+    def guarded_plan(self, planning: Planning) -> Plan:
+        """Plan it, without what the guards refuse.
+
+        Raises:
+            ConfigError: When the ledger knows no tenant of a name.
+        """
+        if planning.ledger_view.is_readable:
+            planning.named_records(self.tenants)
+        return super().guarded_plan(planning)
+
+    def due(self, planning: Planning) -> Iterator[tuple[Record, str]]:
+        """Yield the records that have an old copy, as if it was due, and all that were named."""
+        records = planning.ledger_view.records
+        for id_ in self.tenants or records:
+            record = records.get(id_)
+            if record is None:
+                continue
+            if record.state is State.READY and is_copy(record, record.secondary_target or ""):
+                yield replace(record, drop_after=planning.now), record.secondary_target or ""
+            elif self.tenants:
+                yield record, record.target or ""
+
+    def plan(self, planning: Planning) -> Plan:
+        """Plan it, and say what cannot be done any more after that."""
+        plan = RecordOperation.plan(self, planning)
+        if not any(each.changes for each in plan.tenants.values()):
+            return plan
+        message = "without its old copy a tenant cannot be moved back (`move --back`)"
+        return replace(plan, notes=(Finding.warning(FindingKind.RETIRING, message),))
+
+    def plan_one(self, plan: TenantPlan, planning: Planning) -> TenantPlan:
+        """Plan that an old copy is dropped, or say why it is not."""
+        record = plan.record
+        assert record is not None
+        if record.state is State.MOVING:
+            return plan.block(move_in_progress_finding(record))
+        if not is_copy(record, plan.target or ""):
+            return plan.note(plan.info(FindingKind.RETIRING, "it has no old copy"))
+        return super().plan_one(plan, planning)
+
+
 def _next_batch(state: RunState) -> list[TenantPlan]:
     """Return the tenants that are claimed next: what was read is soon old, and costly to read."""
     waiting = still_open(state)
@@ -177,11 +225,7 @@ def _next_batch(state: RunState) -> list[TenantPlan]:
 
 
 def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | None:
-    """Return a moved tenant whose old copy may be all that is left of its database, and stays.
-
-    Returns:
-        None where the database that it was moved to exists.
-    """
+    """Return a moved tenant whose old copy may be all that is left, and stays; else None."""
     inventory = observed.inventories.get(record.target or "")
     if inventory is None:
         why = f"its database is recorded on {record.target}, which cannot be read"

@@ -9,20 +9,19 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change
 from influxops.domain.database import (
     UNKNOWN,
     Database,
     Retention,
     TargetCapabilities,
+    TargetHints,
     Unknown,
     Unmanaged,
 )
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, Plan, Scope, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
-from influxops.domain.selection import Scope, TargetHints
 from influxops.domain.text import summarize
 from influxops.reconcile.observe.selected import may_be_anothers, observe_selected, reads_single
 from influxops.reconcile.operation import Operation
@@ -40,9 +39,8 @@ from influxops.runtime.context import RunContext
 class Ensure(Operation, Struct, frozen=True):
     """Gives tenants what they should have: a complete database, with its retention period.
 
-    Args:
-        recreate: Ids of tenants whose lost database is created again, empty.
-        only_create: Whether nothing is changed but what creates, completes or keeps a database.
+    Lost ones are created again, empty, where `recreate` has their ids. With `only_create` nothing
+    is changed but what creates, completes or keeps a database.
     """
 
     command: ClassVar[str] = "ensure"
@@ -120,11 +118,7 @@ def make_plan(
     *,
     absent: bool = False,
 ) -> Plan:
-    """Decide what to do; the guards have not looked at it yet.
-
-    Args:
-        absent: Whether the tenants that the scope names are to lose their databases.
-    """
+    """Decide what to do, before the guards; with `absent`, tenants of the scope lose databases."""
     planner = _EnsurePlanner(observed, rules, scope, check)
     if absent:
         return Plan(planner.absent(desired))
@@ -152,7 +146,6 @@ class _EnsurePlanner:
             location = self.placement.locations.get(record.target or "")
             if record.is_claimed and location is not None and record.state is State.ALLOCATED:
                 location.used += observed.database(record.target, record.database) is None
-        self._no_place: dict[str | None, tuple[FindingKind, str, str]] = {}
 
     def present(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
         """Plan that every tenant has its database; what is outside of the scope is left out."""
@@ -335,11 +328,13 @@ class _EnsurePlanner:
     # What is missing
 
     def _missing(self, plan: TenantPlan) -> TenantPlan:
-        before = plan.record.target if plan.record is not None else None
-        if finding := recorded.explain_unknown(plan, self.observed, self.rules):
-            unread = [before] if before in self.unread else self.unread
-            unseen = tuple(filter(None, unread))
-            return replace(plan, status=TenantStatus.UNKNOWN, finding=finding, unseen_on=unseen)
+        before, reason = None, ""
+        if plan.record is not None:
+            before, reason = plan.record.target, recorded.explain_lost(plan.record, self.observed)
+            if finding := recorded.explain_unknown(plan, plan.record, self.observed, self.rules):
+                unread = [before] if before in self.unread else self.unread
+                unseen = tuple(filter(None, unread))
+                return replace(plan, status=TenantStatus.UNKNOWN, finding=finding, unseen_on=unseen)
         unseen = tuple(self._unseen(plan))
         if unseen and (plan.pin is not None or not self.placement.locations):
             return self._not_read(plan, unseen)
@@ -347,13 +342,10 @@ class _EnsurePlanner:
         if location is None:
             if unseen:
                 return self._not_read(plan, unseen)
-            return self._acknowledged(plan.blocked(*self._without_place(plan.pin)))
+            return self._acknowledged(plan.blocked(*self._explain_no_placement(plan.pin)))
         plan = replace(plan, target=location.target, unseen_on=unseen)
-        change = plan.change(
-            Action.CREATE,
-            reason=recorded.explain_lost(plan.record, self.observed),
-            after=self._new(plan, location.target),
-        )
+        new = self._new(plan, location.target)
+        change = plan.change(Action.CREATE, reason=reason, after=new)
         return plan.with_changes(change, may_exceed_capacity=location.is_over_estimate)
 
     def _unseen(self, plan: TenantPlan) -> list[str]:
@@ -367,18 +359,13 @@ class _EnsurePlanner:
             message = f"its target {unseen[0]} cannot be read"
         return plan.mark_unknown(FindingKind.NOT_READ, message, unseen_on=unseen)
 
-    def _without_place(self, pin: str | None) -> tuple[FindingKind, str, str]:
-        """Return why nothing takes one more; the same for all tenants of one pin."""
-        if pin not in self._no_place:
-            pinned = self.placement.locations.get(pin or "")
-            self._no_place[pin] = self.placement.no_place("no target can be reached", pin)
-            if pinned is not None and pinned.draining:
-                self._no_place[pin] = (
-                    FindingKind.DRAINING,
-                    f"no free slot: {pin} is draining and gets nothing new",
-                    "pin it elsewhere, or set that target's state to active",
-                )
-        return self._no_place[pin]
+    def _explain_no_placement(self, pin: str | None) -> tuple[FindingKind, str, str]:
+        pinned = self.placement.locations.get(pin or "")
+        if pinned is not None and pinned.draining:
+            why = f"no free slot: {pin} is draining and gets nothing new"
+            remedy = "pin it elsewhere, or set that target's state to active"
+            return FindingKind.DRAINING, why, remedy
+        return self.placement.explain_no_placement("no target can be reached", pin)
 
     def _writes(self, target: str | None) -> bool:
         return self.scope.covers(None, target)

@@ -52,12 +52,7 @@ def locate(
     closed: str | None,
     used: int | None = None,
 ) -> Location:
-    """Return one target as placement sees it.
-
-    Args:
-        closed: Why it takes nothing more; None while it has not said so.
-        used: How many databases it holds, where its inventory names only some.
-    """
+    """Return a target as placement sees it: `closed` says why, `used` what no inventory has."""
     used = len(inventory.databases) if used is None else used
     estimated = policy.capacity is None
     capacity = inventory.capacity if policy.capacity is None else policy.capacity
@@ -78,11 +73,7 @@ def locate(
 def placement_of(
     observed: Observed, rules: Rules, takes: Callable[[str], bool] = lambda target: True
 ) -> Placement:
-    """Return how full each target that was read is, in the order of the configuration.
-
-    Args:
-        takes: Whether a target comes into question.
-    """
+    """Return how full each target that `takes` databases is, in the order of the configuration."""
     locations = [
         locate(
             name,
@@ -98,33 +89,26 @@ def placement_of(
 
 
 class Placement:
-    """Chooses targets, and remembers what it chose.
-
-    Args:
-        policy: `fill` takes the first with room, `spread` the one with the fewest databases.
-    """
+    """Chooses targets, and remembers what it chose."""
 
     def __init__(self, locations: Sequence[Location], policy: Policy) -> None:
         self.locations: Mapping[str, Location] = {each.target: each for each in locations}
         self._policy = policy
 
     def choose(self, pin: str | None = None, before: str | None = None) -> Location | None:
-        """Take a slot for one more database.
+        """Take a slot for one more database; None where no target takes it.
 
         A target whose capacity is an estimate is asked for more only after all others are full:
         the server decides then.
-
-        Returns:
-            The target, one more database counted; None where none takes it.
         """
         candidates = [
             each
             for each in self.locations.values()
             if not each.draining and (pin is None or each.target == pin)
         ]
-        promised = [each for each in candidates if each.target == before and each.has_room]
+        recorded = [each for each in candidates if each.target == before and each.has_room]
         chosen = (
-            self._pick(promised)
+            self._pick(recorded)
             or self._pick(each for each in candidates if each.has_room)
             or self._pick(each for each in candidates if each.may_have_room)
         )
@@ -132,12 +116,10 @@ class Placement:
             chosen.used += 1
         return chosen
 
-    def no_place(self, otherwise: str, pin: str | None = None) -> tuple[FindingKind, str, str]:
-        """Return why nothing takes one more, as what a tenant is blocked for.
-
-        Args:
-            otherwise: Why, where there is no target.
-        """
+    def explain_no_placement(
+        self, otherwise: str, pin: str | None = None
+    ) -> tuple[FindingKind, str, str]:
+        """Return what a tenant is blocked for that nothing takes; `otherwise` without targets."""
         only = self.locations.get(pin or "")
         considered = [only] if only else [*self.locations.values()]
         why = ", ".join(f"{each.target} {each.explain_exhausted()}" for each in considered)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Final
 
-from influxops.domain.change import Action, Change
 from influxops.domain.database import UNMANAGED, Database, TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan
+from influxops.domain.plan import Action, Change, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, summarize, truncate
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
 MAY_READ_ALL = "give its target a token that may read all"
+#: What the progress of a move begins with that takes a tenant back to its old copy.
+BACK: Final = "back:"
 
 
 def plan_from_record(record: Record, target: str | None, observed: Observed) -> TenantPlan:
@@ -88,6 +90,12 @@ def is_cut_over(record: Record) -> bool:
     return record.state is State.MOVING and record.drop_after is not None
 
 
+def is_move_back(record: Record) -> bool:
+    """Return whether a move that was begun takes a tenant back to its old copy."""
+    is_copied = record.state is State.MOVING and record.drop_after is None
+    return is_copied and record.progress.startswith(BACK)
+
+
 def not_copied(record: Record) -> Finding:
     """Return why the copy that a move left, or makes, is not dropped at once."""
     return Finding.error(
@@ -113,7 +121,10 @@ def move_in_progress_finding(record: Record) -> Finding:
     return Finding.error(
         FindingKind.MOVING,
         f"it was moved, and the copy that it left on {record.secondary_target} is not dropped{due}",
-        Hint.command("retire --due", "run {} when it is due, then this again"),
+        Hint.command(
+            f"retire --copies {shlex.quote(record.tenant)}",
+            "{} drops it now, after a last look; then run this again",
+        ),
     )
 
 
@@ -131,7 +142,9 @@ def moving(record: Record) -> Finding:
     if not was_cut_over:
         since = f" since {format_time(record.state_since)}" if record.state_since else ""
         message = f"the ledger has it as being copied to {record.secondary_target}{since}"
-        to, hint = record.secondary_target, f"{hint}, which writes over nothing that is newer there"
+        to = record.secondary_target
+        if not is_move_back(record):
+            hint = f"{hint}, which writes over nothing that is newer there"
     return Finding.warning(
         FindingKind.MOVING,
         f"{message}, and no run is at it",
@@ -195,11 +208,11 @@ def misplaced(plan: TenantPlan, record: Record, home: str) -> TenantPlan:
     return plan.blocked(FindingKind.MISPLACED, message, Hint.command(adopt, how))
 
 
-def explain_unknown(plan: TenantPlan, observed: Observed, rules: Rules) -> Finding | None:
+def explain_unknown(
+    plan: TenantPlan, record: Record, observed: Observed, rules: Rules
+) -> Finding | None:
     """Explain why a recorded but missing database may exist all the same; None where none does."""
-    record, again = plan.record, plan.tenant in rules.recreate
-    if record is None:
-        return None
+    again = plan.tenant in rules.recreate
     on, kind, remedy = f"it is recorded on {record.target}", FindingKind.NOT_READ, Hint.advise("")
     inventory = observed.inventories.get(record.target or "")
     if record.target not in rules.targets:
@@ -256,11 +269,6 @@ def find_shared_databases(
 # Lost ----------------------------------------------------------------------------------------
 
 
-def is_lost(record: Record | None) -> bool:
-    """Return whether creating a tenant's database would recreate what was provisioned."""
-    return record is not None and record.is_provisioned
-
-
 def is_recreated(record: Record | None, found: Database | None) -> bool:
     """Return whether a database is not the one that was provisioned for its tenant.
 
@@ -300,7 +308,7 @@ def explain_lost(record: Record | None, observed: Observed) -> str:
     Since when, which run created it, whether it is the same server, and what that knows of deleted
     databases of this name.
     """
-    if record is None or not is_lost(record):
+    if record is None or not record.is_provisioned:
         return ""
     inventory = observed.inventories.get(record.target or "")
     seen = observed.ledger_view.confirmed(record)

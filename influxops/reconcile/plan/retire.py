@@ -14,11 +14,10 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action
 from influxops.domain.database import UNMANAGED, DatabaseStats
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.plan import Action, Plan, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, summarize, truncate
 from influxops.reconcile.operation import RecordOperation
@@ -38,13 +37,10 @@ RECENT = timedelta(days=1)
 
 
 class Retire(RecordOperation, Struct, frozen=True):
-    """Retires tenants.
+    """Retires tenants: their databases are kept for `after` seconds, or as the ledger says.
 
-    Args:
-        after: Seconds for which their databases are kept; None for what the ledger's settings say.
-        renew: Whether a tenant that is retiring already is kept that long from now on.
-        found: Whether also those are retired that are not recorded, by the name that their
-            database should have; one without a database is left alone.
+    To `renew` is to count these from now for one that is retiring already. With `found`, also those
+    retire that are not recorded, by the name that their database should have, if it is there.
     """
 
     command: ClassVar[str] = "retire"
@@ -83,7 +79,7 @@ class Retire(RecordOperation, Struct, frozen=True):
         if plan.record is None:
             return self._found(plan, planning)
         record, observed = plan.record, planning.observed
-        retired = record.state is State.RETIRED
+        retired = record.state is State.RETIRED and bool(record.database)
         if record.target is None or record.state is State.PENDING or (retired and not plan.before):
             why = "its database was dropped" if retired else "it has no database"
             return plan.note(plan.info(FindingKind.RETIRING, why))
@@ -155,6 +151,8 @@ class Unretire(RecordOperation, Struct, frozen=True):
     @staticmethod
     def _dropped(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan:
         """Return why a tenant that was dropped cannot be kept any more."""
+        if not record.database:
+            return plan.blocked(FindingKind.RETIRING, "it never had a database")
         when = f" {format_time(record.state_since)}" if record.state_since else ""
         message = f"its database {truncate(record.database)} was dropped{when}"
         inventory = observed.inventories.get(record.target or "")
@@ -176,10 +174,7 @@ class Unretire(RecordOperation, Struct, frozen=True):
 def check_recent_writes(
     plans: Mapping[str, TenantPlan], planning: Planning
 ) -> dict[str, TenantPlan]:
-    """Return tenants with a note where telemetry came recently.
-
-    Where that cannot be read, nothing is done unless it is allowed.
-    """
+    """Return tenants with a note where telemetry came recently; postponed where that is unknown."""
     observed, context = planning.observed, planning.context
     asked = {
         id_: plan

@@ -167,11 +167,7 @@ class PlanWarnings:
 def explained_databases(
     observed: Observed, desired: Mapping[str, TenantPlan]
 ) -> tuple[set[tuple[str, str]], list[Finding]]:
-    """Return the databases that no source asks for and the ledger explains, and what to report.
-
-    Returns:
-        The (target, name) of each, and a finding for those that a person should know of.
-    """
+    """Return the (target, name) of each database that the ledger explains, and what to report."""
     explained: set[tuple[str, str]] = set()
     reported: list[Finding] = []
     records = observed.ledger_view.records.values()

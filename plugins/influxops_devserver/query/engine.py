@@ -46,10 +46,7 @@ class QueryEngine:
     _system: tuple[int, dict[str, Any]] = (-1, {})
 
     async def run(self, database: str, sql: str, params: dict[str, Any] | None = None) -> list[Any]:
-        """Run one read-only statement and return its record batches.
-
-        Placeholders have their values in `params`, by name without the dollar sign.
-        """
+        """Run a read-only statement, with values for its placeholders; return its batches."""
         found = self.catalog.database(database)
         if found is None:
             raise json_error(404, f"query error: database not found: {database}")

@@ -74,10 +74,7 @@ class TableRows:
         self._open: list[_Block] = []
 
     def add(self, rows: Iterable[Row], columns: Mapping[str, Kind]) -> None:
-        """Add rows.
-
-        A point that is written again adds none: its fields replace those of the older row.
-        """
+        """Add rows; the fields of a point that is written again replace those of the older row."""
         for row in rows:
             block = self._block_of(row[0])
             known = block.rows if block.rows is not None else block.open()

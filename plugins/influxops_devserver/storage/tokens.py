@@ -60,11 +60,7 @@ class Tokens:
         del self._tokens[name]
 
     def authenticate(self, header: str | None) -> None:
-        """Let a request pass that carries a token which is known and has not expired.
-
-        Raises:
-            ApiError: 400 for a header that is malformed, 401 for everything else.
-        """
+        """Let a request pass that carries a token which is known and has not expired."""
         scheme, _, secret = (header or "Bearer none").partition(" ")
         # The blanks after the colons are the server's.
         if scheme not in ("Bearer", "Token") or not secret or " " in secret:

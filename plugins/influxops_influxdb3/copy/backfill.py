@@ -1,8 +1,9 @@
-"""Copies only rows that the copy lacks: once the tenant writes to it, what it has is newer.
+"""Copies what the copy lacks, row by row: it has rows of its own, which stay.
 
 A row is known by its table, its tags and its time. Where both sides have it, a field that only the
 source has is added: as the server would have merged the two writes. A field that both have with
-different values is kept as the copy has it: a conflict, which is counted.
+different values is a conflict, which is counted. Once the tenant writes to the copy, what that has
+is newer, and is kept. An old copy that the tenant goes back to gets the value of the source.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ class Backfill:
     writer: LineWriter
     table: Table
     copied: Table
+    overwrites: bool = False  # whether the source's values are the newer ones
     empty: int = 0
     seen: int = 0  # rows of the source
     conflicts: int = 0
     examples: list[str] = field(default_factory=list)
+    only_in_copy: int = 0  # rows that only the copy has, all of it or some fields (`overwrites`)
 
     def __post_init__(self) -> None:
         self._ours, self._theirs = LineEncoder(self.table), LineEncoder(self.copied)
@@ -88,26 +91,31 @@ class Backfill:
             if len(different) >= _MAX_DIFFERENT:
                 yield from self._merge(span, different)
         yield from self._merge(span, different)
+        self.only_in_copy += len(known)
         return True
 
     def _compare(
-        self, rows: Iterable[_Named], known: Mapping[bytes, bytes], different: dict[bytes, _Parts]
+        self, rows: Iterable[_Named], known: dict[bytes, bytes], different: dict[bytes, _Parts]
     ) -> None:
-        """Write the rows whose key is not known; remember those that differ."""
+        """Write the rows whose key is not known; remember those that differ.
+
+        What stays in `known` is in no row that was compared.
+        """
         lines = []
         for name, parts in rows:
             key, fields, time = parts
             values = ",".join(fields.values())
+            theirs = known.pop(name, None)
             if not fields:
                 self.empty += 1
-            elif name not in known:
+            elif theirs is None:
                 lines.append(f"{key} {values} {time}".encode())
-            elif known[name] != _hash(values):
+            elif theirs != _hash(values):
                 different[name] = parts
         self.writer.add(lines)
 
     def _merge(self, span: Span, different: dict[bytes, _Parts]) -> Iterator[None]:
-        """Add the fields that the copy lacks of rows that both have; count the conflicts."""
+        """Write the fields that the copy is to get of rows that both have; count the conflicts."""
         if not different:
             return
         differ: dict[bytes, dict[str, str]] = {}
@@ -118,10 +126,18 @@ class Backfill:
                 if parts is None:
                     continue
                 _, ours, _ = parts
-                lacking = [text for field, text in ours.items() if field not in theirs]
+                stays = {} if self.overwrites else theirs
+                lacking = [
+                    text
+                    for field, text in ours.items()
+                    if field not in stays and theirs.get(field) != text
+                ]
                 if lacking:
                     lines.append(f"{key} {','.join(lacking)} {time}".encode())
-                if _conflict(ours, theirs):
+                if self.overwrites:
+                    self.only_in_copy += bool(theirs.keys() - ours.keys())
+                    self._count_conflict(key, time, ours, theirs)
+                elif _conflict(ours, theirs):
                     differ[name] = ours
             self.writer.add(lines)
             yield None
@@ -140,13 +156,17 @@ class Backfill:
             yield None
         for found in self._rows_of_copy(span):
             for name, (key, theirs, time) in found:
-                ours = differ.get(name)
-                if ours is None or not _conflict(ours, theirs):
-                    continue
-                self.conflicts += 1
-                if len(self.examples) < self.EXAMPLES:
-                    self.examples.append(f"{one_line(key)} at {format_time(time)}")
+                self._count_conflict(key, time, differ.get(name, {}), theirs)
             yield None
+
+    def _count_conflict(
+        self, key: str, time: int, ours: Mapping[str, str], theirs: Mapping[str, str]
+    ) -> None:
+        if not _conflict(ours, theirs):
+            return
+        self.conflicts += 1
+        if len(self.examples) < self.EXAMPLES:
+            self.examples.append(f"{one_line(key)} at {format_time(time)}")
 
     def _rows_of_source(self, span: Span) -> Iterator[list[_Named]]:
         return map(partial(_named, self._ours), self.source.rows(self.table, span))

@@ -75,11 +75,7 @@ class CopyEndpoint:
         return period if isinstance(period, int) else None
 
     def shared_retention(self, copy: CopyEndpoint, *, may_be_shorter: bool) -> int | None:
-        """Return for how many nanoseconds a row stays on both sides; None for ever.
-
-        Raises:
-            TargetError: When a database is not there, or the copy would lose rows.
-        """
+        """Return for how many nanoseconds rows stay on both sides; refuse one that loses some."""
         ours, theirs = self.retention(), copy.retention()
         shorter = theirs is not None and (ours is None or theirs < ours)
         if shorter and not may_be_shorter:
@@ -113,10 +109,7 @@ class CopyEndpoint:
         return found
 
     def table(self, name: str, *, refresh: bool = False) -> Table:
-        """Return the columns of a table, none where there is none of that name.
-
-        They are as `tables` read them, unless they are to be refreshed.
-        """
+        """Return the columns of a table, as `tables` read them unless they are to be refreshed."""
         if self._columns is None:
             self._columns = self._read_columns(queries.COLUMNS)
         elif refresh:
@@ -164,13 +157,10 @@ class CopyEndpoint:
         return sum(extent.count for _, extent in found)
 
     def total(self, table: str, *, exactly: bool = True) -> tuple[int, bool]:
-        """Return how many rows a table has, in few queries whatever its files.
+        """Return how many rows a table has, in few queries whatever its files, or only at most.
 
-        With `exactly`, what is in no file, before and after all of them, is counted too.
-
-        Returns:
-            The number, and whether it is only at most that many: files count a row twice that was
-            written twice.
+        Files count a row twice that was written twice. With `exactly`, what is in no file, before
+        and after all of them, is counted too.
         """
         files = self.files(table)
         if not files:
@@ -216,10 +206,7 @@ class CopyEndpoint:
                 todo += reversed(smaller(files, self.client.file_limit, part))
 
     def digest(self, table: Table, span: Span) -> Generator[None, None, Digest]:
-        """Read the rows of a table in a range of time, and return their digest.
-
-        A table without columns is none.
-        """
+        """Return the digest of the rows of a table in a range of time; none without columns."""
         digest, lines = Digest(), LineEncoder(table)
         for rows in self.rows(table, span):
             digest.add(lines.of(rows))
@@ -260,10 +247,7 @@ class LineWriter:
             self._size += len(line) + 1
 
     def barrier(self) -> bool:
-        """Write what is left and wait until all is durable.
-
-        It is False where the server was restarted in between, so that what was written may be lost.
-        """
+        """Write what is left and wait until it is durable; False if the server was restarted."""
         if self._lines:
             self._send(no_sync=False)
             self._verify_server()

@@ -39,7 +39,7 @@ from influxops_influxdb3.copy.progress import LATE, CopyState
 from influxops_influxdb3.copy.slices import SliceCheck, slices
 from influxops_influxdb3.copy.tables import TableSync, UnreadableTables
 from influxops_influxdb3.errors import ConnectionFailed
-from influxops_influxdb3.queries import FIRST, Span
+from influxops_influxdb3.queries import ALL, FIRST, Span
 
 #: Seconds between two steps, and between two words about a long one.
 _STEP, _REPORT_INTERVAL = 3.0, 2.0
@@ -56,10 +56,7 @@ class _Restarted(TargetError):
 
 
 class CopyJob:
-    """One call of `influxops_copy`.
-
-    Findings are about `target`, the name of the one that gets the copy.
-    """
+    """One call of `influxops_copy`; findings are about `target`, which gets the copy."""
 
     def __init__(
         self,
@@ -121,6 +118,7 @@ class CopyJob:
             copy.uuid,
             source.now(),
             missing=order.only_missing,
+            merge=order.merge,
             without=order.without_tables,
         )
         if not order.progress:
@@ -138,11 +136,14 @@ class CopyJob:
         if order.recent and state.done and order.only_missing:
             settled, total = state.began - LATE, state.total
             return replace(fresh, settled=settled, partial=True, total=total)
-        if state.missing != order.only_missing or (state.done and state.missing):
+        is_another = (state.missing, state.merge) != (order.only_missing, order.merge)
+        if is_another or (state.done and state.missing):
             return fresh
         if not state.done:
             return state
         again = state.again(source.now())
+        if order.recent:
+            return replace(again, partial=True, files="")
         # What was not read then is to be looked at from its beginning.
         return replace(again, files="") if state.unread else again
 
@@ -192,7 +193,7 @@ class CopyJob:
         What was written is in answers, and counts as copied, after two flushes.
         """
         state = self._durable
-        if not self._order.paused or state.missing or state.done:
+        if not self._order.paused or state.missing or state.merge or state.done:
             return
         self._context.sleep(_FLUSHES)
         if (state.table, state.time) != ("", FIRST):
@@ -241,7 +242,8 @@ class CopyJob:
             self._unread.add(name, reason)
         at = self._state
         start = at.settled if at.partial else FIRST
-        copy = None if at.number == 1 and not at.missing else self._copy
+        is_copied = at.number == 1 and not (at.missing or at.merge)
+        copy = None if is_copied else self._copy
         for name in self._tables.series_keys:
             if name < at.table:
                 continue
@@ -253,6 +255,10 @@ class CopyJob:
                         yield False
                     self._state = replace(self._state, table=name, time=span.end)
                     yield True
+        for name in self._tables.only_in_copy if at.merge and at.number == 1 else ():
+            if self._copy.table(name).may_have_rows:
+                self._count(kept=self._copy.count(name, ALL, self._copy.files(name)))
+            yield False
 
     def _checkpoint(self) -> Iterator[None]:
         """Make all that was written durable, and verify that it exists."""
@@ -273,7 +279,7 @@ class CopyJob:
     def _slice(self, table: Table, span: Span) -> Iterator[None]:
         """Do with one slice what the pass is for."""
         state = self._state
-        if state.number == 1 and not state.missing:
+        if state.number == 1 and not (state.missing or state.merge):
             digest = yield from self._copy_rows(table, span)
             self._count(seen=digest.count)
             if state.files:
@@ -291,7 +297,13 @@ class CopyJob:
         if state.missing:
             yield from self._copy_missing(table, Span(start, span.end))
             return
-        middle = span.end if state.partial else min(max(start, state.settled), span.end)
+        is_unchanged = state.partial and state.files
+        middle = span.end if is_unchanged else min(max(start, state.settled), span.end)
+        if state.merge:
+            for part in (Span(start, middle), Span(middle, span.end)):
+                if part.start < part.end:
+                    yield from self._merge(table, part)
+            return
         if start < middle:
             yield from self._compare(table, Span(start, middle))
         if middle < span.end:
@@ -332,15 +344,27 @@ class CopyJob:
         self._count(new=max(ours.count - theirs.count, 1))
         yield from self._copy_and_check(table, span)
 
-    def _copy_missing(self, table: Table, span: Span) -> Iterator[None]:
-        backfill = Backfill(self._source, self._copy, self._writer, table, self._copy.like(table))
+    def _merge(self, table: Table, span: Span) -> Iterator[None]:
+        """Write what differs of a slice to the copy, which keeps what only it has."""
+        written = yield from self._copy_missing(table, span)
+        if span.start < self._state.settled:
+            self._count(new=written)
+
+    def _copy_missing(self, table: Table, span: Span) -> Generator[None, None, int]:
+        """Copy what is missing of a slice, and return the number of rows."""
+        state, like = self._state, self._copy.like(table)
+        backfill = Backfill(self._source, self._copy, self._writer, table, like, state.merge)
         before = self._writer.added
         yield from backfill.copy(span)
-        self._rows_by_table[table.name] += self._writer.added - before
+        written = self._writer.added - before
+        self._rows_by_table[table.name] += written
         self._context.on_progress(backfill.seen)
-        self._count(empty=backfill.empty, conflicts=backfill.conflicts, seen=backfill.seen)
-        examples = (*self._state.examples, *backfill.examples)[: Backfill.EXAMPLES]
-        self._state = replace(self._state, examples=examples)
+        self._count(empty=backfill.empty, seen=backfill.seen)
+        if state.number == 1:  # later ones tell what has changed since
+            self._count(conflicts=backfill.conflicts, kept=backfill.only_in_copy * state.merge)
+            examples = (*state.examples, *backfill.examples)[: Backfill.EXAMPLES]
+            self._state = replace(self._state, examples=examples)
+        return written
 
     # Progress --------------------------------------------------------------------------------
 
@@ -365,6 +389,7 @@ class CopyJob:
             bytes=self._writer.bytes,
             conflicts=state.conflicts,
             expiring=state.expiring,
+            ahead=state.kept if state.merge else None,
             unread=unread,
             done=state.done and unread.keys() <= set(state.without),
             findings=(*self._findings, *self._tables.findings(state, self._unread)),

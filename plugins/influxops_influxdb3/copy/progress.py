@@ -25,6 +25,7 @@ class CopyState(Struct, frozen=True, omit_defaults=True):
     copy: str  # the identity of the server that is copied to
     began: int  # when this pass began
     missing: bool = False  # whether it is a pass for what is missing
+    merge: bool = False  # whether the copy has rows of its own, which stay
     number: int = 1  # the number of the pass
     settled: int = FIRST  # the pass before has copied all that was there before this time
     partial: bool = False  # whether only what is younger than that is looked at
@@ -36,6 +37,7 @@ class CopyState(Struct, frozen=True, omit_defaults=True):
     expiring: int = 0  # rows that were not compared, as they are about to expire
     conflicts: int = 0  # rows that have other values in the copy
     examples: tuple[str, ...] = ()  # of conflicts
+    kept: int = 0  # rows that only the copy has (`merge`), as the first pass has counted them
     seen: int = 0  # rows of the source that this pass has read
     total: int | None = None  # rows of the source, as the last pass over all of it counted them
     #: Where nobody is to write any more: what the files were when the copying began, to be
@@ -97,7 +99,11 @@ class CopyState(Struct, frozen=True, omit_defaults=True):
             self.source,
             self.copy,
             now,
+            merge=self.merge,
             number=self.number + 1,
+            conflicts=self.conflicts,
+            examples=self.examples,
+            kept=self.kept,
             settled=self.began - LATE,
             total=self.total,
             files=self.files,

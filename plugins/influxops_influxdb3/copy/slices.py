@@ -88,13 +88,9 @@ class SliceCheck(Struct, frozen=True):
     def verify(
         self, source: CopyEndpoint, copy: CopyEndpoint, context: RunContext
     ) -> Generator[None, None, tuple[int, int]]:
-        """Read the copy, and both sides again where they differ.
+        """Read the copy, and both sides again if they differ; refuse what the source has not.
 
-        Returns:
-            How many rows are to be copied again, and how many of them were lost.
-
-        Raises:
-            TargetError: When the copy holds what the source does not.
+        It returns how many rows are to be copied again, and how many of them were lost.
         """
         ours = self.digest
         theirs = yield from copy.digest(copy.like(self.table), self.span)

@@ -72,6 +72,11 @@ class TableSync:
         """The tables that the copy lacks."""
         return [name for name in self.series_keys if name not in self._existing]
 
+    @property
+    def only_in_copy(self) -> list[str]:
+        """The tables that only the copy has."""
+        return [name for name in self._existing if name not in self.series_keys]
+
     def conflicts(self) -> Iterator[Finding | None]:
         """Look at each table that both have, once; yield None, or what is wrong with it."""
         for name in self.series_keys:
@@ -152,9 +157,10 @@ class TableSync:
                 "which cannot be written"
             )
         if state.conflicts:
+            how = "got those of the source" if state.merge else "were kept"
             yield self.finding(
-                f"{pluralize(state.conflicts, 'row')} with other values in the copy, which "
-                "were kept: " + "; ".join(state.examples)
+                f"{pluralize(state.conflicts, 'row')} with other values in the copy, which {how}: "
+                + "; ".join(state.examples)
             )
         if state.done and state.new:
             yield self.finding(

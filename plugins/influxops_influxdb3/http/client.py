@@ -143,12 +143,7 @@ class Client:
         return [str(row["iox::database"]) for row in rows if "iox::database" in row]
 
     def create(self, context: RunContext, database: str, retention: int | None = None) -> None:
-        """Create a database, with a retention period in seconds or without one.
-
-        Raises:
-            AlreadyExists: When it is there, whatever its retention period.
-            DatabaseLimit: When the server takes no further one.
-        """
+        """Create a database, with a retention period in seconds or without one."""
         document = {"db": database}
         if retention is not None:
             document["retention_period"] = format_duration(retention)
@@ -171,14 +166,7 @@ class Client:
         tags: Sequence[str],
         fields: Mapping[str, str],
     ) -> None:
-        """Create a table with at least one tag, in the order of its series key.
-
-        The type of a field is `utf8`, `int64`, `uint64`, `float64` or `bool`.
-
-        Raises:
-            AlreadyExists: When it is there, whatever its columns.
-            TableLimit: When the server takes no further table.
-        """
+        """Create a table with at least one tag, in the order of its series key."""
         columns = [{"name": name, "type": kind} for name, kind in fields.items()]
         document = {"db": database, "table": table, "tags": list(tags), "fields": columns}
         self._send(context, Operation.CREATE_TABLE, database, document=document)
@@ -198,10 +186,6 @@ class Client:
         ordinary write is durable with it, in whatever database, as long as it is one and the
         same server process. Rows of a copy are `exact`: it is said that their times are in
         nanoseconds; else the server takes one of the first hours of 1970 for one in seconds.
-
-        Raises:
-            DatabaseLimit: When the server takes no further database.
-            TableLimit: When it takes no further table; the database was created all the same.
         """
         query = {"db": database} | ({"no_sync": "true"} if no_sync else {})
         if exact:
@@ -218,15 +202,7 @@ class Client:
         *,
         retries: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Ask in SQL; return one dictionary a row, without null fields.
-
-        Where it may fail for good, `retries` limits the further attempts below the settings.
-
-        Raises:
-            NotFound: When there is no such database.
-            BadRequest: When there is no such table, or the query is wrong.
-            QueryFileLimit: When the server would have to read more files than it lets itself.
-        """
+        """Ask in SQL, with at most `retries` more attempts; return rows without null fields."""
         document = {"db": database, "q": sql}
         request, response = self._send(
             context, Operation.QUERY, database, document=document, retries=retries
@@ -236,12 +212,7 @@ class Client:
     def inventory(
         self, context: RunContext, names: Sequence[str] | None = None
     ) -> list[dict[str, Any]]:
-        """Ask for databases and what is known of them; see `queries.inventory`.
-
-        Raises:
-            BadRequest: When this release does not show its databases.
-            AccessRefused: When the token may not see them.
-        """
+        """Ask for databases and what is known of them; see `queries.inventory`."""
         while True:
             column = self.deletion_column
             try:
@@ -257,11 +228,7 @@ class Client:
     ) -> Iterator[list[dict[str, Any]]]:
         """Ask in SQL as `query` does, and yield some rows at a time: for answers of any size.
 
-        Integers are exact, also unsigned ones of 64 bits.
-
-        Raises:
-            ConnectionFailed: Also when the answer breaks off; nothing is asked again then.
-            NotInfluxDB3: When a row has no end.
+        Integers are exact, also unsigned ones of 64 bits. A broken answer is not asked again.
         """
         document = {"db": database, "q": sql, "format": "jsonl"}
         request, response = self._send(

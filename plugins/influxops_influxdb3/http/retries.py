@@ -22,10 +22,7 @@ _TIMEOUTS = 2
 def send(transport: Transport, context: RunContext, request: Request, retries: int) -> Response:
     """Send a request until there is an answer that another attempt would not improve.
 
-    Raises:
-        ConnectionFailed: When there is no answer.
-        NotInfluxDB3: When it cannot be read.
-        Interrupted: When the run is over; one that only reads is not waited for then.
+    When the run is over, one that only reads is not waited for.
     """
     sent, abandoned, timeouts, attempts = False, False, 0, 0
     failed: Response | ConnectionFailed

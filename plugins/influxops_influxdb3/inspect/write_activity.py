@@ -33,10 +33,7 @@ _Window = tuple[datetime, datetime]
 def activity(
     client: Client, name: str, since: datetime, until: datetime, step: int, context: RunContext
 ) -> list[tuple[datetime, int]]:
-    """Return the number of rows by the begin of each span of `step` seconds that has any.
-
-    All tables count but the marker's.
-    """
+    """Return the rows of all tables but the marker's, by the begin of each span that has any."""
     names = table_names(client, context, name)
     tables = sorted(t for t, has_time in names.items() if has_time and t != MARKER_TABLE)
     batches = [tables[at : at + MAX_TABLES] for at in range(0, len(tables), MAX_TABLES)]

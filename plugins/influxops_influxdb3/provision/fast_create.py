@@ -31,10 +31,7 @@ _OF_ONE_DATABASE = (BadRequest, NotFound, LimitReached)
 def create_databases(
     client: Client, expected: str | None, changes: Sequence[Change], context: RunContext
 ) -> Iterator[Outcome]:
-    """Create databases; yield the outcome of each once it is known.
-
-    A server of another identity than the expected one, if any, is not written to.
-    """
+    """Create databases, on the expected server alone; yield each outcome once it is known."""
     if expected is not None:
         _refuse_another(client, expected, context)
     full: list[Outcome] = []

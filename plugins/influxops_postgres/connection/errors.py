@@ -92,12 +92,7 @@ def reason(error: BaseException) -> str:
 def explained(
     context: RunContext, explain: Callable[[psycopg.Error], InfluxopsError]
 ) -> Iterator[None]:
-    """Raise what psycopg raises in the block as an error that says what to do.
-
-    Raises:
-        InfluxopsError: What `explain` makes of it.
-        Interrupted: When the run is over; it says so where a commit may have been done.
-    """
+    """Raise what psycopg raises in the block as `explain` has it, or as the end of the run."""
     try:
         yield
     except psycopg.Error as error:

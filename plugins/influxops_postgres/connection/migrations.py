@@ -43,10 +43,7 @@ class Migration(Struct, frozen=True):
 
 @functools.cache
 def migrations(package: str) -> tuple[Migration, ...]:
-    """Return all steps that a package has in its folder `migrations`, in their order.
-
-    A file is called `0001_ledger.sql`, for instance.
-    """
+    """Return all steps in a package's folder `migrations` (`0001_ledger.sql`), in their order."""
     found = []
     for file in files(package).joinpath("migrations").iterdir():
         number, _, name = file.name.removesuffix(".sql").partition("_")

@@ -158,12 +158,7 @@ class ConnectionSettings(PluginSettings):
         return resolve(self.dsn_keywords(), given, defaults)
 
     def keywords(self) -> dict[str, Any]:
-        """Return what psycopg takes to connect, the password included.
-
-        Raises:
-            ConfigError: When a secret cannot be read, or when the default password would go to
-                another machine.
-        """
+        """Return what psycopg takes, the password included; refuse to send the default away."""
         parameters = self.parameters()
         password = self._password(parameters)
         return {
@@ -174,10 +169,7 @@ class ConnectionSettings(PluginSettings):
         }
 
     def check_password(self, section: str) -> None:
-        """Refuse what cannot work before anything is tried, as `keywords` does.
-
-        The section is called `source registry` in the message, for instance.
-        """
+        """Refuse what `keywords` would, before anything is tried, for `source registry` say."""
         try:
             self._password(self.parameters())
         except ConfigError as error:

@@ -38,11 +38,8 @@ def enqueue(
 ) -> Awaitable[None] | None:
     """Enqueue tenants that should have a database, in an open transaction or a new one.
 
-    The connection is psycopg 3's; where it is asynchronous, the result is to be awaited.
-
-    Raises:
-        TransactionLost: When the connection is closed or broken, or its transaction has failed.
-        LedgerError: When nothing was written, and the transaction is as it was.
+    The connection is psycopg 3's; where it is asynchronous, the result is to be awaited. Where
+    nothing was written, the transaction is as it was, or a TransactionLost says that it is gone.
     """
     query = _WANT.format(
         tenants=sql.Identifier(settings.schema, "tenants"),

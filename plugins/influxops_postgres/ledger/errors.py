@@ -26,7 +26,7 @@ NOT_WRITTEN = "nothing was written"
 #: What a run needs on each table. Reading needs the first right of each.
 RIGHTS: Mapping[str, tuple[str, ...]] = {
     "migrations": ("SELECT",),
-    "tenants": ("SELECT", "INSERT", "UPDATE"),
+    "tenants": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "servers": ("SELECT", "INSERT", "DELETE"),
     "sources": ("SELECT", "INSERT"),
     "history": ("SELECT", "INSERT"),
@@ -66,10 +66,7 @@ def other_version(found: int, settings: PostgresLedgerSettings, location: str) -
 def ledger_error(
     error: psycopg.Error, connection: Connection, location: str, settings: PostgresLedgerSettings
 ) -> LedgerError:
-    """Return the error that says why the ledger could not be used, and which rights are missing.
-
-    `location` is who wanted to use it where, as `iot@db.example/iotcloud`.
-    """
+    """Return why `iot@db.example/iotcloud` could not use the ledger; name missing rights."""
     why, hint = _why(error, connection, settings)
     return LedgerError(f"{location}: {why}", hint=hint)
 
@@ -93,15 +90,12 @@ def install_error(
     return LedgerError(
         f"{location}: the ledger cannot be installed: {reason(error)}",
         hint="have a DBA run what `influxops ledger install --sql` prints, and grant what "
-        "docs/ledger.md lists",
+        "`influxops docs ledger` lists",
     )
 
 
 def missing_rights(connection: Connection, settings: PostgresLedgerSettings) -> list[str] | None:
-    """Return the statements that grant what this user lacks; None where there is no such schema.
-
-    The connection is outside of a transaction.
-    """
+    """Return the statements that grant what this user lacks; None where there is no such schema."""
     wanted = sql.SQL(", ").join(
         sql.SQL("({}, {})").format(table, right)
         for table, needed in RIGHTS.items()

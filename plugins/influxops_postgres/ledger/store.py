@@ -116,6 +116,13 @@ r.secondary_target,
 RETURNING t.tenant, t.state_since, t.version
 """)
 
+_FORGET = sql.SQL("""
+DELETE FROM {tenants} AS t USING json_to_recordset(%(forgotten)s::json) AS r (
+       tenant text, version bigint)
+ WHERE t.namespace = %(namespace)s AND t.tenant = r.tenant AND t.version = r.version
+   AND (t.claimed_by IN ('', %(me)s) OR t.claim_key <> ALL (ARRAY({held})))
+""")
+
 _LIVES = sql.SQL("SELECT EXISTS (SELECT FROM ({held}) AS held WHERE key = {key}) AS lives")
 
 #: The columns of a server, in the order of its fields.
@@ -157,19 +164,19 @@ SELECT %(namespace)s, identity FROM unnest(%(sources)s::text[]) AS identity ORDE
 """)
 
 _APPEND = sql.SQL("""
-INSERT INTO {history} (namespace, at, run, who, event, tenant, target, database, before, after,
-                       outcome, message)
-SELECT %(namespace)s, clock.now, %(me)s, e.who, e.event, e.tenant, e.target, e.database, e.before,
-       e.after, e.outcome, e.message
+INSERT INTO {history} (namespace, at, run, who, door, event, tenant, target, database, before,
+                       after, outcome, message)
+SELECT %(namespace)s, clock.now, %(me)s, e.who, e.door, e.event, e.tenant, e.target, e.database,
+       e.before, e.after, e.outcome, e.message
   FROM (SELECT clock_timestamp() AS now) AS clock
  CROSS JOIN ROWS FROM (json_to_recordset(%(entries)s::json) AS (
-       who text, event text, tenant text, target text, database text, before text, after text,
-       outcome text, message text)) WITH ORDINALITY AS e
+       who text, door text, event text, tenant text, target text, database text, before text,
+       after text, outcome text, message text)) WITH ORDINALITY AS e
  ORDER BY e.ordinality
 """)
 
 _HISTORY = sql.SQL("""
-SELECT id, event, tenant, target, database, before, after, outcome, message, at, run, who
+SELECT id, event, tenant, target, database, before, after, outcome, message, at, run, who, door
   FROM {history}
  WHERE namespace = %(namespace)s
    AND (%(tenants)s::text[] IS NULL OR tenant = ANY (%(tenants)s))
@@ -238,11 +245,7 @@ def counts(session: LedgerSession) -> dict[str, int]:
 
 
 def reserve(session: LedgerSession, records: Sequence[Record]) -> list[Record]:
-    """Claim records for this run; return all of them as they are now.
-
-    Raises:
-        LedgerError: When this run does not live: nothing would be its own.
-    """
+    """Claim records for this run, if it lives; return all of them as they are now."""
     run = session.context.id
     key = run_key(session.settings.namespace, run)
     row = session.connection.execute(_LIVES.format(held=HELD, key=key)).fetchone()
@@ -269,6 +272,12 @@ def record(session: LedgerSession, writing: LedgerUpdate) -> list[Record]:
         sources = sorted(writing.sources)
         _run(session, _PUT_SOURCES, {"sources": sources})
     found = _write(session, writing.records, "", None) if writing.records else []
+    if writing.forgotten:
+        _run(
+            session,
+            _FORGET,
+            {"forgotten": _document(session, [_Sent(*_sent(r)) for r in writing.forgotten])},
+        )
     if writing.entries:
         values = {"entries": _document(session, writing.entries)}
         _run(session, _APPEND, values)

@@ -89,12 +89,7 @@ def reading(
 
 
 def installing(settings: PostgresLedgerSettings, context: RunContext) -> Iterator[Migration]:
-    """Run what the schema lacks, and yield each step once it is done.
-
-    Raises:
-        LedgerError: When it cannot be run, or a newer program has been there.
-        Interrupted: When the run is over; what was done stays done.
-    """
+    """Run what the schema lacks, and yield each step once it is done; what was done stays done."""
     location = settings.parameters().text
     with (
         connected(settings, context) as connection,
@@ -115,12 +110,8 @@ def write(
 ) -> T:
     """Return what some work gives, all of it written in one transaction, or nothing.
 
-    It is done again where it met the transaction of another run.
-
-    Raises:
-        LedgerError: When nothing was written, or when it is not known whether; the message says
-            which, and why.
-        Interrupted: When the run is over; nothing was written.
+    It is done again where it met the transaction of another run. A LedgerError says whether nothing
+    was written, or that it is not known.
     """
     location = settings.parameters().text
     tries = 0

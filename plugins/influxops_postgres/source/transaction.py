@@ -83,9 +83,6 @@ class Session(Struct, frozen=True):
 
         But for an `interval` without months, which becomes whole seconds as `2592000s`, the way
         that influxops reads durations. `after` gives one row; it runs in the same round trip.
-
-        Raises:
-            SourceError: When it gives no rows, not even none, or text that is not UTF-8.
         """
         self.context.check()
         # A pipeline sends it by the extended protocol, which takes one statement only: a second

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from influxops.cli.options import Duration
 from influxops.errors import Interrupted
@@ -74,7 +75,7 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
             return  # stopped before it began, which is no failure
         engine.close()
         run(
-            engine.config,
+            replace(engine.config, door="worker"),
             settings,
             context,
             full_every=full_run_every or None,

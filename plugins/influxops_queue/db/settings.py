@@ -6,6 +6,7 @@ import hashlib
 
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
+from influxops.plugin.cli import how_to_install
 from influxops_postgres import PostgresLedgerSettings
 
 #: On this channel workers are notified that there may be something to do.
@@ -24,14 +25,14 @@ def queue_ledger(engine: Engine) -> PostgresLedgerSettings:
     except ImportError:
         raise ConfigError(
             "the queue needs procrastinate, which is not installed",
-            hint="pip install 'influxops[queue]'",
+            hint=how_to_install("queue"),
         ) from None
     ledger = engine.ledger
     if ledger is None:
         raise ConfigError(
             "the queue needs a ledger, and none is configured",
             hint='write [ledger] with kind = "postgres" into the configuration, and run '
-            "`influxops ledger install` (docs/ledger.md)",
+            "`influxops ledger install` (`influxops docs ledger`)",
         )
     if ledger.missing is not None:
         raise ledger.missing

@@ -14,6 +14,7 @@ from influxops_web.api.problems import Problem, documented
 from influxops_web.api.schemas import NewDevice, Registered
 from influxops_web.api.tenants import ALWAYS, SECURED, WRITES, registered, service_of
 from influxops_web.db.devices import add_device
+from influxops_web.security.sessions import origin_of
 
 router = APIRouter(
     prefix="/api/admin", tags=["devices"], dependencies=SECURED, responses=documented(*ALWAYS)
@@ -50,13 +51,15 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
             device_id, expires_at = await add_device(
                 database, values, hashlib.sha256(code.encode()).digest(), ttl
             )
-            await service.provisioner.aenqueue(new.tenant_id, database.connection)
+            await service.provisioner.aenqueue(
+                new.tenant_id, database.connection, origin=origin_of(request)
+            )
     except psycopg.errors.UniqueViolation:
         raise Problem(409, "device-exists", "there is a device of that id already") from None
     except (psycopg.IntegrityError, psycopg.DataError) as error:
         said = error.diag.message_primary or "the table of devices does not take it"
         raise Problem(422, "no-such-device", f"the device cannot be registered: {said}") from None
-    found = await service.ensure(new.tenant_id)
+    found = await service.ensure(new.tenant_id, origin_of(request))
     return Registered(
         tenant_id=new.tenant_id,
         device_id=device_id,

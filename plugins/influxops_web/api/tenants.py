@@ -28,7 +28,7 @@ from influxops_web.api.schemas import (
 from influxops_web.db import queries
 from influxops_web.db.connect import Database
 from influxops_web.db.devices import devices
-from influxops_web.security.sessions import COOKIE
+from influxops_web.security.sessions import COOKIE, origin_of
 from influxops_web.service import Service
 
 #: The middleware has checked them already; these are for OpenAPI.
@@ -71,8 +71,10 @@ async def create_tenant(new: NewTenant, request: Request) -> Created:
     async with service.transaction() as database:
         if not await queries.add_tenant(database, new.tenant_id, new.name):
             raise Problem(409, "tenant-exists", f"there is a tenant {new.tenant_id} already")
-        await service.provisioner.aenqueue(new.tenant_id, database.connection)
-    found = await service.ensure(new.tenant_id)
+        await service.provisioner.aenqueue(
+            new.tenant_id, database.connection, origin=origin_of(request)
+        )
+    found = await service.ensure(new.tenant_id, origin_of(request))
     return Created(tenant_id=new.tenant_id, status="created", influxdb_provisioned=found.is_ready)
 
 
@@ -148,7 +150,8 @@ async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
     service = service_of(request)
     async with service.connection() as database:
         await registered(database, tenant_id)
-    return Provisioned.model_validate(await service.ensure(tenant_id))
+    found = await service.ensure(tenant_id, origin_of(request))
+    return Provisioned.model_validate(found)
 
 
 @router.get("/fleet")

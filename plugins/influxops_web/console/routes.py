@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from msgspec.structs import replace
 
 from influxops.domain.text import truncate
 from influxops.engine.engine import Engine
@@ -31,7 +32,7 @@ from influxops_web.console.servers import SPANS, Contents, LiveStatus, ServerUsa
 from influxops_web.db import history, queries
 from influxops_web.db.devices import Devices, devices
 from influxops_web.db.queries import TenantRow
-from influxops_web.security.sessions import operator_of
+from influxops_web.security.sessions import operator_of, origin_of
 from influxops_web.service import Service
 
 #: Pages that come later than this are not asked for by a link.
@@ -50,7 +51,7 @@ class Console:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._engines = Engines(service.config, None)
+        self._engines = Engines(replace(service.config, door="console"), None)
         self._servers = LiveStatus(service, self._engines)
         self._runs = OperatorRuns(service.config, self._engines)
         self._pages = Pages()
@@ -195,7 +196,9 @@ class Console:
         """Ensure that a tenant has its database."""
         row, _, _ = await self._read(request, id)
         try:
-            how = (await self._service.ensure(row.tenant)).status
+            origin = origin_of(request, "console")
+            found = await self._service.ensure(row.tenant, origin)
+            how = found.status
         except InvalidRequest:
             how = EnsureStatus.FAILED  # no database can have this id; the page says why
         return _see(link("/tenant", id=row.tenant, ensured=how.value))
@@ -248,10 +251,11 @@ class Console:
         allow: Sequence[str] = (),
         endless: bool = False,
     ) -> RedirectResponse:
-        def act(engine: Engine, context: RunContext) -> Report:
-            return engine.run(operation, context, allow=allow)
-
         who, wait = operator_of(request).who, self._service.web.timeout
+
+        def act(engine: Engine, context: RunContext) -> Report:
+            return engine.run(operation, context, allow=allow, operator=who)
+
         await self._runs.start(row.tenant, what, who, act, wait=wait, endless=endless)
         return _see(link("/tenant", id=row.tenant))
 

@@ -8,6 +8,7 @@ by doing it again: the ledger knows how far it was.
 from __future__ import annotations
 
 import asyncio
+import shlex
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,13 +18,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ExitCode, InfluxopsError
 from influxops.provisioner.engine_pool import Engines
 from influxops.report.model import Report
 from influxops.report.view import ReportView
+from influxops.report.wording import CLI_STYLE, HintStyle
 from influxops.runtime.context import RunContext
 
 #: Runs at once; the others wait for their turn.
@@ -132,7 +134,7 @@ class OperatorRuns:
 
 def lines_of(report: Report) -> tuple[str, ...]:
     """Return the result of a run for one tenant, in lines."""
-    view = ReportView(report)
+    view = ReportView(report, _words(report))
     lines = [f"{group.line()}{_then(group.advice)}" for group in view.run_groups]
     for tenant in view.tenants:
         said = f"{view.label(tenant)}{view.target_text(tenant)}: {view.action_text(tenant)}"
@@ -143,6 +145,15 @@ def lines_of(report: Report) -> tuple[str, ...]:
             said += f": {view.reason_text(tenant)}{_then(view.advice(tenant))}"
         lines.append(said)
     return tuple(lines) or ("nothing was to be done",)
+
+
+def _words(report: Report) -> HintStyle:
+    """Return how hints are written on a page: a guard is allowed by a command, as it is typed."""
+    command = ["influxops", report.command, *(shlex.quote(each.tenant) for each in report.tenants)]
+    for each in report.tenants:
+        command += ["--to", shlex.quote(each.move.target)] if each.move else []
+    allow = f"on the command line, `{' '.join(command)} --allow {{}}`"
+    return replace(CLI_STYLE, allow=allow, guarded="refused by a guard")
 
 
 def _then(advice: str) -> str:

@@ -36,7 +36,7 @@ TENANTS = "tenants"
 COLUMNS = ("device_id", "tenant_id", "name", "status", "created_at", "last_seen_at")
 _WHAT_TO_WRITE = (
     'write [sources.tenants] with kind = "postgres", table = "tenants" and the `dsn` of the '
-    "registry into the configuration (docs/service.md)"
+    "registry into the configuration (`influxops docs service`)"
 )
 _TABLES = (
     TENANTS,

@@ -30,13 +30,14 @@ class Run(Struct, frozen=True):
     run: str
     last: int  # the id of its newest entry
     began: datetime
-    who: str
+    who: str  # all who asked for what it did
+    doors: str
     tenants: int  # how many tenants it changed something of
     events: Mapping[str, int]  # how often each event happened, and ended well
     failed: int  # how many entries did not end well
 
 
-_LINES = "id, at, run, who, event, tenant, target, database, before, after, outcome, message"
+_LINES = "id, at, run, who, door, event, tenant, target, database, before, after, outcome, message"
 _HISTORY = f"""
 SELECT {_LINES} FROM {{history}} WHERE namespace = %(namespace)s AND tenant = %(tenant)s
  ORDER BY id DESC LIMIT %(limit)s
@@ -64,7 +65,9 @@ WITH RECURSIVE newest AS (
      WHERE cardinality(newest.seen) < %(limit)s
 )
 SELECT newest.run, max(e.id) AS last, min(e.at) AS began,
-       max(e.who) AS who, count(DISTINCT e.tenant) AS tenants,
+       coalesce(string_agg(DISTINCT nullif(e.who, ''), ', '), '') AS who,
+       coalesce(string_agg(DISTINCT nullif(e.door, ''), ', '), '') AS doors,
+       count(DISTINCT e.tenant) AS tenants,
        count(*) FILTER (WHERE e.outcome <> 'done') AS failed,
        coalesce((SELECT json_object_agg(event, times) FROM (
            SELECT event, count(*) AS times FROM {history}

@@ -13,6 +13,7 @@ from fastapi import Request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from msgspec import Struct
 
+from influxops.report.model import RunOrigin
 from influxops_web.security.api_keys import PREFIX, Role, digest
 
 COOKIE = "pulse_session"
@@ -128,6 +129,11 @@ def media_type(request: Request) -> str:
 def without_tokens(text: str) -> str:
     """Return a text with what looks like a token taken out, for the log."""
     return _TOKEN.sub(f"{PREFIX}[redacted]", text)
+
+
+def origin_of(request: Request, door: str = "api") -> RunOrigin:
+    """Return who asks for what a request does, for the history."""
+    return RunOrigin(operator=operator_of(request).who, door=door)
 
 
 def operator_of(request: Request) -> Operator:

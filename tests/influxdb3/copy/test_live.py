@@ -334,6 +334,94 @@ def test_what_only_the_copy_has_is_counted_and_nothing_is_written(pair: Pair) ->
     assert (contents(pair.copy, pair.database), contents(pair.source, pair.database)) == before
 
 
+# Back to an old copy -----------------------------------------------------------------------------
+
+
+def diverge(pair: Pair) -> dict[int, int]:
+    """Let both sides have rows, fields and values that the other one has not."""
+    fill(pair)
+    pair.all()
+    at = {n: NOW - n * SECOND for n in range(200)}
+    pair.write_to_copy(f"telemetry,device=d1 v=-1i,w=5i {at[1]}", "fresh v=1i 1", "fresh v=2i 2")
+    pair.write_to_copy(f"telemetry,device=only v=1i {at[7]}", f"telemetry,device=d3 y=9i {at[3]}")
+    pair.write(f"telemetry,device=d2 v=-2i,x=7i {at[2]}", "more,device=a v=1i 1")
+    pair.write(*(f"telemetry,device=new v={n}i {NOW + n * SECOND}" for n in range(3)))
+    return at
+
+
+def check_merged(pair: Pair, at: dict[int, int]) -> None:
+    def row(device: str, time: int) -> dict[str, object]:
+        (found,) = pair.copy.sql(
+            pair.database,
+            f"SELECT v, w, x, y FROM telemetry WHERE device = '{device}' "
+            f"AND CAST(time AS BIGINT) = {time}",
+        )
+        return found
+
+    assert row("d1", at[1]) == {"v": 1, "w": 5}
+    assert row("d2", at[2]) == {"v": -2, "x": 7}
+    assert row("d3", at[3]) == {"v": 3, "y": 9}
+    assert row("only", at[7]) == {"v": 1}
+    assert pair.copy.count(pair.database, "fresh") == 2
+    assert pair.copy.count(pair.database, "more") == 1
+    assert pair.copy.count(pair.database, "telemetry") == 200 + 3 + 1
+    # The source has nothing that the copy lacks, and no other value.
+    assert pair.all(only_missing=True).conflicts == pair.all(only_missing=True).rows == 0
+
+
+def test_an_old_copy_gets_the_values_of_the_source_and_keeps_what_only_it_has(pair: Pair) -> None:
+    at = diverge(pair)
+    before = contents(pair.source, pair.database)
+    told = pair.all(merge=True)
+    # Two rows with other values; kept: two rows of a table, one row, and a field each of two.
+    assert (told.ahead, told.conflicts) == (5, 2)
+    assert told.total == 600 + 3 + 1
+    (finding,) = told.findings
+    assert finding.message.startswith("2 rows with other values in the copy, which got those of")
+    check_merged(pair, at)
+    assert contents(pair.source, pair.database) == before
+    again = pair.all(merge=True)
+    assert (again.rows, again.conflicts, again.ahead) == (0, 0, 5)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_merging_into_an_old_copy_is_resumed(pair: Pair) -> None:
+    at = diverge(pair)
+    words = [told.progress for told in itertools.islice(pair.run(merge=True), 9)]
+    assert len(set(words)) > 4
+    for word in (words[5], words[2]):
+        running = pair.run(merge=True, progress=word)
+        words.append([told.progress for told in itertools.islice(running, 3)][-1])
+        running.close()
+    told = pair.all(merge=True, progress=words[-1])
+    assert (told.ahead, told.conflicts) == (5, 2)
+    check_merged(pair, at)
+
+
+def test_what_is_written_to_the_source_while_it_is_merged_comes_along(pair: Pair) -> None:
+    diverge(pair)
+    written = 0
+    for _ in pair.run(merge=True):
+        if written < 3:
+            written += 1
+            pair.write(f"telemetry,device=live v={written}i {NOW - 9999 * SECOND + written}")
+            pair.write(f"telemetry,device=live v={written}i {time.time_ns()}")
+    assert written == 3
+    assert pair.all(only_missing=True).rows == 0
+
+
+def test_what_came_since_a_copy_began_is_copied_without_looking_at_all(pair: Pair) -> None:
+    pair.make()
+    pair.write("m v=1i 1000", f"m v=2i {time.time_ns()}")
+    done = pair.all()
+    pair.write("m v=3i 2000", f"m v=4i {time.time_ns()}")
+    young = pair.all(recent=True, progress=done.progress)
+    assert young.done
+    assert pair.copy.count(pair.database, "m") == 3
+    assert pair.all(progress=young.progress).done
+    pair.assert_equal()
+
+
 # Retention ---------------------------------------------------------------------------------------
 
 

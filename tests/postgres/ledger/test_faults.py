@@ -65,7 +65,9 @@ def a_whole_run(ledger: PostgresLedger) -> None:
         ledger.influxops_commit(WRITING, context)
         (there,) = ledger.influxops_load_records(["acme"], context).records.values()
         (taken,) = ledger.influxops_claim([there], context)
-        ledger.influxops_commit(LedgerUpdate((taken,)), context)
+        (left,) = ledger.influxops_commit(LedgerUpdate((taken,)), context)
+        ledger.influxops_commit(LedgerUpdate(forgotten=(left,)), context)
+        assert ledger.influxops_load_records(None, context).records == {}
         assert ledger.influxops_history(HistoryQuery(), context)
 
 

@@ -11,11 +11,21 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from influxops.plugin import HistoryQuery, LedgerError, LedgerUpdate, Record, RunContext, State
+from influxops.plugin import (
+    Event,
+    HistoryEntry,
+    HistoryQuery,
+    LedgerError,
+    LedgerUpdate,
+    Record,
+    RunContext,
+    State,
+)
 from influxops_postgres import PostgresLedger
 from influxops_postgres.connection.migrations import Migration, migrations
 from influxops_postgres.ledger import schema
 from influxops_postgres.ledger.transaction import installing
+from tests.earlier import ledger_of_version
 from tests.integration.command import Cli
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeLedger
@@ -114,6 +124,26 @@ def test_an_installation_that_fails_leaves_nothing_behind(
             versions(make_ledger())
     assert all(not isinstance(each, LedgerError) for each in uses(make_ledger()).values())
     assert "note" not in dump(database)
+
+
+def test_a_history_without_doors_stays_and_goes_on_with_them(
+    make_ledger: MakeLedger, database: TestDatabase
+) -> None:
+    ledger = make_ledger()
+    versions(ledger)
+    ledger_of_version(database, 4)
+    database.execute(
+        "INSERT INTO influxops.history (namespace, run, who, event, tenant) "
+        "VALUES ('default', 'r1', 'ops@host', 'created', 'acme')"
+    )
+    assert versions(ledger) == [each for each in KNOWN if each > 4]
+    entry = HistoryEntry(Event.CREATED, "beta", who="anna", door="console")
+    ledger.influxops_commit(LedgerUpdate(entries=(entry,)), RunContext())
+    found = [*ledger.influxops_history(HistoryQuery(), RunContext())]
+    assert [(each.tenant, each.who, each.door) for each in found] == [
+        ("acme", "ops@host", ""),
+        ("beta", "anna", "console"),
+    ]
 
 
 def test_a_later_program_brings_the_schema_up_to_date(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def test_without_procrastinate_it_says_what_to_install(
     (broken / "procrastinate.py").write_text("raise ImportError('not here')")
     done = cli("queue", "install", env={"PYTHONPATH": str(broken)})
     assert done.code == 2
-    assert "pip install 'influxops[queue]'" in done.err
+    assert re.search(r"pip install .*\[queue\]", done.err)
 
 
 def test_a_user_who_may_make_no_schema_is_told_so(

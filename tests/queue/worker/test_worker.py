@@ -39,6 +39,7 @@ def test_a_device_that_any_program_inserts_has_a_database_soon(
         assert server.databases() == ["telemetry_acme"]
         until(lambda: server.rows("_internal", _MARKED))
     check_each_once(db)
+    assert rows(db, "SELECT DISTINCT door FROM influxops.history") == [("worker",)]
 
 
 def test_what_came_while_no_worker_ran_is_made_by_the_next(

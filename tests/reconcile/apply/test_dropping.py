@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.change import Action
 from influxops.domain.copy import CopyRequest
 from influxops.domain.database import Database
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import TenantStatus
+from influxops.domain.plan import Action, TenantStatus
 from influxops.domain.record import Record, State
-from influxops.engine.operations import Drop, DropDue
+from influxops.engine.operations import Drop, DropCopies, DropDue
+from influxops.errors import ConfigError
 from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
 from influxops.reconcile.apply import drop_due as dropping
 from influxops.runtime.context import RunContext
@@ -459,3 +459,61 @@ class _Killed(BaseException):
 
 def _die() -> None:
     raise _Killed
+
+
+# Before it is due
+
+
+def later(bench: Bench, *ids: str) -> None:
+    """Let old copies be due in a week."""
+    for id_ in ids:
+        due = books(bench).now + timedelta(days=7)
+        books(bench).records[id_] = replace(record(bench, id_), drop_after=due)
+
+
+def drop_copies(bench: Bench, *tenants: str, **arguments: Any) -> Report:
+    return bench.run(operation=DropCopies(tenants), **arguments)
+
+
+def test_an_old_copy_that_is_not_due_is_dropped_after_the_same_passes(old: Bench) -> None:
+    later(old, *IDS)
+    assert drop_due(old).tenants == ()
+    trace = traced(old)
+    report = drop_copies(old, "a")
+    assert report.exit_code is ExitCode.OK
+    assert trace == [("pass", "telemetry_a"), ("pass", "telemetry_a"), ("drop", "")]
+    assert [plan.tenant for plan in report.tenants] == ["a"]
+    assert [is_there(old, id_) for id_ in IDS] == [False, *[True] * 7]
+    (note,) = [note for note in report.notes if note.kind is FindingKind.RETIRING]
+    assert "cannot be moved back (`move --back`)" in note.message
+    assert drop_copies(old).exit_code is ExitCode.OK
+    assert not any(is_there(old, id_) for id_ in IDS)
+
+
+def test_rows_that_came_late_to_one_that_is_not_due_postpone_its_drop(one: Bench) -> None:
+    later(one, "a")
+    one.server("eu1").write("telemetry_a", late=7)
+    report = drop_copies(one, "a")
+    assert report.exit_code is ExitCode.FAILED
+    assert "(postponed 1 of 3 times)" in finding(report).message
+    assert "`retire --copies`" in str(finding(report).remedy)
+    assert is_there(one)
+    assert one.server("eu2").data["telemetry_a"]["late"] == 7
+    assert record(one).drop_after == books(one).now + timedelta(days=7)
+
+
+def test_a_tenant_that_is_still_moving_keeps_its_copy(one: Bench) -> None:
+    books(one).records["a"] = replace(record(one), state=State.MOVING)
+    report = drop_copies(one, "a")
+    assert finding(report).kind is FindingKind.MOVING
+    assert "telemetry_a" in one.server("eu1").databases
+    assert drop_copies(one).tenants == ()
+
+
+def test_one_without_an_old_copy_is_left_as_it_is(one: Bench) -> None:
+    books(one).records["a"] = replace(record(one), secondary_target=None, drop_after=None)
+    report = drop_copies(one, "a")
+    assert report.exit_code is ExitCode.OK
+    assert [note.message for note in report.tenants[0].notes] == ["it has no old copy"]
+    with pytest.raises(ConfigError, match="knows no tenant 'z'"):
+        drop_copies(one, "z")

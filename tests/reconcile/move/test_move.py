@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,12 +12,12 @@ from msgspec.structs import replace
 
 from influxops.domain.copy import CopyRequest
 from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.plan import Scope
 from influxops.domain.record import Event, Record, State
-from influxops.domain.selection import Scope
-from influxops.engine.operations import Drain, DropDue, Move
+from influxops.engine.operations import Drain, DropDue, Move, Rebalance
 from influxops.errors import ConfigError
 from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
-from influxops.reconcile.move import backfill
+from influxops.reconcile.move import backfill, execute, state
 from influxops.runtime.context import RunContext
 from tests.bench import Bench
 from tests.fakes import Books
@@ -309,6 +310,74 @@ def test_rows_that_come_while_it_is_copied_come_along(two: Bench) -> None:
     assert len(eu1.data["telemetry_a"]) == len(ROWS) + 5
 
 
+class Clock:
+    """A clock that tests may advance."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def passes(bench: Bench, monkeypatch: pytest.MonkeyPatch, *took: float) -> list[CopyRequest]:
+    """Let the calls that copy from eu1 take so many seconds each; return all before the cut-over.
+
+    Later ones take no time.
+    """
+    clock, left, seen = Clock(), [*took], list[CopyRequest]()
+    for module in (backfill, execute, state):
+        monkeypatch.setattr(module, "time", clock)
+
+    def copying(order: CopyRequest) -> None:
+        if not (seen and seen[-1] is order) and not order.only_missing:
+            seen.append(order)
+            clock.ahead += left.pop(0) if left else 0
+
+    bench.server("eu1").copying = copying
+    return seen
+
+
+def test_it_is_cut_over_only_after_a_short_pass(
+    two: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = passes(two, monkeypatch, 900, 60, 11, 2)
+    stages: list[str] = []
+    context = RunContext(
+        scope=Scope(frozenset(["a"])), on_stage=lambda label, total: stages.append(label)
+    )
+    report = move(two, context=context)
+    assert report.exit_code is ExitCode.OK
+    assert [order.recent for order in seen] == [False, True, True, True]
+    assert (
+        "copying telemetry_a to eu2 (the pass before took 60 s, the cut-over waits for 10 s)"
+        in stages
+    )
+    waited = "the cut-over waited for 3 passes, until one took less than 10 s"
+    assert waited in [note.message for note in report.tenants[0].notes]
+
+
+def test_a_short_pass_is_not_repeated(two: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = passes(two, monkeypatch, 9)
+    assert move(two).exit_code is ExitCode.OK
+    assert len(seen) == 1
+
+
+def test_one_whose_passes_stay_long_is_not_cut_over_and_goes_on_once_that_may_be(
+    two: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = passes(two, monkeypatch, *[20] * 30)
+    report = move(two)
+    assert report.exit_code is ExitCode.FAILED
+    assert len(seen) == 13
+    assert "the last of 12 passes took 20 s, and the cut-over waits for one of 10 s" in why(report)
+    assert "`last_pass`" in why(report)
+    assert (record(two).state, record(two).target) == (State.MOVING, "eu1")
+    two.extra["ledger"]["last_pass"] = "30s"
+    assert move(two).exit_code is ExitCode.OK
+    assert record(two).target == "eu2"
+
+
 def test_after_the_cut_over_old_rows_overwrite_nothing_and_conflicts_are_told(two: Bench) -> None:
     eu1, eu2 = two.server("eu1"), two.server("eu2")
 
@@ -523,11 +592,11 @@ class Killed(BaseException):
 class Bomb:
     """Kills the run at its nth step; nothing is written after that."""
 
-    def __init__(self, bench: Bench, step: int) -> None:
-        self.left, self.bench = step, bench
+    def __init__(self, bench: Bench, step: int, source: str = "eu1") -> None:
+        self.left, self.bench, self.source = step, bench, source
         books = bench.world.books
         books.calling = books.called = lambda hook: self.tick()
-        bench.server("eu1").copying = lambda order: self.tick()
+        bench.server(source).copying = lambda order: self.tick()
 
     @property
     def went_off(self) -> bool:
@@ -541,7 +610,7 @@ class Bomb:
     def clear(self) -> None:
         books = self.bench.world.books
         books.calling = books.called = lambda hook: None
-        self.bench.server("eu1").copying = lambda order: None
+        self.bench.server(self.source).copying = lambda order: None
         books.living.clear()
 
 
@@ -696,13 +765,131 @@ def test_a_move_that_was_begun_can_be_given_up(two: Bench) -> None:
     assert two.run().exit_code is ExitCode.OK
 
 
-def test_a_moved_tenant_can_be_moved_back(two: Bench) -> None:
-    move(two)
-    two.server("eu2").write("telemetry_a", k0=50, new=1)
-    report = move(two, to="eu1")
+# Back to the old copy
+
+
+def diverged(bench: Bench) -> None:
+    """Let tenant `a` be on eu2, and both servers have rows that the other one has not."""
+    move(bench)
+    bench.server("eu2").write("telemetry_a", k0=50, new=1)
+    bench.server("eu1").write("telemetry_a", k1=70, late=1)
+
+
+#: What the tenant has once it is back: the values of eu2, and the rows of both.
+MERGED = {**ROWS, "k0": 50, "new": 1, "late": 1}
+
+
+def back(bench: Bench, **arguments: Any) -> Report:
+    return move(bench, to=None, back=True, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"back": True, "to": None}, {"to": "eu1"}])
+def test_a_moved_tenant_goes_back_to_its_old_copy_which_keeps_what_only_it_has(
+    two: Bench, arguments: dict[str, Any]
+) -> None:
+    diverged(two)
+    report = move(two, **arguments)
     assert report.exit_code is ExitCode.OK
-    assert two.server("eu1").data["telemetry_a"] == {**ROWS, "k0": 50, "new": 1}
-    assert (record(two).target, record(two).secondary_target) == ("eu1", "eu2")
+    assert two.server("eu1").data["telemetry_a"] == MERGED
+    now = record(two)
+    assert (now.state, now.target, now.secondary_target) == (State.READY, "eu1", "eu2")
+    assert now.drop_after is not None
+    assert now.progress == ""
+    note = told(report, FindingKind.MOVING).message
+    assert note == "kept: 1 row (or fields of rows) that only eu1 has"
+    assert told(report, FindingKind.MOVING).facts == {"kept": 1}
+    moved = [e.message for e in books(two).history if e.event is Event.MOVED][-1]
+    assert note in moved
+
+
+def test_a_plan_of_going_back_says_what_is_kept(two: Bench) -> None:
+    diverged(two)
+    before = record(two)
+    report = back(two, dry_run=True)
+    note = told(report, FindingKind.MOVING)
+    assert "from eu2 to eu1: 8 rows in 1 table" in note.message
+    assert "kept: 1 row (or fields of rows) that only eu1 has" in note.message
+    assert "2 rows with other values there get those of eu2" in note.message
+    assert (note.facts["kept"], note.facts["conflicts"]) == (1, 2)
+    assert record(two) == before
+    assert "new" not in two.server("eu1").data["telemetry_a"]
+
+
+def test_a_tenant_without_an_old_copy_is_not_moved_back(two: Bench) -> None:
+    report = back(two)
+    assert verdicts(report) == {"a": "blocked"}
+    assert "no old copy" in why(report)
+    diverged(two)
+    del two.server("eu1").databases["telemetry_a"]
+    report = back(two)
+    assert verdicts(report) == {"a": "blocked"}
+    assert "its old copy on eu1 is gone" in why(report)
+    assert "move a --to eu1" in why(report)
+    assert two.server("eu1").databases == {}
+
+
+def test_it_goes_back_also_before_the_last_rows_were_looked_for(two: Bench) -> None:
+    _cut_over(two)
+    two.server("eu2").write("telemetry_a", k0=50, new=1)
+    two.server("eu1").write("telemetry_a", k1=70, late=1)
+    assert back(two).exit_code is ExitCode.OK
+    assert two.server("eu1").data["telemetry_a"] == MERGED
+    assert (record(two).state, record(two).target) == (State.READY, "eu1")
+
+
+def test_a_move_that_was_only_begun_is_given_up_by_going_back(two: Bench) -> None:
+    _begun(two)
+    assert back(two).exit_code is ExitCode.OK
+    assert (record(two).state, record(two).target) == (State.READY, "eu1")
+
+
+def test_going_back_that_was_killed_at_any_point_goes_on_and_keeps_the_same(two: Bench) -> None:
+    eu1, eu2 = two.server("eu1"), two.server("eu2")
+    diverged(two)
+    start = dict(books(two).records)
+    points = set()
+    for step in itertools.count(1):
+        books(two).records = dict(start)
+        eu1.data["telemetry_a"] = {**ROWS, "k1": 70, "late": 1}
+        eu2.data["telemetry_a"] = {**ROWS, "k0": 50, "new": 1}
+        bomb = Bomb(two, step, "eu2")
+        with contextlib.suppress(Killed):
+            back(two)
+        bomb.clear()
+        now = record(two)
+        points.add((now.state.value, now.target, now.progress[:6]))
+        assert two.run().exit_code is ExitCode.OK, step
+        if not bomb.went_off:
+            break
+        # In the meantime a client writes to the target that the ledger has.
+        there = record(two).target or ""
+        two.world.servers[there].write("telemetry_a", writer=step)
+        finished = (State.READY, "eu1", "eu2")
+        now = record(two)
+        if (now.state, now.target, now.secondary_target) != finished:
+            again = back(two) if there == "eu2" else move(two, to="eu1")
+            assert again.exit_code is ExitCode.OK, step
+        assert eu1.data["telemetry_a"] == {**MERGED, "writer": step}, step
+        now = record(two)
+        assert (now.state, now.target, now.secondary_target) == finished
+    assert points >= {
+        ("moving", "eu2", "back:"),
+        ("moving", "eu2", "back:k"),
+        ("moving", "eu1", ""),
+        ("ready", "eu1", ""),
+    }
+
+
+def test_an_old_copy_gets_the_retention_period_that_it_lacks(two: Bench) -> None:
+    eu1, eu2 = two.server("eu1"), two.server("eu2")
+    diverged(two)
+    eu1.databases["telemetry_a"] = database("a", retention=7200)
+    eu2.databases["telemetry_a"] = database("a", retention=9000)
+    assert back(two).exit_code is ExitCode.OK
+    assert eu1.databases["telemetry_a"].retention == 9000
+    eu2.databases["telemetry_a"] = database("a", retention=7200)
+    assert back(two).exit_code is ExitCode.OK  # and there again
+    assert eu2.databases["telemetry_a"].retention == 9000
 
 
 def _cut_over(bench: Bench) -> None:
@@ -935,3 +1122,90 @@ def test_a_move_that_no_run_is_at_is_told_as_what_the_ledger_has(restored: Bench
     (note,) = restored.run().tenants[0].notes
     assert note.message.startswith("the ledger has it as being copied to eu2 since 2026-")
     assert "writes over nothing that is newer there" in note.hint
+
+
+# Rebalance
+
+
+@pytest.fixture
+def added(bench: Bench) -> Bench:
+    """Give a bench with two full servers of five, and a third one that was added."""
+    bench.extra = {"ledger": {"kind": "books", "world": bench.name, "cache_ttl": "0s"}}
+    bench.targets = ("eu1", "eu2")
+    bench.extra["targets"] = {name: {"capacity": 5} for name in ("eu1", "eu2", "eu3")}
+    del bench.extra["targets"]["eu3"]
+    bench.tenants(*"abcdefghij")
+    assert bench.run().exit_code is ExitCode.OK
+    bench.targets = ("eu1", "eu2", "eu3")
+    bench.extra["targets"]["eu3"] = {"capacity": 5}
+    return bench
+
+
+def rebalance(bench: Bench, *, context: RunContext | None = None, **arguments: Any) -> Report:
+    with bench.engine() as engine:
+        dry_run = arguments.pop("dry_run", False)
+        return engine.run(Rebalance(**arguments), context or RunContext(dry_run=dry_run))
+
+
+def placed(bench: Bench) -> dict[str, str]:
+    """Give the tenants of each target."""
+    found: dict[str, str] = {}
+    for id_, each in sorted(books(bench).records.items()):
+        found[each.target or ""] = found.get(each.target or "", "") + id_
+    return found
+
+
+def test_as_few_are_moved_as_it_takes_that_no_target_is_full(added: Bench) -> None:
+    plan = rebalance(added, dry_run=True)
+    assert [change.action.value for change in plan.planned] == ["create", "move"] * 2
+    (note,) = [note for note in plan.notes if note.kind is FindingKind.MOVING]
+    assert note.message == "databases: eu1 5 → 4 of 5, eu2 5 → 4 of 5, eu3 0 → 2 of 5"
+    assert "retire --copies" in str(note.remedy)
+    assert placed(added) == {"eu1": "abcde", "eu2": "fghij"}
+    report = rebalance(added)
+    assert report.exit_code is ExitCode.OK
+    assert placed(added) == {"eu1": "abcd", "eu2": "fghi", "eu3": "ej"}
+    # The old copies still hold their slots, and no further tenant goes for that.
+    assert len(added.server("eu1").databases) == 5
+    again = rebalance(added)
+    assert (again.exit_code, again.tenants) == (ExitCode.OK, ())
+
+
+def test_with_the_policy_spread_all_hold_the_same_number(added: Bench) -> None:
+    added.extra["placement"] = {"policy": "spread"}
+    assert rebalance(added).exit_code is ExitCode.OK
+    assert sorted(map(len, placed(added).values())) == [3, 3, 4]
+    assert rebalance(added).tenants == ()
+
+
+def test_pinned_tenants_stay_and_draining_targets_get_none(added: Bench) -> None:
+    added.extra["placement"] = {"pins": {"e": "eu1", "d": "eu1"}}
+    assert rebalance(added).exit_code is ExitCode.OK
+    assert placed(added) == {"eu1": "abde", "eu2": "fghi", "eu3": "cj"}
+    added.extra["targets"]["eu3"] = {"capacity": 0}
+    added.targets = ("eu1", "eu2", "eu3", "eu4")
+    added.extra["targets"]["eu4"] = {"state": "draining"}
+    report = rebalance(added)
+    assert report.tenants == ()
+    assert added.server("eu4").databases == {}
+
+
+def test_rebalancing_that_was_ended_goes_on_with_the_same_tenants(added: Bench) -> None:
+    context = RunContext()
+    added.server("eu1").write("telemetry_e", **ROWS)
+    added.server("eu1").copying = lambda order: context.cancel()
+    assert rebalance(added, context=context).exit_code is ExitCode.INTERRUPTED
+    added.server("eu1").copying = lambda order: None
+    assert record(added, "e").state is State.MOVING
+    report = rebalance(added)
+    assert report.exit_code is ExitCode.OK
+    assert placed(added) == {"eu1": "abcd", "eu2": "fghi", "eu3": "ej"}
+    assert added.server("eu3").data["telemetry_e"] == ROWS
+
+
+def test_one_that_cannot_be_moved_is_passed_over(added: Bench) -> None:
+    del added.server("eu1").databases["telemetry_e"]
+    added.server("eu1").databases["other"] = database("other")
+    report = rebalance(added)
+    assert placed(added)["eu3"] == "dj"
+    assert verdicts(report) == {"d": "changed", "j": "changed"}

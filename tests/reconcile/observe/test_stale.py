@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from influxops.domain.database import Database
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Scope
 from influxops.plugin import ExitCode, Marker, Record, Report, State, Tenant
 from influxops.runtime.context import RunContext
 from tests.bench import Bench

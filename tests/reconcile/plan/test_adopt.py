@@ -5,10 +5,8 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.change import ChangeResult
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import TenantStatus
-from influxops.domain.selection import Scope
+from influxops.domain.plan import ChangeResult, Scope, TenantStatus
 from influxops.engine.operations import Move
 from influxops.plugin import (
     ConfigError,

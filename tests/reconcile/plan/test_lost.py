@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.change import ChangeResult
 from influxops.domain.database import UNKNOWN
 from influxops.domain.finding import FindingKind
+from influxops.domain.plan import ChangeResult
 from influxops.engine.operations import DropDue, Ensure, Move
 from influxops.engine.status import tenant_status
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
-from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, Database, Inventory, TargetCapabilities
 from influxops.domain.finding import Finding, Severity
 from influxops.domain.naming import Template
-from influxops.domain.plan import Plan, TenantStatus
-from influxops.domain.selection import Scope
+from influxops.domain.plan import Action, Change, Plan, Scope, TenantStatus
 from influxops.domain.tenant import Tenant
 from influxops.reconcile.guards import guard
 from influxops.reconcile.plan.desired import compute_desired

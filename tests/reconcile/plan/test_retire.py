@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, ChangeResult
 from influxops.domain.database import TableStats
 from influxops.domain.finding import FindingKind, Severity
-from influxops.domain.plan import TenantStatus
+from influxops.domain.plan import Action, ChangeResult, TenantStatus
 from influxops.engine.operations import Drop, DropDue
 from influxops.plugin import (
     ConfigError,

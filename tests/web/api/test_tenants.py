@@ -42,6 +42,14 @@ def test_a_tenant_is_found_changed_and_ensured(web: Web) -> None:
     assert "telemetry_one" in web.influx.databases()  # a suspended tenant keeps it
 
 
+def test_the_history_says_whose_token_asked_for_a_database(web: Web) -> None:
+    # The first full run of the service, which asks for nobody, is over.
+    until(lambda: web.rows("SELECT FROM influxops.servers WHERE read IS NOT NULL"))
+    create(web, "whose")
+    query = "SELECT who, door FROM influxops.history WHERE tenant = 'whose' AND event = 'created'"
+    assert web.rows(query) == [("admin", "api")]
+
+
 def test_a_tenant_of_that_id_is_a_conflict_and_stays_as_it_is(web: Web) -> None:
     create(web, "twice", name="first")
     answer = web.ask("POST", "/operator/tenants", json={"tenant_id": "twice", "name": "second"})

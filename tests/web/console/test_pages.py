@@ -275,6 +275,13 @@ def test_a_tenant_is_retired_and_kept_by_buttons(chromium: Browser, fleet: Fleet
         page.get_by_role("button", name="Keep it").click()
         until(page, "UTC: done.")
         expect(page.get_by_role("heading", level=1)).to_contain_text("ready")
+        told = page.get_by_role("listitem").filter(has_text="unretired").last
+        expect(told).to_contain_text("by admin via console")
+        told.get_by_role("link").click()
+        expect(page.get_by_text("by admin via console")).to_be_visible()
+        page.goto("/runs")
+        row = page.get_by_role("row").filter(has_text="unretired").first
+        expect(row).to_contain_text("admin via console")
 
 
 def test_what_a_guard_refuses_is_told_with_what_to_do(chromium: Browser, fleet: Fleet) -> None:

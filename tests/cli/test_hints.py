@@ -1,0 +1,177 @@
+"""Hints can be typed: what looks like a command is one, whole, with the options that it has."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from msgspec.structs import replace
+
+from influxops.cli.app import cli as group
+from influxops.plugin import Hint, Refusal
+from influxops_web.console.runs import lines_of
+from tests.conftest import GiveStandIn, targets_toml
+from tests.integration.command import Cli
+from tests.pg import TestDatabase
+from tests.reports.samples import report, tenant
+
+ROOT = Path(__file__).parents[2]
+#: A command in a sentence: up to where its clause ends.
+_COMMAND = re.compile(r"(?<![\w/.])influxops ([a-z][^,;:()`\n\"<>&]*)")
+_NAMES = frozenset(group.list_commands(click.Context(group)))
+
+
+def parsed(words: list[str]) -> bool:
+    """Return whether click takes the words after `influxops`."""
+    command: click.Command = group
+    context = group.make_context("influxops", ["plan"])
+    try:
+        while isinstance(command, click.Group) and words:
+            name, found, words = command.resolve_command(context, words)
+            assert found is not None
+            command = found
+            if not isinstance(command, click.Group):
+                command.make_context(name, [*words], parent=context)
+        return True
+    except click.exceptions.Exit:  # it was asked for help
+        return True
+    except click.UsageError:
+        return False
+
+
+def can_be_typed(clause: str) -> bool:
+    """Return whether a clause begins with a command that has all options that the clause names."""
+    try:
+        words = shlex.split(clause.rstrip("."))
+    except ValueError:  # an apostrophe of the sentence
+        words = clause.rstrip(".").split()
+    last = max((i for i, word in enumerate(words) if word.startswith("--")), default=0)
+    return any(parsed(words[:end]) for end in range(len(words), last, -1))
+
+
+def hints_in_outputs() -> Iterator[str]:
+    for path in sorted((ROOT / "tests/golden/expected").glob("*.txt")):
+        for section in path.read_text(encoding="utf-8").split("\n=== "):
+            head, _, text = section.partition("\n")
+            if "terminal of" not in head:  # there lines are broken
+                for line in text.splitlines():
+                    if re.search(r"hint|Next:|^(ERR|WARN|INFO|influxops:) |advice", line):
+                        yield from _COMMAND.findall(line)
+
+
+def hints_in_code() -> Iterator[str]:
+    for top in ("influxops", "plugins"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            docs = {
+                node.body[0].value
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+                and node.body
+                and isinstance(node.body[0], ast.Expr)
+            }
+            inner = {
+                value
+                for node in ast.walk(tree)
+                if isinstance(node, ast.JoinedStr)
+                for value in node.values
+            }
+            for node in ast.walk(tree):
+                if node in docs or node in inner:
+                    continue
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "Hint.command":
+                    yield from ([_text(node.args[0])] if node.args else [])
+                elif isinstance(node, ast.Constant | ast.JoinedStr):
+                    text = _text(node)
+                    yield from re.findall(r"`influxops ([^`]+)`", text)
+
+
+def _text(node: ast.AST) -> str:
+    """Return the text of an expression, with something for each value that it fills in."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) for part in node.values)
+    return "x"
+
+
+def test_what_looks_like_a_command_in_recorded_outputs_can_be_typed() -> None:
+    found = {hint for hint in hints_in_outputs() if hint.split()[0] in _NAMES}
+    assert len(found) > 20
+    assert [hint for hint in sorted(found) if not can_be_typed(hint)] == []
+
+
+def test_commands_that_the_code_advises_can_be_typed() -> None:
+    found = {hint for hint in hints_in_code() if hint[0].isalpha() and not hint.startswith("x")}
+    assert len(found) > 30
+    assert [hint for hint in sorted(found) if not can_be_typed(hint)] == []
+
+
+def test_the_next_step_of_a_plan_is_its_whole_command_and_writes_for_the_same_tenants(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme", "zz-new")
+    servers = {"eu1": stand_in(), "eu2": stand_in()}
+    cli.config(targets_toml({**servers}))
+    (cli.folder / "influxops.toml").rename(cli.folder / "other.toml")
+    planned = cli("plan", "zz-new", "--target", "eu1", "-c", "other.toml", "--detailed-exitcode")
+    assert planned.code == 3, planned.all
+    next_step = next(line for line in planned.lines if line.startswith("Next: "))
+    words = next_step.removeprefix("Next: ").removesuffix(" makes these changes")
+    assert words == "influxops ensure --config other.toml --target eu1 zz-new"
+    assert cli(*shlex.split(words)[1:]).code == 0
+    held = {name: [*server.databases()] for name, server in servers.items()}
+    assert held == {"eu1": ["telemetry_zz-new"], "eu2": []}
+
+
+def test_a_command_without_guards_names_the_one_that_has_them(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    cli.config(targets_toml({"eu1": stand_in(), "eu2": "http://127.0.0.1:1"}))
+    for looks in (("status", "acme"), ("where", "acme")):
+        told = cli(*looks, env={"INFLUXOPS_TARGETS_EU2_RETRIES": "0"})
+        assert "`influxops ensure --allow unreachable acme`" in told.err or looks[0] == "status"
+        assert ": --allow" not in told.err
+
+
+def test_a_page_of_the_console_allows_by_a_whole_command() -> None:
+    told = report(
+        [tenant("a b", "guarded", "retire", message="refused", hint=Hint.allow("unreachable"))],
+        refusals=[Refusal("unreachable", "it may be on eu2", ("a b",))],
+    )
+    for line in lines_of(replace(told, command="retire")):
+        [command] = re.findall(r"on the command line, `(influxops [^`]+)`", line)
+        assert shlex.split(command)[1:] == ["retire", "a b", "--allow", "unreachable"]
+        assert can_be_typed(command.removeprefix("influxops "))
+
+
+@pytest.mark.parametrize("arguments", [("docs",), ("docs", "--format", "json")])
+def test_docs_lists_each_page_with_its_title(cli: Cli, arguments: tuple[str, ...]) -> None:
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    told = cli(*arguments)
+    listed = (
+        told.json if "json" in arguments else [{"page": line.split()[0]} for line in told.lines]
+    )
+    assert pages <= {each["page"] for each in listed}
+
+
+def test_docs_prints_a_page_as_it_is_and_suggests_the_nearest(cli: Cli) -> None:
+    text = (ROOT / "docs/ledger.md").read_text(encoding="utf-8")
+    assert cli("docs", "ledger").out == text
+    assert cli("docs", "ledger", "--format", "json").json[0]["text"] == text
+    slip = cli("docs", "ledgr")
+    assert (slip.code, "did you mean ledger?" in slip.err) == (2, True)
+
+
+def test_no_hint_names_a_file_of_the_docs_which_an_installation_may_not_have() -> None:
+    for top in ("influxops", "plugins"):
+        for path in (ROOT / top).rglob("*.py"):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                is_own_text = '"""' in line or "`docs/" in line or "(docs/report.md)" in line
+                assert not re.search(r"docs/[a-z]+\.md", line) or is_own_text, (path, line)
