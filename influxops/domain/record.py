@@ -107,6 +107,8 @@ class LedgerSnapshot(Struct, frozen=True):
     #: The sources that it has seen: the kind of each, and its `Location.identity`.
     sources: frozenset[str] = frozenset()
     now: datetime | None = None  # the ledger's clock
+    #: Grows with each change of where clients are led (`influxops.domain.route`).
+    route_version: int = 0
 
 
 class Event(StrEnum):

@@ -175,7 +175,8 @@ class _Decider:
         if plan.before is not None:
             kept = (Action.COMPLETE, Action.UNRETIRE)
             left = tuple(each for each in plan.changes if each.action in kept)
-            return replace(plan, status=TenantStatus.OK, finding=None, changes=left)
+            found = plan.recreated_after_drop
+            return replace(plan, status=TenantStatus.OK, finding=found, notes=(), changes=left)
         return self._missing(plan)
 
     def _unread(self, plan: TenantPlan) -> TenantPlan:
@@ -267,14 +268,13 @@ def allocate(
     """Reserve a slot for each tenant that is to be created; record all others as far as is known.
 
     One that cannot be decided stays wanted, with the reason. Records are returned as they are now:
-    another run may have changed them. Those of `noted` wait since then, if they did not wait by the
-    ledger; the others since now.
+    another run may have changed them. `noted` says since when tenants wait that did not wait by the
+    ledger; the others wait since now.
     """
     if request.ledger is None:
         raise LedgerError("there is no ledger to note anything in")
     plans = [*plans]
     commit_seen(plans, observed, request, context)
-    noted = noted or {}
     given_up = [
         give_up(plan.record, request)
         for plan in plans
@@ -283,11 +283,11 @@ def allocate(
         and not plan.record.is_claimed
         and is_overdue(plan.record, observed.ledger_view.now)
     ]
+    noted = noted or {}
     records = {after.tenant: after for after, _ in given_up}
     for plan in plans:
-        if plan.tenant in records:
-            continue
-        if (after := _waiting(plan, observed, noted.get(plan.tenant))) is not None:
+        after = _waiting(plan, observed, noted.get(plan.tenant))
+        if after is not None and plan.tenant not in records:
             records[plan.tenant] = after
     update = LedgerUpdate(tuple(records.values()), entries=tuple(told for _, told in given_up))
     return request.ledger.commit(update, context) if update else {}

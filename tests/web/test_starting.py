@@ -50,6 +50,7 @@ def test_each_thing_that_is_missing_ends_it_with_2_and_is_named(
         first = cli("db", "upgrade")
         assert "3 steps done" in first.out
         assert "nothing to do" in cli("db", "upgrade").out
+        assert cli("db", "upgrade", "--format", "json").json["installed"] == []
         refused("influxops ledger install")
         assert cli("ledger", "install").code == 0
         elsewhere = '[ledger]\nkind = "postgres"\ndsn = {env = "OTHER"}\n'

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from influxops.domain.durations import format_duration_approx
+from influxops.domain.text import group_alike
 from influxops.plugin import pluralize, quote
 from influxops.plugin.cli import (
     common,
@@ -106,10 +107,13 @@ def _show(where: str, stats: QueueStats, failed: Sequence[FailedTenant], *, quie
         elif not stats.hints:
             say("no tenant waits")
     tried = sum(each.tenants for each in stats.waiting if each.tried)
+    longest: dict[tuple[str, str], float] = {}
     for each in failed:
-        on = f" (on {each.target})" if each.target else ""
-        why = f"{each.tenant}{on}: {each.reason}"
-        say(f"{why}; waits for {format_duration_approx(each.waits)}", label="ERR", err=True)
+        key = (each.target, each.reason)
+        longest[key] = max(longest.get(key, 0.0), each.waits)
+    for who, key in group_alike((each.tenant, (each.target, each.reason)) for each in failed):
+        on, waits = f" (on {key[0]})" if key[0] else "", format_duration_approx(longest[key])
+        say(f"{who}{on}: {key[1]}; waits for {waits}", label="ERR", err=True)
     if tried > len(failed):
         say(f"and {tried - len(failed):,} more: --format json has them all", err=True)
     if failed:
@@ -151,10 +155,11 @@ def _when(jobs: Sequence[Job]) -> str:
 
 @click.command("retry", short_help="Try again now what waits for a later try.")
 @click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@format_option
 @timeout_option
 @common_options
 @click.pass_context
-def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -> None:
+def retry(ctx: click.Context, tenants: tuple[str, ...], output: str, timeout: float | None) -> None:
     """Let workers try again now, for all that wait or for some tenants.
 
     Workers do it; this command does not wait for them. See `influxops queue status`.
@@ -183,7 +188,10 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
         assert engine.ledger is not None
         with engine.ledger.error_boundary():
             begun, states, stats = ask(settings, context, hurry)
-    if not common(ctx).quiet:
+    if output == "json":
+        looked_at = {tenant: states.get(tenant, (None, None))[0] for tenant in tenants}
+        say_json({"version": 1, "jobs": begun, "tenants": looked_at})
+    elif not common(ctx).quiet:
         for tenant in tenants:
             state = states.get(tenant, ("", None))[0]
             about = f"it is {state}" if state else "the ledger does not know it"

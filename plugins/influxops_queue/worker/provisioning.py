@@ -5,6 +5,7 @@ The functions are those of the Provisioner and of every run; what is done twice 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -17,9 +18,11 @@ from msgspec.structs import replace
 from influxops.config.load import Config
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
+from influxops.domain.text import group_alike
 from influxops.engine.creation import completion, create_databases, is_full
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import SelectedPlan, TenantRequest, allocate, plan_selected
+from influxops.errors import InfluxopsError, Interrupted
 from influxops.provisioner.circuit_breaker import Circuit, Circuits
 from influxops.provisioner.completion_worker import Finisher
 from influxops.provisioner.engine_pool import Engines
@@ -75,6 +78,14 @@ class Making:
         self._stopping.set()
         self._finisher.stop()
         self.engines.close()
+
+    def follow_routes(self) -> None:
+        """Have the reporters that write routes do so after each change, until the worker ends."""
+        try:
+            with contextlib.suppress(Interrupted), self.engines.run(None, log) as (engine, context):
+                engine.routes.follow(context)
+        except InfluxopsError as error:
+            log.warning("routes are not written: %s", error)
 
     def away(self, target: str) -> str:
         """Return why a target is not to be asked now; empty where it is."""
@@ -228,15 +239,18 @@ class Making:
             status = status_of(plan)
             if status in _READY:
                 self._told.pop(plan.tenant, None)
+                if plan.recreated_after_drop is not None:
+                    log.warning("%s: %s", plan.tenant, plan.reason)
                 if completion(plan) is not None:
                     self._finisher.add(plan)
             if status is not EnsureStatus.FAILED or is_unregistered(plan):
                 continue
             why = plan.reason
             if why not in (plan.record.error if plan.record else "", self._told.get(plan.tenant)):
-                log.warning("%s: %s", plan.tenant, why)
                 news.append(plan)
             self._told[plan.tenant] = why
+        for who, why in group_alike((plan.tenant, plan.reason) for plan in news):
+            log.warning("%s: %s", who, why)
         if news:
             for finding in engine.report_failed(news, context.with_grace_period(_PROBE)).notes:
                 log.warning("%s", finding.sentence)

@@ -106,6 +106,8 @@ def test_retrying_a_tenant_that_the_ledger_does_not_know_asks_the_sources(
         done = cli("queue", "retry", "acme", "nobody")
         assert done.code == 0
         assert "acme: the ledger does not know it; looked at again now" in done.out
+        document = cli("queue", "retry", "acme", "nobody", "--format", "json").json
+        assert document["tenants"].keys() == {"acme", "nobody"}
         until(all_ready(db, 1))
         until(lambda: not rows(db, "SELECT FROM influxops_queue.hints"))
     assert server.databases() == ["telemetry_acme"]
