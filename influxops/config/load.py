@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NoReturn
 
 from msgspec import Struct, field
 
+from influxops.config.routing import RoutingTable
 from influxops.config.settings import InvalidSettings, PluginSettings, checked, setting
 from influxops.config.toml import TomlFile, quoted
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
@@ -110,6 +111,7 @@ TABLES: Mapping[str, type[PluginSettings]] = {
     "tenants": TenantsTable,
     "database": DatabaseTable,
     "placement": PlacementTable,
+    "routing": RoutingTable,
     "run": RunTable,
 }
 #: Entry points of the tables that plugins' commands read: the name, and a class of settings.
@@ -189,6 +191,7 @@ class Config(Struct, frozen=True):
     tenants: TenantsTable = field(default_factory=TenantsTable)
     database: DatabaseTable = field(default_factory=DatabaseTable)
     placement: PlacementTable = field(default_factory=PlacementTable)
+    routing: RoutingTable = field(default_factory=RoutingTable)
     run: RunTable = field(default_factory=RunTable)
     #: The tables of plugins that were written.
     plugin_tables: Mapping[str, PluginSettings] = field(default_factory=dict)

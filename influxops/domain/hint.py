@@ -61,7 +61,7 @@ class Hint(NamedTuple):
 
     def located(self, section: str, written: str) -> Hint:
         """Return this remedy with the section that it is about, if it is about a setting."""
-        if self.kind is not HintKind.SETTING or self.section:
+        if self.kind is not HintKind.SETTING or self.section not in ("", section):
             return self
         return self._replace(section=section, written=written)
 

@@ -45,13 +45,14 @@ def copy(
     why: str = "",
 ) -> CopyProgress:
     """Copy a database to the end, its destination filled in, and show how far that is, and why."""
-    last, stage = CopyProgress(), ""
+    last = CopyProgress()
+    shown: tuple[str, int | None] = ("", None)
     try:
-        for copied in source.copy(replace(order, into=target.instance), context):
+        for copied in source.copy(order, target, context):
             last = copied
-            if copied.stage != stage:
-                stage = copied.stage
-                label = f"{stage} {truncate(order.database)} to {target.name}{why}"
+            if (copied.stage, copied.total) != shown:  # how much there is comes a little later
+                shown = (copied.stage, copied.total)
+                label = f"{copied.stage} {truncate(order.database)} to {target.name}{why}"
                 context.on_stage(label, copied.total or 0)
             said(copied)
     finally:
@@ -102,13 +103,12 @@ def look_ahead(
     source, target = handles[route.source], handles[route.target]
     order = CopyRequest(
         plan.database,
-        target.instance,
         only_missing=route.was_cut_over,
         dry_run=True,
         without_tables=without_tables,
     )
     try:
-        found = [*source.copy(order, context)]
+        found = [*source.copy(order, target, context)]
         beyond = {}
         if route.is_back and context.dry_run:
             beyond = _beyond(source, target, plan, context)
@@ -141,8 +141,8 @@ def _beyond(
     source: TargetHandle, target: TargetHandle, plan: TenantPlan, context: RunContext
 ) -> dict[str, Any]:
     """Return what an old copy has that the tenant's database has not, as fields of the progress."""
-    order = CopyRequest(plan.database, target.instance, dry_run=True, ahead=True)
-    found = [*source.copy(order, context)]
+    order = CopyRequest(plan.database, dry_run=True, ahead=True)
+    found = [*source.copy(order, target, context)]
     return {"ahead": found[-1].ahead, "conflicts": found[-1].conflicts} if found else {}
 
 
