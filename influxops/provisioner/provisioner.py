@@ -103,10 +103,7 @@ class Provisioner:
         cache_ttl: float | None = None,
         kinds: Mapping[str, PluginType] | None = None,
     ) -> Provisioner:
-        """Return one for a configuration; the other arguments are those of the class.
-
-        Without a path, it is what the command line would take.
-        """
+        """Return one for a configuration, without a path for that of the command line."""
         return cls(
             load_config(path),
             timeout=timeout,
@@ -131,10 +128,7 @@ class Provisioner:
         self._started()
 
     def close(self, timeout: float = _LAST) -> None:
-        """End all that is under way, which still gets some seconds.
-
-        What was not created is created by the next full run.
-        """
+        """End all that is under way, in some seconds; the next full run creates what is left."""
         with self._lock:
             self._closed, process = True, self._process
         if process is not None:
@@ -219,10 +213,7 @@ class Provisioner:
     async def aenqueue(
         self, tenant_id: str, connection: Any, *, origin: RunOrigin | None = None
     ) -> EnsureResult:
-        """Do what `enqueue` does without keeping the event loop, with any connection.
-
-        `origin` is that of `aensure`.
-        """
+        """Do what `enqueue` does without keeping the event loop, with any connection."""
         if (known := self._known(tenant_id, connection)) is not None:
             return known
         recorded = self._record_wanted(tenant_id, connection)

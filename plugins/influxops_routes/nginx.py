@@ -64,10 +64,9 @@ _WRITTEN = re.compile(r"(?m)^# What a name .*\n.*\n")
 
 
 def render(routes: Routes, grace: float) -> str:
-    """Return the file; it goes into the `http` block of a configuration, once.
+    """Return the file, which goes into the `http` block of a configuration, once.
 
-    Args:
-        grace: Seconds for which a name that is not listed may be of a tenant that is too new.
+    A name that is not listed may for `grace` seconds be of a tenant that is too new.
     """
     began, seconds = int(time.time()), int(grace)
     head = _HEAD.replace("@version@", str(routes.version)).replace("@seconds@", str(seconds))

@@ -157,12 +157,7 @@ class MoveSteps(MovesInProgress):
         return MoveFailed(error.message, again=remedy)
 
     def _keep(self, move: MoveProgress) -> None:
-        """Record how far a move is, and make sure that it is still claimed by this run.
-
-        Raises:
-            ClaimLost: When another run has claimed it.
-            InfluxopsError: When the ledger cannot be written.
-        """
+        """Record how far a move is; raise ClaimLost where another run has claimed it."""
         record = replace(move.record, progress=move.recorded_progress)
         found = self.ledger.claim([record], self.context)[move.plan.tenant]
         self.records[move.plan.tenant] = found
@@ -209,13 +204,7 @@ class MoveSteps(MovesInProgress):
         self._queue(move, 0)
 
     def _catch_up(self, move: MoveProgress, took: float) -> None:
-        """Copy what came since the pass before began, until such a pass is short.
-
-        What is written during the last one is on the new target only some time after the cut-over.
-
-        Args:
-            took: The seconds of the last pass.
-        """
+        """Copy what came since the pass before began, which `took` seconds, until one is short."""
         if self.goal.writers_paused:
             move.writers_paused = self._is_quiet(move)
         if move.writers_paused or move.is_ahead:

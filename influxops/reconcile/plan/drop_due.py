@@ -175,11 +175,7 @@ class DropCopies(DropDue, Struct, frozen=True):
     tenants: tuple[str, ...] = ()  # whose old copies; none: those of all
 
     def guarded_plan(self, planning: Planning) -> Plan:
-        """Plan it, without what the guards refuse.
-
-        Raises:
-            ConfigError: When the ledger knows no tenant of a name.
-        """
+        """Plan it, without what the guards refuse; a tenant must be one that the ledger knows."""
         if planning.ledger_view.is_readable:
             planning.named_records(self.tenants)
         return super().guarded_plan(planning)
