@@ -39,8 +39,10 @@ map $args $influxops_is_unclear {
     "~*(?:^|&)rp(?:=[^&]*)?&(?:.*&)?rp(?:[=&]|$)" 1;
     "~(?:^|&)[^=&]*%" 1;
 }
-# What a name that is not listed gets: 503 until @seconds@ s after @written@.
-map $msec $influxops_unknown { default 404; "~^(?:@young@)" 503; }
+# 503 keeps Telegraf from writing to all other databases of an output; 507 is kept as well.
+map $http_user_agent $influxops_later { default 503; "~^Telegraf/" 507; }
+# What a name that is not listed gets: the same until @seconds@ s after @written@.
+map $msec $influxops_unknown { default 404; "~^(?:@young@)" $influxops_later; }
 
 # Each name, as clients send it: the same again, and the number of its server; "-" has none now.
 map $influxops_database $influxops_entry {
@@ -51,8 +53,8 @@ map "$influxops_database $influxops_entry" $influxops_number {
     default "";
     "~^(\S+) \1 (?<influxops_found>\S+)$" $influxops_found;
 }
-map $influxops_number $influxops_unrouted { default ""; "" $influxops_unknown; - 503; }
-# 400, 404 or 503 where a request goes nowhere.
+map $influxops_number $influxops_unrouted { default ""; "" $influxops_unknown; - $influxops_later; }
+# 400, 404, 503 or 507 where a request goes nowhere.
 map "$influxops_is_unclear:$influxops_database" $influxops_answer {
     default $influxops_unrouted;
     "~^1:" 400;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import json
 import re
@@ -12,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,6 +60,17 @@ class Nginx:
     @property
     def routes(self) -> Path:
         return self.folder / "influxops-routes.conf"
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.port}"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate by which clients trust it."""
+        path = self.folder / "authority.pem"
+        _AUTHORITY.cert_pem.write_to_path(path)
+        return path
 
     @property
     def log(self) -> str:
@@ -139,6 +152,7 @@ class Recorder:
 
     def __init__(self, name: str) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
+        self.rows: Counter[str] = Counter()  # by bucket
         recorder = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -149,6 +163,9 @@ class Recorder:
                 body = self.rfile.read(length)
                 recorder.seen.append((self.path, dict(self.headers)))
                 found = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+                is_gzip = self.headers.get("Content-Encoding") == "gzip"
+                lines = (gzip.decompress(body) if is_gzip else body).splitlines()
+                recorder.rows[found.get("bucket", [""])[0]] += len(lines)
                 said = json.dumps({"server": name, "bytes": len(body), **found}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(said)))

@@ -169,6 +169,11 @@ def test_an_unrouted_name_is_not_to_be_waited_for_in_vain(
         for name in ("telemetry_lost", "telemetry_new"):
             answer = proxy.ask(f"/api/v3/write_lp?db={name}", b"m v=1")
             assert (answer.status, answer.headers.get("Retry-After")) == (503, None)
+        for agent, status in (("Telegraf/1.37.2 Go/1.26", 507), ("not Telegraf/1", 503)):
+            headers = {"User-Agent": agent}
+            for name in ("telemetry_lost", "telemetry_new"):
+                answer = proxy.ask(f"/api/v2/write?bucket={name}", b"m v=1", headers)
+                assert (answer.status, answer.headers.get("Retry-After")) == (status, None)
         old = file_of(PLACES, servers, grace=0, version=2)
         proxy.routes.write_text(old)
         proxy.reload()
