@@ -111,8 +111,19 @@ class Nginx:
         """Have it read its files again, and wait until it has."""
         version = re.search(r'default "(\d+)"', self.routes.read_text())
         assert version
+        before = self._workers()
         self.process.send_signal(signal.SIGHUP)
-        until(lambda: self.version() == int(version[1]))
+        # Until then those of before may still take a request.
+        until(lambda: not before & self._workers() and self.version() == int(version[1]))
+
+    def _workers(self) -> set[int]:
+        """Return the processes that take requests."""
+        pid, found = self.process.pid, set()
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                if "shutting down" not in Path(f"/proc/{child}/cmdline").read_text():
+                    found.add(int(child))
+        return found
 
 
 @contextlib.contextmanager
