@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import json
 import re
@@ -12,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,6 +62,17 @@ class Nginx:
         return self.folder / "influxops-routes.conf"
 
     @property
+    def url(self) -> str:
+        return f"https://localhost:{self.port}"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate by which clients trust it."""
+        path = self.folder / "authority.pem"
+        _AUTHORITY.cert_pem.write_to_path(path)
+        return path
+
+    @property
     def log(self) -> str:
         return (self.folder / "error.log").read_text()
 
@@ -98,8 +111,19 @@ class Nginx:
         """Have it read its files again, and wait until it has."""
         version = re.search(r'default "(\d+)"', self.routes.read_text())
         assert version
+        before = self._workers()
         self.process.send_signal(signal.SIGHUP)
-        until(lambda: self.version() == int(version[1]))
+        # Until then those of before may still take a request.
+        until(lambda: not before & self._workers() and self.version() == int(version[1]))
+
+    def _workers(self) -> set[int]:
+        """Return the processes that take requests."""
+        pid, found = self.process.pid, set()
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                if "shutting down" not in Path(f"/proc/{child}/cmdline").read_text():
+                    found.add(int(child))
+        return found
 
 
 @contextlib.contextmanager
@@ -139,6 +163,7 @@ class Recorder:
 
     def __init__(self, name: str) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
+        self.rows: Counter[str] = Counter()  # by bucket
         recorder = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -149,6 +174,9 @@ class Recorder:
                 body = self.rfile.read(length)
                 recorder.seen.append((self.path, dict(self.headers)))
                 found = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+                is_gzip = self.headers.get("Content-Encoding") == "gzip"
+                lines = (gzip.decompress(body) if is_gzip else body).splitlines()
+                recorder.rows[found.get("bucket", [""])[0]] += len(lines)
                 said = json.dumps({"server": name, "bytes": len(body), **found}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(said)))
