@@ -24,6 +24,7 @@ from influxops.domain.plan import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode
+from influxops.report.wording import CLI_STYLE
 from influxops.runtime.context import RunContext
 from influxops.runtime.stdio import has_escapes, write_stream
 
@@ -128,7 +129,8 @@ def execute(
         if finding.reporter == _OWN:
             say(finding.message, label="error:", before="influxops: ", err=True)
         else:
-            say(finding.sentence, label="WARN", err=True)
+            advice = CLI_STYLE.advice(finding.remedy)
+            say(f"{finding.sentence}{f' ({advice})' if advice else ''}", label="WARN", err=True)
     if any(f.reporter == _OWN for f in lost) and report.exit_code is ExitCode.OK:
         # Who asked for it did not get it.
         return replace(report, exit_code=ExitCode.FAILED)

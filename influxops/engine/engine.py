@@ -14,6 +14,7 @@ from influxops.config.secrets import Redactor
 from influxops.domain.database import DatabaseStats, Inventory
 from influxops.domain.finding import Check, Finding
 from influxops.domain.plan import Scope, TenantPlan
+from influxops.engine.routes import EngineRoutes
 from influxops.errors import ConfigError, ExitCode, InfluxopsError, Interrupted
 from influxops.plugin_host.base import Handle, manager
 from influxops.plugin_host.discovery import PluginType, installed
@@ -84,6 +85,10 @@ class Engine:
                     handle = ReporterHandle(each, hooks, self.redact, missing)
                     handle.is_own = each.name in self._own
                     self.reporters.append(handle)
+        self._refuse_one_file_twice()
+        self.routes = EngineRoutes(
+            self.needs_ledger, self.targets, self.reporters, config.template.name
+        )
         self.rules = _rules(config, self.targets, self.ledger)
 
     def __enter__(self) -> Engine:
@@ -119,13 +124,15 @@ class Engine:
         """
         if operation.needs_ledger:
             self.needs_ledger(operation.without_ledger)
+        allow = validate_guard_names(allow)
         origin = replace(self.origin, operator=operator)
         request = replace(
             self.request,
             origin=origin,
             rules=replace(self.rules, recreate=operation.recreate),
-            allow=validate_guard_names(allow),
+            allow=allow,
             tell_start=partial(self._tell_start, context, origin) if tell else lambda *_: (),
+            write_routes=partial(self.routes.write, context, allow),
         )
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
@@ -135,7 +142,9 @@ class Engine:
         report, error = reconcile(operation, request, context, origin, late)
         report = replace(report, apply=apply)
         if error is None:
-            return self.tell(report, context, self.reporters) if tell else report
+            report = self.tell(report, context, self.reporters) if tell else report
+            failures = [] if context.dry_run else self.routes.write(context, allow)
+            return replace(report, notes=(*report.notes, *failures)) if failures else report
         # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
         # and the command line itself says what is raised.
         if tell and not context.scope.is_limited:
@@ -219,6 +228,16 @@ class Engine:
         except (OSError, KeyError):  # no such user in a container
             user = "unknown"
         return RunOrigin(user, socket.gethostname(), self.config.path, door=self.config.door)
+
+    def _refuse_one_file_twice(self) -> None:
+        kept: dict[str, str] = {}
+        for handle in self.reporters:
+            file = handle.settings.file
+            if file is not None and kept.setdefault(file, handle.full_name) != handle.full_name:
+                raise ConfigError(
+                    f"{kept[file]} and {handle.full_name} both keep {file}",
+                    hint="give each a file of its own",
+                )
 
     @property
     def _handles(self) -> list[Handle]:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from influxops.cli.options import common, common_options, format_option, timeout_option
+from influxops.cli.options import (
+    Duration,
+    common,
+    common_options,
+    format_option,
+    timeout_option,
+)
 from influxops.cli.output.stdio import put, say, say_json
 from influxops.cli.output.tables import show_table
 from influxops.errors import ConfigError
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from influxops.runtime.context import RunContext
 
 __all__ = [
+    "Duration",
     "common",
     "common_options",
     "configured",

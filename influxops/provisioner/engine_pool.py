@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -56,10 +57,12 @@ class Engines:
                 engine.close()
 
     @contextlib.contextmanager
-    def run(self, timeout: float) -> Iterator[tuple[Engine, RunContext]]:
+    def run(
+        self, timeout: float | None, log: logging.Logger = quiet
+    ) -> Iterator[tuple[Engine, RunContext]]:
         """Yield an engine and a run of its own."""
         with self.borrow() as (engine, _):
-            context = RunContext(timeout, log=quiet)
+            context = RunContext(timeout, log=log)
             with self._followed(context):
                 yield engine, context
 

@@ -203,6 +203,8 @@ class MoveSteps(MovesInProgress):
             raise ClaimLost(current)
         move.copied, move.record, move.progress = move.progress, current, current.progress
         move.is_back = False  # from here on it is like any other
+        for failed in self.request.write_routes():
+            self.warn(move, failed.message, "its writers are led to the old target until then")
         self._keep(move)
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)

@@ -127,7 +127,12 @@ _SERVERS = sql.SQL(
     'SELECT {server} FROM {servers} WHERE namespace = %(namespace)s ORDER BY target COLLATE "C"'
 )
 _SOURCES = sql.SQL("SELECT identity FROM {sources} WHERE namespace = %(namespace)s")
-_CLOCK = sql.SQL("SELECT clock_timestamp()")
+_CLOCK = sql.SQL("""
+SELECT clock_timestamp(),
+       coalesce((SELECT version FROM {routes} WHERE namespace = %(namespace)s), 0)
+""")
+#: Another server at a target leaves no route to what was recorded on the former one.
+_GROW = sql.SQL("SELECT {grow_routes}(%(namespace)s)")
 
 _RENAME = sql.SQL("""
 UPDATE {tenants} AS t
@@ -230,7 +235,7 @@ def memory(session: LedgerSession, tenants: Collection[str] | None) -> LedgerSna
         {record.tenant: record for record in records},
         tuple(Server(*row) for row in servers),
         frozenset(identity for (identity,) in sources),
-        _rows(session, _CLOCK, {})[0][0],
+        *_rows(session, _CLOCK, {})[0],
     )
 
 
@@ -333,6 +338,7 @@ def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
     there = _rows(session, _TAKE_SERVERS, {"targets": sorted(names)})
     known = [Server(writing.renamed.get(target, target), *rest) for target, *rest in there]
     put = {server.target: server for server in known}
+    were = {server.target: server.identity for server in known}
     for new in writing.servers:
         old = put.get(new.target)
         same = old if old is not None and old.identity == new.identity else Server(new.target)
@@ -348,6 +354,8 @@ def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
         put[new.target] = replace(new, since=same.since, read=new.read or same.read)
     document = msgspec.json.encode(list(put.values())).decode()
     _run(session, _PUT_SERVERS, {"servers": document})
+    if any(were.get(new.target, new.identity) != new.identity for new in writing.servers):
+        _run(session, _GROW, {})
 
 
 def _checked(session: LedgerSession, rows: Iterable[tuple[Any, ...]]) -> list[Record]:
@@ -388,7 +396,7 @@ def _run(session: LedgerSession, query: sql.SQL, values: dict[str, Any]) -> Curs
 
 def _named(query: sql.SQL, schema: str) -> sql.Composed:
     """Return a query with the names that it is about."""
-    tables = {name: sql.Identifier(schema, name) for name in RIGHTS}
+    tables = {name: sql.Identifier(schema, name) for name in (*RIGHTS, "grow_routes")}
     return query.format(held=HELD, columns=_COLUMNS, server=_SERVER, is_held=_IS_HELD, **tables)
 
 

@@ -5,6 +5,7 @@ The functions are those of the Provisioner and of every run; what is done twice 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -19,6 +20,7 @@ from influxops.domain.record import Record, State
 from influxops.engine.creation import completion, create_databases, is_full
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import SelectedPlan, TenantRequest, allocate, plan_selected
+from influxops.errors import InfluxopsError, Interrupted
 from influxops.provisioner.circuit_breaker import Circuit, Circuits
 from influxops.provisioner.completion_worker import Finisher
 from influxops.provisioner.engine_pool import Engines
@@ -73,6 +75,14 @@ class Making:
         self._stopping.set()
         self._finisher.stop()
         self.engines.close()
+
+    def follow_routes(self) -> None:
+        """Have the reporters that write routes do so after each change, until the worker ends."""
+        try:
+            with contextlib.suppress(Interrupted), self.engines.run(None, log) as (engine, context):
+                engine.routes.follow(context)
+        except InfluxopsError as error:
+            log.warning("routes are not written: %s", error)
 
     def away(self, target: str) -> str:
         """Return why a target is not to be asked now; empty where it is."""

@@ -30,10 +30,13 @@ from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.commit import confirming
 from influxops_postgres.connection.connection import async_keywords
 from influxops_postgres.connection.errors import reason
+from influxops_postgres.connection.listening import (
+    Connections,
+    check_pooling,
+    end_left_behind,
+)
 from influxops_queue.db.queries import FIRST, Connection, Queries, QueueStats
 from influxops_queue.db.settings import BEAT, CHANNEL, LIMIT
-from influxops_queue.worker import connections
-from influxops_queue.worker.connections import Connections
 from influxops_queue.worker.health import Health
 from influxops_queue.worker.jobs import BATCH, SOON, Jobs, backoff
 from influxops_queue.worker.provisioning import Making
@@ -69,7 +72,7 @@ class Worker:
         self._queries = Queries(settings)
         self._making = Making(config, self._on_target_recovered)
         self._parallel = min(len(self._making.targets), _MOST_TARGETS) + 2
-        self._threads = ThreadPoolExecutor(self._parallel + 2, "influxops-worker")
+        self._threads = ThreadPoolExecutor(self._parallel + 3, "influxops-worker")
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._app: procrastinate.App | None = None
@@ -92,12 +95,14 @@ class Worker:
     async def check(self) -> None:
         """Refuse a pooler in between that lends connections by the transaction."""
         keywords = async_keywords(self._settings)
-        await connections.check_pooling(keywords, self._settings.location().text)
+        await check_pooling(keywords, self._settings.location().text, LIMIT)
 
     async def run(self) -> None:
         """Work until it is stopped, or a pooler has come in between."""
         tries = 0
         ending = asyncio.create_task(self._end_in_time())
+        # It lasts as long as the worker: each of its connections is its own.
+        routes = asyncio.create_task(self._in_thread(self._making.follow_routes))
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
@@ -118,6 +123,7 @@ class Worker:
         finally:
             self._stop.set()
             await self._in_thread(self._making.close)
+            await routes
             ending.cancel()
             self._threads.shutdown(wait=False)
 
@@ -155,7 +161,7 @@ class Worker:
             await self._open(app)
             self._app = app
             async with self._connection() as connection:
-                await connections.end_left_behind(connection, left_behind)
+                await end_left_behind(connection, left_behind)
             worker = asyncio.create_task(
                 app.run_worker_async(
                     queues=queues,
