@@ -39,6 +39,12 @@ map $args $influxops_is_unclear {
     "~*(?:^|&)rp(?:=[^&]*)?&(?:.*&)?rp(?:[=&]|$)" 1;
     "~(?:^|&)[^=&]*%" 1;
 }
+# What requests are counted by, those of workers of before a reload too: moves ask for these.
+map $uri $influxops_in_flight {
+    default "$influxops_target:$influxops_database";
+    /influxops-route-version $arg_in_flight;
+}
+limit_conn_zone $influxops_in_flight zone=influxops_in_flight:10m;
 # What a name that is not listed gets: 503 until @seconds@ s after @written@.
 map $msec $influxops_unknown { default 404; "~^(?:@young@)" 503; }
 
