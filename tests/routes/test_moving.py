@@ -26,6 +26,11 @@ pytestmark = [needs_nginx, pytest.mark.stand_in]
 
 #: So many rows are moved; more are a matter of patience.
 ROWS = int(os.environ.get("INFLUXOPS_TEST_ROUTED_ROWS", "5000"))
+#: Seconds from the last cut-over to the end of its move.
+_AFTER_CUT_OVER = """
+SELECT extract(epoch FROM max(at) FILTER (WHERE event = 'retiring')
+                        - max(at) FILTER (WHERE event = 'moved')) FROM influxops.history
+"""
 
 
 def probe(proxy: Nginx) -> str:
@@ -118,12 +123,18 @@ def test_a_tenant_is_moved_there_and_back_under_writes_without_waiting_for_clien
             done = cli("move", "acme", *options, env=env, timeout=300)
             assert done.code == 0, done.all
             assert "WARN" not in done.out
-            logging.getLogger(__name__).info(
-                "%d rows to %s in %.1f s", ROWS, place, time.monotonic() - began
-            )
+            seconds = time.monotonic() - began
             with psycopg.connect(db.conninfo) as connection:
                 found = connection.execute("SELECT state, target FROM influxops.tenants").fetchone()
+                (after,) = connection.execute(_AFTER_CUT_OVER).fetchone() or (0,)
             assert found == ("ready", place)
+            logging.getLogger(__name__).info(
+                "%d rows to %s in %.1f s, %.1f s of them after the cut-over",
+                ROWS,
+                place,
+                seconds,
+                after,
+            )
         for client in clients:
             client.over.set()
             client.join()

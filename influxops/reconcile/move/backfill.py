@@ -304,7 +304,7 @@ class MoveSteps(MovesInProgress):
         """Wait until no proxy leads a client to the old target any more; then none writes there."""
         routing, plan, source = self.goal.routing, move.plan, self.handles[move.route.source]
         version = self.ledger.load_records((plan.tenant,), self.context).route_version
-        # Where one did not get there in time, a later move does not wait as long once more.
+        # Where one did not get there in time, a later move does not wait as long again.
         end = time.monotonic() + (0 if self._is_proxy_late else parse_duration(routing.timeout))
         self.context.on_stage(f"waiting for proxies to lead {truncate(plan.database)} on", 0)
         why = ""
@@ -324,7 +324,7 @@ class MoveSteps(MovesInProgress):
             )
             return
         move.is_routed = True
-        # What was acknowledged by then is visible, and found by the pass that follows.
+        # What was acknowledged before is visible then, and found by the pass that follows.
         move.safe_at = time.monotonic() + 2 * source.capabilities.visible_after
 
     def _without_source(self, move: MoveProgress) -> None:
