@@ -254,8 +254,7 @@ def load_config(path: str | Path | None = None) -> Config:
 def _default_file() -> str | None:
     """Return the file in the current folder; None where there is none, or no folder any more.
 
-    Raises:
-        ConfigError: When that is unknown. Going on without it could mean another server.
+    Where that is unknown it is refused: going on without it could mean another server.
     """
     try:
         # A relative path, in a folder that may be gone.

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from influxops.config.load import Config, Section
 from influxops.config.secrets import Redactor
+from influxops.constants import CHECK_GROUP
 from influxops.domain.database import DatabaseStats, Inventory
 from influxops.domain.finding import Check, Finding
 from influxops.domain.plan import Scope, TenantPlan
@@ -45,11 +46,9 @@ from influxops.runtime.context import RunContext
 
 
 class Engine:
-    """Runs the hooks of one configuration's plugins.
+    """Runs the hooks of one configuration's plugins, those of `kinds` or all that are installed.
 
-    Args:
-        kinds: The plugins to choose from; all that are installed when left out.
-        reporters: Further reporters, told first; the command line's own output is one.
+    Further `reporters` come first; the command line's own output is one.
     """
 
     def __init__(
@@ -114,13 +113,10 @@ class Engine:
     ) -> Report:
         """Run an operation: a dry run plans it, any other also carries the plan out.
 
-        What failed is in the report, which reporters have, too, if the run was to `tell` them. The
-        `operator` is who asked for it, where that is not who runs this process, and `apply` the
-        command line that makes what a dry run finds, for the report to name.
-
-        Raises:
-            ConfigError: When the run asks for what cannot be; nothing was written.
-            LockBusy: When another run holds the lock; nothing was written.
+        What failed is in the report, which reporters have, too, if the run was to `tell` them; a
+        wrong request and a lock that is held are raised before anything is written. The `operator`
+        is who asked for it, where that is not who runs this process, and `apply` the command line
+        that makes what a dry run finds, for the report to name.
         """
         if operation.needs_ledger:
             self.needs_ledger(operation.without_ledger)
@@ -198,6 +194,19 @@ class Engine:
             for finding in stale_ledger(observed, None, self.request, Scope(), context):
                 check = Check("up to date", False, finding.sentence, finding.remedy)
                 yield self.ledger.full_name, check
+        for name, kind in installed(CHECK_GROUP).items():
+            for check in self._command_checks(kind, context):
+                yield name, check
+
+    def _command_checks(self, kind: PluginType, context: RunContext) -> Iterator[Check]:
+        """Look at what a plugin's command needs."""
+        try:
+            for point in kind.entry_points:
+                yield from point.load()(self, context)
+        except Exception as error:  # whatever a foreign module raises
+            context.check()
+            broke = f"the checks of {kind.distribution} broke: {type(error).__name__}: {error}"
+            yield Check("checks", False, broke, "install what it needs, or update it")
 
     def _inventories(self, context: RunContext) -> dict[str, Inventory]:
         found: dict[str, Inventory] = {}

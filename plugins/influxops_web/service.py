@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import psycopg
-from msgspec import Struct
 from msgspec.structs import replace
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -20,14 +19,17 @@ from influxops.domain.durations import parse_duration
 from influxops.engine.engine import Engine
 from influxops.errors import TransactionLost
 from influxops.provisioner import DatabaseInspection, EnsureResult, InvalidRequest, Provisioner
+from influxops.provisioner.engine_pool import Engines
 from influxops.report.model import RunOrigin
 from influxops.runtime.context import RunContext
 from influxops_postgres.connection.commit import confirming, was_committed
 from influxops_postgres.connection.connection import async_keywords
 from influxops_postgres.connection.errors import CommitUnknown, reason
-from influxops_web.api.problems import database_unavailable, outcome_unknown
+from influxops_web.api.problems import Problem, database_unavailable, outcome_unknown
+from influxops_web.db import queries
 from influxops_web.db.connect import AsyncConnection, Database, DatabaseLocation
 from influxops_web.db.schema import DeviceTable
+from influxops_web.fleet import ConfiguredTarget, Fleet, ServerStatus
 from influxops_web.security.api_keys import Role
 from influxops_web.security.rate_limits import FailureRateLimit
 from influxops_web.security.sessions import BEGINNING, FIND, Credentials, Operator, Sessions
@@ -51,16 +53,6 @@ VALUES (%(token)s, %(who)s, %(role)s, %(via)s, %(method)s, %(path)s, %(tenant)s,
 """
 
 
-class ConfiguredTarget(Struct, frozen=True):
-    """A target, as the configuration has it."""
-
-    name: str
-    section: str  # as health and errors name it: `target:eu1`
-    url: str
-    state: str  # `active` or `draining`
-    capacity: int | str | None  # `unlimited`, or None where the server says it
-
-
 class Service:
     """The service's parts; session cookies are signed with `key`."""
 
@@ -69,21 +61,15 @@ class Service:
     ) -> None:
         self.config, self.location, self.web = engine.config, location, location.web
         self.device_table = device_table
-        self.targets = {
-            handle.name: ConfiguredTarget(
-                handle.name,
-                handle.full_name,
-                handle.location.text if handle.location else "",
-                handle.settings.state,
-                handle.settings.capacity,
-            )
-            for handle in engine.targets
-        }
+        self.targets = {each.name: ConfiguredTarget.of(each) for each in engine.targets}
         assert engine.ledger is not None, "the service is started with one"
         #: Seconds for which a retired tenant's database is kept.
         self.retire_after = parse_duration(engine.ledger.settings.retire_after)
         config = replace(engine.config, door="api")
         self.provisioner = Provisioner(config, timeout=self.web.timeout)
+        #: For what the console begins, and for what is asked beside the Provisioner.
+        self.engines = Engines(replace(engine.config, door="console"), None)
+        self.fleet = Fleet(self.engines, self.provisioner, self.targets, self.web.timeout)
         self.sessions = Sessions(key, parse_duration(self.web.session_ttl))
         self.failures = FailureRateLimit(self.web.login_rate_per_minute)
         #: What is audited of those who bring no good token, some of whom only look for the login.
@@ -113,6 +99,7 @@ class Service:
             yield
         finally:
             await asyncio.to_thread(self.provisioner.close)
+            await asyncio.to_thread(self.fleet.close)
             await self._pool.close(timeout=1.0)
 
     # PostgreSQL ------------------------------------------------------------------------------
@@ -183,6 +170,28 @@ class Service:
             await database.execute(_AUDIT, entry)
 
     # InfluxDB --------------------------------------------------------------------------------
+
+    async def servers(self) -> dict[str, ServerStatus]:
+        """Return the servers as they were read last, and what the ledger has of each."""
+        async with self.connection() as database:
+            recorded = await queries.targets(database)
+        return await self.fleet.servers(recorded)
+
+    async def create(self, tenant: str, name: str, origin: RunOrigin) -> EnsureResult:
+        """Create a tenant, and ensure its database; the tenant stays if that cannot be.
+
+        Raises:
+            Problem: When no tenant can have that id, or one has it.
+        """
+        try:
+            self.provisioner.validate(tenant)
+        except InvalidRequest as error:
+            raise Problem(422, "no-such-id", str(error)) from None
+        async with self.transaction() as database:
+            if not await queries.add_tenant(database, tenant, name):
+                raise Problem(409, "tenant-exists", f"there is a tenant {tenant} already")
+            await self.provisioner.aenqueue(tenant, database.connection, origin=origin)
+        return await self.ensure(tenant, origin)
 
     async def ensure(self, tenant: str, origin: RunOrigin) -> EnsureResult:
         """Ensure that a tenant has its database; it takes no longer than the timeout."""

@@ -81,10 +81,10 @@ class MoveSteps(MovesInProgress):
         tenant writes there.
         """
         source, target = self.handles[move.route.source], self.handles[move.route.target]
-        order = CopyRequest(move.plan.database, target.instance, dry_run=True, ahead=True)
+        order = CopyRequest(move.plan.database, dry_run=True, ahead=True)
         self.context.on_stage(f"looking at {truncate(order.database)} on {target.name}", 0)
         found = CopyProgress()
-        for said in source.copy(order, self.context):
+        for said in source.copy(order, target, self.context):
             found = said
         self.context.on_stage("", 0)
         if found.ahead == 0 and not found.conflicts:
@@ -124,9 +124,8 @@ class MoveSteps(MovesInProgress):
         recent = recent and not move.is_ahead
         order = CopyRequest(
             move.plan.database,
-            None,
-            move.copied if recent and only_missing else move.progress,
-            only_missing,
+            progress=move.copied if recent and only_missing else move.progress,
+            only_missing=only_missing,
             recent=recent,
             merge=move.is_back and not only_missing,
             paused=self.goal.writers_paused and not only_missing,

@@ -84,12 +84,7 @@ class MoveProgress:
 
 
 class MoveFailed(Exception):
-    """One tenant cannot go on.
-
-    Args:
-        remedy: What to do before it goes on.
-        again: How it goes on; None for the same command as before.
-    """
+    """One tenant cannot go on before its remedy; `again` is how, if not by the same command."""
 
     def __init__(
         self,

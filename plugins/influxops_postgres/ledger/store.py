@@ -86,13 +86,17 @@ SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.i
 r.secondary_target,
        r.secondary_identity, r.drop_after, coalesce(r.progress, ''),
        CASE WHEN r.state = old.state OR (r.state IN ('pending', 'allocated')
-                 AND old.state IN ('pending', 'allocated')) THEN old.state_since ELSE now END,
+                 AND old.state IN ('pending', 'allocated')) THEN old.state_since
+            WHEN r.state IN ('pending', 'allocated')
+                 AND r.state_since IS DISTINCT FROM old.state_since THEN least(r.state_since, now)
+            ELSE now END,
        r.created_at, coalesce(r.created_by, ''), r.last_seen_at,
        coalesce(r.error, ''), coalesce(r.attempts, 0), %(claimed_by)s, %(claim_key)s::bigint,
        coalesce(r.version, 0) + 1
   FROM clock CROSS JOIN json_to_recordset(%(records)s::json) AS r (
        tenant text, state text, database text, target text, identity text, secondary_target text,
-       secondary_identity text, drop_after timestamptz, progress text, created_at timestamptz,
+       secondary_identity text, drop_after timestamptz, progress text, state_since timestamptz,
+       created_at timestamptz,
        created_by text,
        last_seen_at timestamptz, error text, attempts integer, version bigint)
   LEFT JOIN {tenants} AS old ON old.namespace = %(namespace)s AND old.tenant = r.tenant COLLATE "C"
@@ -207,6 +211,7 @@ class _Sent(Struct, frozen=True, omit_defaults=True):
     secondary_identity: str | None = None
     drop_after: datetime | None = None
     progress: str = ""
+    state_since: datetime | None = None
     created_at: datetime | None = None
     created_by: str = ""
     last_seen_at: datetime | None = None

@@ -46,6 +46,9 @@ T = TypeVar("T")
 
 #: Seconds between two looks at what waits, without a notification.
 _POLL = 5.0
+#: Seconds between two looks for jobs that have come due: the end of one that held their lock, and
+#: the end of their delay, notify nobody.
+_FETCH = 1.0
 #: Seconds between two signs of life, and after which a worker without one counts as dead.
 _HEARTBEAT, _DEAD = 2.0, 10.0
 #: Seconds for which what is under way may go on once the worker is to stop; Docker kills after 10.
@@ -166,6 +169,7 @@ class Worker:
                 app.run_worker_async(
                     queues=queues,
                     concurrency=self._parallel,
+                    fetch_job_polling_interval=_FETCH,
                     delete_jobs=DeleteJobCondition.ALWAYS.value,
                     install_signal_handlers=False,
                     update_heartbeat_interval=_HEARTBEAT,
@@ -278,14 +282,14 @@ class Worker:
             try:
                 async with confirming(connection):
                     await queries.gate(connection)
-                    hints, hint = await queries.take_hints(connection, hint, BATCH)
-                    most = max(BATCH - len(hints), 1)
+                    noted, hint = await queries.take_hints(connection, hint, BATCH)
+                    most = max(BATCH - len(noted), 1)
                     wanted = await queries.wanted(connection, tenant, most, tried=False)
-                    ids = [*dict.fromkeys([*hints, *wanted])]
+                    ids = [*dict.fromkeys([*noted, *wanted])]
                     if not ids:
                         self._say("looking tenants up", "")
                         return None
-                    placed = await self._in_thread(self._making.place, ids)
+                    placed = await self._in_thread(self._making.place, ids, noted)
                     if placed.trouble:
                         raise _Blind(placed.trouble)  # so that the hints stay
             except psycopg.errors.LockNotAvailable:
@@ -349,7 +353,7 @@ class Worker:
                 self._queries.lock("create_databases", target),
                 self._queries.lock("retry_unplaced"),
             ]
-            # Else, and between two sessions, it begins a few seconds later.
+            # A job that is under way does it at its end; between two sessions, it begins later.
             with contextlib.suppress(psycopg.Error, exceptions.ProcrastinateException):
                 async with self._connection() as connection:
                     await self._queries.run_now(connection, locks)

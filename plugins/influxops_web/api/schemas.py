@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 #: An id that a tenant of the service may have, as a pattern of JSON Schema.
 TENANT_ID = "^[A-Za-z0-9_-]{1,128}$"
-_TEXT = "^[^\\u0000-\\u001f\\u007f]*$"
+TEXT = "^[^\\u0000-\\u001f\\u007f]*$"
 _DEVICE_ID = "^[^\\u0000-\\u001f\\u007f]+$"
 
 TenantId = Annotated[
@@ -18,7 +18,7 @@ TenantId = Annotated[
 ]
 Name = Annotated[
     str,
-    Field(max_length=200, pattern=_TEXT, description="What people call it.", examples=["Acme"]),
+    Field(max_length=200, pattern=TEXT, description="What people call it.", examples=["Acme"]),
 ]
 
 
@@ -100,11 +100,20 @@ class Created(BaseModel):
 
 
 class InfluxInfo(_Answer):
-    """What the ledger has of a tenant's database."""
+    """What the ledger has of a tenant's database, and whether that still holds."""
 
-    state: str | None = Field(description="`wanted`, `ready`, …; null: nothing is recorded.")
+    state: str | None = Field(
+        description="`pending`, `ready`, …; null: nothing is recorded. Where its server shows "
+        "otherwise: `missing`, `replaced`, `unavailable`, `not configured`."
+    )
     database: Text = Field(description="Its name; null while it has no target.")
     target: str | None = Field(description="The server that it is on; null while it has none.")
+    url: str | None = Field(
+        default=None, description="Where that server is; null unless the database is there."
+    )
+    trouble: str | None = Field(
+        default=None, description="Why its database is not as the ledger has it; null if it is."
+    )
     since: datetime | None = Field(
         validation_alias="state_since", description="When it came to this state."
     )
@@ -186,6 +195,7 @@ class Provisioned(_Answer):
     target: str | None = Field(
         description="The server that holds it, or that the ledger has for it; else null."
     )
+    url: Text = Field(description="Where that server is; null without one.")
     reason: Text = Field(description="Why it is not there.")
 
 
@@ -214,8 +224,12 @@ class Server(BaseModel):
     url: str
     state: str = Field(description="`active` or `draining`.")
     databases: int | None = Field(description="Those that the ledger has recorded there.")
-    capacity: int | None = Field(description="As configured; null where it is not.")
-    trouble: str | None = Field(description="Why it cannot be asked now; null where all is well.")
+    found: int | None = Field(description="How many it held when it was last read; null: never.")
+    capacity: int | None = Field(description="How many it takes; null: no limit is known.")
+    capacity_is_estimate: bool = Field(description="Whether `capacity` is not configured.")
+    read_at: datetime | None = Field(description="When it was last read.")
+    fault: Text = Field(description="`unavailable`, `replaced`; null where all is well.")
+    trouble: Text = Field(description="The same in a sentence; null where all is well.")
 
 
 class Waiting(_Answer):
@@ -233,7 +247,9 @@ class Fleet(BaseModel):
     servers: list[Server]
     waiting: list[Waiting] = Field(description="The first hundred, the longest waiting first.")
     waiting_total: int
-    states: dict[str, int] = Field(description="How many tenants stand where, by state.")
+    states: dict[str, int] = Field(
+        description="How many tenants there are by `state`, which a fault of a server outranks."
+    )
 
 
 class SessionInfo(BaseModel):

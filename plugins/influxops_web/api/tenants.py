@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from influxops.provisioner import InvalidRequest
 from influxops_web.api.problems import Problem, documented
 from influxops_web.api.schemas import (
     TENANT_ID,
@@ -28,6 +28,7 @@ from influxops_web.api.schemas import (
 from influxops_web.db import queries
 from influxops_web.db.connect import Database
 from influxops_web.db.devices import devices
+from influxops_web.fleet import THERE, ServerStatus, count_states, fault_of
 from influxops_web.security.sessions import COOKIE, origin_of
 from influxops_web.service import Service
 
@@ -64,17 +65,7 @@ async def create_tenant(new: NewTenant, request: Request) -> Created:
     """
     service = service_of(request)
     request.state.tenant = new.tenant_id
-    try:
-        service.provisioner.validate(new.tenant_id)
-    except InvalidRequest as error:
-        raise Problem(422, "no-such-id", str(error)) from None
-    async with service.transaction() as database:
-        if not await queries.add_tenant(database, new.tenant_id, new.name):
-            raise Problem(409, "tenant-exists", f"there is a tenant {new.tenant_id} already")
-        await service.provisioner.aenqueue(
-            new.tenant_id, database.connection, origin=origin_of(request)
-        )
-    found = await service.ensure(new.tenant_id, origin_of(request))
+    found = await service.create(new.tenant_id, new.name, origin_of(request))
     return Created(tenant_id=new.tenant_id, status="created", influxdb_provisioned=found.is_ready)
 
 
@@ -96,7 +87,8 @@ async def list_tenants(
     pages = max(1, -(-total // per_page))
     if page > pages:
         raise Problem(404, "no-such-page", f"there is no page {page}: the last one is {pages}")
-    tenants = [Tenant.model_validate(row) for row in rows]
+    servers = await service.servers()
+    tenants = [_shown(row, servers) for row in rows]
     return TenantPage(tenants=tenants, page=page, per_page=per_page, pages=pages, total=total)
 
 
@@ -110,10 +102,23 @@ async def registered(database: Database, tenant_id: str) -> queries.TenantRow:
 
 @router.get("/tenants/{tenant_id}", responses=documented(404))
 async def get_tenant(tenant_id: TenantPath, request: Request) -> Tenant:
-    """Return a tenant, and what the ledger has of its database."""
+    """Return a tenant, and where its database is."""
     service = service_of(request)
     async with service.connection() as database:
-        return Tenant.model_validate(await registered(database, tenant_id))
+        row = await registered(database, tenant_id)
+    return _shown(row, await service.servers())
+
+
+def _shown(row: queries.TenantRow, servers: Mapping[str, ServerStatus]) -> Tenant:
+    """Return a tenant; what its server shows outranks what the ledger has."""
+    found, fault = Tenant.model_validate(row), fault_of(row, servers)
+    if fault is not None:
+        found.influxdb.state, found.influxdb.trouble = fault.word, fault.message
+    is_there = fault is None or fault.word == "unavailable"
+    server = servers.get(row.target or "")
+    if row.state in THERE and is_there and server is not None:
+        found.influxdb.url = server.url
+    return found
 
 
 @router.patch("/tenants/{tenant_id}", responses=documented(*WRITES, 404))
@@ -125,7 +130,8 @@ async def change_tenant(tenant_id: TenantPath, change: TenantChange, request: Re
         raise Problem(422, "nothing-to-change", "give a name, a status, or both")
     async with service.transaction() as database:
         await queries.change_tenant(database, tenant_id, given)
-        return Tenant.model_validate(await registered(database, tenant_id))
+        row = await registered(database, tenant_id)
+    return _shown(row, await service.servers())
 
 
 @router.get("/tenants/{tenant_id}/stats", responses=documented(404))
@@ -156,24 +162,28 @@ async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
 
 @router.get("/fleet")
 async def fleet(request: Request) -> Fleet:
-    """Return how full the servers are, and which tenants wait for a database and why."""
+    """Return how full the servers were when they were read last, and which tenants wait and why."""
     service = service_of(request)
-    trouble = service.provisioner.health().trouble
+    servers = await service.servers()
     async with service.connection() as database:
-        recorded = await queries.targets(database)
-        states = await queries.states(database)
+        states, _ = await count_states(database, servers)
         waiting, total = await queries.waiting(database, _NAMED)
     return Fleet(
         servers=[
             Server(
-                name=target.name,
-                url=target.url,
-                state=target.state,
-                databases=recorded[target.name].tenants if target.name in recorded else 0,
-                capacity=target.capacity if isinstance(target.capacity, int) else None,
-                trouble=trouble.get(target.section),
+                name=name,
+                url=each.url,
+                state=each.target.state,
+                databases=each.recorded.tenants,
+                found=each.number,
+                capacity=each.capacity,
+                capacity_is_estimate=each.is_estimate,
+                read_at=each.read_at,
+                fault=each.fault,
+                trouble=each.trouble,
             )
-            for target in service.targets.values()
+            for name, each in servers.items()
+            if each.target is not None
         ],
         waiting=[Waiting.model_validate(each) for each in waiting],
         waiting_total=total,

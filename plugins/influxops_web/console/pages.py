@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -10,15 +10,19 @@ from urllib.parse import urlencode
 
 import jinja2
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from markupsafe import Markup, escape
 from starlette.staticfiles import StaticFiles
 
 from influxops import __version__
+from influxops.domain.durations import format_duration_approx
 from influxops.domain.text import format_time, one_line, pluralize, truncate
 from influxops.report.wording import format_entry, format_retention
+from influxops_web.api.problems import Problem
 from influxops_web.console import wording
 from influxops_web.console.servers import SPANS
 from influxops_web.db import queries
+from influxops_web.fleet import FAULTS
 
 #: Tables of a database that are named; how many more there are is said.
 _TABLES = 20
@@ -27,10 +31,11 @@ _TABLES = 20
 class Pages:
     """The templates."""
 
-    def __init__(self) -> None:
+    def __init__(self, targets: Iterable[str]) -> None:
         self._templates = _environment()
+        self._templates.globals["targets"] = [*targets]
 
-    def page(self, request: Request, name: str, code: int, **values: Any) -> HTMLResponse:
+    def page(self, request: Request, name: str, code: int = 200, **values: Any) -> HTMLResponse:
         """Return a page as an answer, with what its template shows beside what all pages do."""
         operator = request.scope.get("state", {}).get("operator")
         text = self._templates.get_template(name).render(
@@ -66,6 +71,29 @@ def link(path: str, **query: Any) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
+def storable(text: str) -> str:
+    """Return an id, unless PostgreSQL can hold none of that kind."""
+    if not text or "\0" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
+        raise Problem(404, "no-such-tenant", f"there is no tenant {truncate(text)}")
+    return text
+
+
+def see(address: str) -> RedirectResponse:
+    """Return the answer that leads to a page."""
+    return RedirectResponse(address, 303)
+
+
+def age(since: datetime) -> str:
+    """Return how long ago something was."""
+    return f"{format_duration_approx((datetime.now(UTC) - since).total_seconds())} ago"
+
+
+def _words(text: str) -> Markup:
+    """Return advice for a page: what is to be typed is set as code, without its backticks."""
+    code, parts = Markup("<code>{}</code>"), one_line(text).split("`")
+    return Markup("").join(code.format(p) if n % 2 else escape(p) for n, p in enumerate(parts))
+
+
 def _environment() -> jinja2.Environment:
     pages = jinja2.Environment(
         loader=jinja2.PackageLoader("influxops_web.console"),
@@ -79,6 +107,7 @@ def _environment() -> jinja2.Environment:
         "line": lambda text: one_line(text or ""),
         "retention": lambda seconds: format_retention(seconds) or "not known",
         "happened": lambda entry: one_line(format_entry(entry)),
+        "words": _words,
         "number": lambda number: "not known" if number is None else f"{number:,}",
     }
     shared: Mapping[str, Any] = {
@@ -92,6 +121,11 @@ def _environment() -> jinja2.Environment:
         "TABLES": _TABLES,
         "STATUSES": queries.STATUSES,
         "PLACED": wording.PLACED,
+        "FAULTS": FAULTS,
+        "ORDER": (*FAULTS, *queries.WORST_FIRST),
+        "unit_of": wording.unit_of,
+        "meaning": wording.state_of,
+        "age": age,
     }
     pages.globals |= shared
     return pages

@@ -13,37 +13,33 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from msgspec.structs import replace
 
 from influxops.domain.text import truncate
 from influxops.engine.engine import Engine
-from influxops.engine.operations import Move, Operation, Retire, Unretire
-from influxops.provisioner.engine_pool import Engines
+from influxops.engine.operations import Adopt, Move, Operation, Retire, Unretire
 from influxops.provisioner.results import EnsureStatus
 from influxops.provisioner.validation import InvalidRequest
 from influxops.report.model import Report
 from influxops.runtime.context import RunContext
 from influxops_web.api.problems import Problem
+from influxops_web.api.schemas import TENANT_ID, TEXT
 from influxops_web.console import wording
 from influxops_web.console.chart import chart
-from influxops_web.console.pages import Pages, link, mount_assets
+from influxops_web.console.lists import Id, Lists, Page, Search
+from influxops_web.console.pages import Pages, link, mount_assets, see, storable
 from influxops_web.console.runs import OperatorRuns
-from influxops_web.console.servers import SPANS, Contents, LiveStatus, ServerUsage, Span
+from influxops_web.console.servers import SPANS, Contents, Span, fault_now, read_contents
 from influxops_web.db import history, queries
 from influxops_web.db.devices import Devices, devices
 from influxops_web.db.queries import TenantRow
+from influxops_web.fleet import count_states, fault_of
 from influxops_web.security.sessions import operator_of, origin_of
 from influxops_web.service import Service
 
-#: Pages that come later than this are not asked for by a link.
-_LAST_PAGE = 1_000_000
-_BIGGEST = 2**63 - 1
 #: Tenants that wait and are named; how many more there are is said.
 _WAITING_SHOWN = 50
 
-Id = Annotated[str, Query(max_length=4000)]
 Named = Annotated[str, Form(alias="id", max_length=4000)]
-Search = Annotated[str, Query(max_length=200)]
 
 
 class Console:
@@ -51,10 +47,9 @@ class Console:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._engines = Engines(replace(service.config, door="console"), None)
-        self._servers = LiveStatus(service, self._engines)
-        self._runs = OperatorRuns(service.config, self._engines)
-        self._pages = Pages()
+        self._runs = OperatorRuns(service.config, service.engines)
+        self._pages = Pages(service.targets)
+        lists = Lists(service, self._pages)
         self.router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
         for path, page in (
             ("/", self.tenants),
@@ -62,9 +57,14 @@ class Console:
             ("/tenant", self.tenant),
             ("/tenant/retire", self.ask_retire),
             ("/tenant/move", self.ask_move),
+            ("/tenant/adopt", self.ask_adopt),
+            ("/create", self.ask_create),
+            ("/due", lists.due),
+            ("/tokens", lists.tokens),
+            ("/audit", lists.audit),
             ("/fleet", self.fleet),
-            ("/runs", self.runs),
-            ("/run", self.run),
+            ("/runs", lists.runs),
+            ("/run", lists.run),
         ):
             self.router.add_api_route(path, page, methods=["GET"])
         for path, act in (
@@ -72,6 +72,9 @@ class Console:
             ("/tenant/retire", self.retire),
             ("/tenant/unretire", self.unretire),
             ("/tenant/move", self.move),
+            ("/tenant/adopt", self.adopt),
+            ("/create", self.create),
+            ("/tokens/revoke", lists.revoke),
         ):
             self.router.add_api_route(path, act, methods=["POST"])
 
@@ -83,14 +86,12 @@ class Console:
     def close(self) -> None:
         """End what is under way."""
         self._runs.close()
-        self._engines.close()
-        self._servers.close()
 
     # Pages -----------------------------------------------------------------------------------
 
     async def login(self, request: Request, after: Annotated[str, Query(alias="next")] = "") -> Any:
         """Show where an operator logs in."""
-        return self._page(request, "login.html", after=after, wrong="")
+        return self._pages.page(request, "login.html", after=after, wrong="")
 
     async def tenants(
         self,
@@ -99,34 +100,58 @@ class Console:
         state: Search = "",
         status: Search = "",
         target: Search = "",
-        page: Annotated[int, Query(ge=1, le=_LAST_PAGE)] = 1,
+        sort: Search = "tenant",
+        page: Page = 1,
     ) -> Any:
-        """Show the tenants, or those that are looked for."""
+        """Show the tenants, or those that are looked for, and above them what is wrong."""
         q, target = q.replace("\0", ""), target.replace("\0", "")
         state = state if state in queries.STATES else ""
         status = status if status in queries.STATUSES else ""
-        asked = queries.TenantFilter(q, state, status, target, page)
+        key = sort.removeprefix("-")
+        key = key if key in queries.SORTS else "tenant"
+        servers = await self._service.servers()
+        faulty = tuple(name for name, each in servers.items() if each.fault)
+        is_descending = sort.startswith("-")
+        asked = queries.TenantFilter(q, state, status, target, page, key, is_descending, faulty)
         async with self._service.transaction() as database:
             found = await queries.tenants(database, asked)
+            counts, _ = await count_states(database, servers)
         chosen = {"q": q, "state": state, "status": status, "target": target}
 
-        def paged(number: int) -> str:
-            return link("/", **chosen, page=number if number > 1 else "")
+        def paged(number: int, by: str = sort) -> str:
+            return link("/", **chosen, sort=by, page=number if number > 1 else "")
 
-        code = 404 if page > max(found.pages, 1) else 200
-        return self._page(request, "tenants.html", code, found=found, asked=asked, paged=paged)
+        return self._pages.page(
+            request,
+            "tenants.html",
+            404 if page > found.pages else 200,
+            found=found,
+            asked=asked,
+            paged=paged,
+            counts=counts,
+            servers=servers,
+            faults={row.tenant: fault_of(row, servers) for row in found.rows},
+        )
 
     async def tenant(
-        self, request: Request, id: Id = "", span: Search = "24h", ensured: Search = ""
+        self,
+        request: Request,
+        id: Id = "",
+        span: Search = "24h",
+        ensured: Search = "",
+        still: bool = False,
     ) -> Any:
         """Show what is known of a tenant."""
         chosen = SPANS.get(span, SPANS["24h"])
         row, lines, devices = await self._read(request, id)
-        contents, where = await self._ask(row, chosen)
+        servers, (contents, where) = await asyncio.gather(
+            self._service.servers(), self._ask(row, chosen)
+        )
+        fault = fault_now(row, contents, where, servers)
         drawn = None
         if contents is not None and contents.activity is not None:
             drawn = chart(contents.activity, chosen.words)
-        return self._page(
+        return self._pages.page(
             request,
             "tenant.html",
             row=row,
@@ -137,60 +162,65 @@ class Console:
             url=self._url(row.target),
             chart=drawn,
             span=chosen,
-            notices=wording.notices(row, contents, where),
+            fault=fault,
+            notices=wording.notices(row, contents, where, fault),
             run=self._runs.of(row.tenant),
+            still=still,
             ensured=wording.ENSURED.get(ensured),
-            can_move=row.state in ("ready", "moving") and bool(self._others(row)),
+            can_move=row.state in ("ready", "moving") and len(self._service.targets) > 1,
         )
 
     async def fleet(self, request: Request) -> Any:
         """Show the servers, and the tenants that wait for a database."""
+        servers = await self._service.servers()
         async with self._service.transaction() as database:
-            recorded = await queries.targets(database)
+            counts, missing = await count_states(database, servers)
             waiting, total = await queries.waiting(database, _WAITING_SHOWN, failed=True)
-        usage = await self._servers.usage()
-        targets = self._service.targets
-        servers = [
-            {
-                "name": name,
-                "url": self._url(name),
-                "recorded": recorded.get(name) or queries.TargetSummary(name, {}, 0),
-                "usage": usage.get(name) or ServerUsage(trouble="not configured any more"),
-                "is_draining": name in targets and targets[name].state == "draining",
-            }
-            for name in dict.fromkeys([*targets, *recorded])
-        ]
-        return self._page(request, "fleet.html", servers=servers, waiting=waiting, total=total)
-
-    async def runs(
-        self, request: Request, before: Annotated[int | None, Query(ge=1, le=_BIGGEST)] = None
-    ) -> Any:
-        """Show the runs that changed something."""
-        async with self._service.transaction() as database:
-            found = await history.runs(database, before)
-        more = found[-1].last if len(found) == history.RUNS_A_PAGE else None
-        return self._page(request, "runs.html", runs=found, more=more, is_first=before is None)
-
-    async def run(
-        self, request: Request, id: Id = "", after: Annotated[int, Query(ge=0, le=_BIGGEST)] = 0
-    ) -> Any:
-        """Show what one run did."""
-        async with self._service.transaction() as database:
-            found = await history.run(database, _storable(id), after)
-        if not found and not after:
-            raise Problem(404, "no-such-run", f"the history has no run {truncate(id)}")
-        lines = found[: history.ENTRIES_A_PAGE]
-        more = lines[-1].id if len(found) > len(lines) else None
-        return self._page(request, "run.html", id=id, lines=lines, more=more, after=after)
+        return self._pages.page(
+            request,
+            "fleet.html",
+            servers=servers,
+            counts=counts,
+            missing=missing,
+            waiting=waiting,
+            total=total,
+        )
 
     def error(self, request: Request, problem: Problem) -> Response:
         """Show what went wrong."""
         if request.url.path == "/login" and problem.status in (401, 429):
             after = getattr(request.state, "after", "")
-            return self._page(request, "login.html", after=after, wrong=problem.detail)
-        return self._page(request, "error.html", problem=problem)
+            return self._pages.page(request, "login.html", after=after, wrong=problem.detail)
+        return self._pages.page(request, "error.html", problem=problem)
 
     # What is done ----------------------------------------------------------------------------
+
+    async def ask_create(self, request: Request) -> Any:
+        """Ask for a new tenant."""
+        return self._pages.page(request, "create.html", pattern=TENANT_ID.strip("^$"))
+
+    async def create(
+        self,
+        request: Request,
+        id: Annotated[str, Form(pattern=TENANT_ID)],
+        name: Annotated[str, Form(max_length=200, pattern=TEXT)] = "",
+    ) -> Any:
+        """Create a tenant."""
+        request.state.tenant = id
+        how = (await self._service.create(id, name, origin_of(request, "console"))).status
+        return see(link("/tenant", id=id, ensured=how.value))
+
+    async def ask_adopt(self, request: Request, id: Id = "") -> Any:
+        """Ask which database is to become a tenant's."""
+        row, _, _ = await self._read(request, id)
+        return self._pages.page(request, "adopt.html", row=row)
+
+    async def adopt(
+        self, request: Request, id: Named, database: Annotated[str, Form(max_length=200)] = ""
+    ) -> Any:
+        """Make a database a tenant's; without a name the one that it should have."""
+        row, _, _ = await self._read(request, id)
+        return await self._start(request, row, "adopt", Adopt({row.tenant: database or None}))
 
     async def ensure(self, request: Request, id: Named) -> Any:
         """Ensure that a tenant has its database."""
@@ -201,12 +231,12 @@ class Console:
             how = found.status
         except InvalidRequest:
             how = EnsureStatus.FAILED  # no database can have this id; the page says why
-        return _see(link("/tenant", id=row.tenant, ensured=how.value))
+        return see(link("/tenant", id=row.tenant, ensured=how.value))
 
     async def ask_retire(self, request: Request, id: Id = "") -> Any:
         """Ask whether a tenant is to be retired."""
         row, _, devices = await self._read(request, id)
-        return self._page(
+        return self._pages.page(
             request, "retire.html", row=row, devices=devices, kept=self._service.retire_after
         )
 
@@ -224,10 +254,29 @@ class Console:
         return await self._start(request, row, "keep", Unretire((row.tenant,)))
 
     async def ask_move(self, request: Request, id: Id = "") -> Any:
-        """Ask where a tenant is to be moved."""
+        """Ask where a tenant is to be moved, and show where there is room."""
         row, _, _ = await self._read(request, id)
-        return self._page(
-            request, "move.html", row=row, others=self._others(row), kept=self._service.retire_after
+        servers, (contents, _) = await asyncio.gather(
+            self._service.servers(), self._ask(row, SPANS["24h"])
+        )
+        others = [
+            (name, each)
+            for name, each in servers.items()
+            if name != row.target and each.target is not None and each.target.state != "draining"
+        ]
+        # The one with most room first; a full one, or one that is away, is not chosen beforehand.
+        others.sort(key=lambda other: -other[1].room)
+        chosen = row.secondary_target if row.state == "moving" else ""
+        if not chosen and others and others[0][1].room > 0:
+            chosen = others[0][0]
+        return self._pages.page(
+            request,
+            "move.html",
+            row=row,
+            others=others,
+            chosen=chosen,
+            contents=contents,
+            kept=self._service.retire_after,
         )
 
     async def move(
@@ -257,12 +306,12 @@ class Console:
             return engine.run(operation, context, allow=allow, operator=who)
 
         await self._runs.start(row.tenant, what, who, act, wait=wait, endless=endless)
-        return _see(link("/tenant", id=row.tenant))
+        return see(link("/tenant", id=row.tenant))
 
     async def _read(
         self, request: Request, id_: str
     ) -> tuple[TenantRow, list[history.Line], Devices]:
-        id_ = _storable(id_)
+        id_ = storable(id_)
         request.state.tenant = id_  # for the audit log
         async with self._service.transaction() as database:
             row = await queries.tenant(database, id_)
@@ -281,7 +330,7 @@ class Console:
         if row.state in wording.PLACED and row.target and row.database:
             # The ledger may have been restored, and another server hold what is newer.
             contents, doubt = await asyncio.gather(
-                self._servers.contents(row.target, row.database, span), self._doubt(row)
+                read_contents(self._service.fleet, row.target, row.database, span), self._doubt(row)
             )
             return contents, doubt
         if row.state == "retired":
@@ -306,24 +355,3 @@ class Console:
         """Return where a target is; None where it is not configured."""
         found = self._service.targets.get(target or "")
         return found.url if found is not None else None
-
-    def _others(self, row: TenantRow) -> dict[str, str]:
-        return {
-            target.name: target.url
-            for target in self._service.targets.values()
-            if target.name != row.target and target.state != "draining"
-        }
-
-    def _page(self, request: Request, name: str, code: int = 200, **values: Any) -> HTMLResponse:
-        return self._pages.page(request, name, code, targets=[*self._service.targets], **values)
-
-
-def _storable(text: str) -> str:
-    """Return an id, unless PostgreSQL can hold none of that kind."""
-    if not text or "\0" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
-        raise Problem(404, "no-such-tenant", f"there is no tenant {truncate(text)}")
-    return text
-
-
-def _see(address: str) -> RedirectResponse:
-    return RedirectResponse(address, 303)

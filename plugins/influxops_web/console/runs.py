@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,10 +29,15 @@ from influxops.report.view import ReportView
 from influxops.report.wording import CLI_STYLE, HintStyle
 from influxops.runtime.context import RunContext
 
-#: Runs at once; the others wait for their turn.
-_THREADS = 4
+#: Runs at once, and moves, which may take days; further ones wait for their turn.
+_THREADS, _MOVES = 4, 4
 #: Tenants whose last run is remembered.
 _REMEMBERED = 1_000
+
+#: How hints are written on a page.
+_STYLE = replace(
+    CLI_STYLE, command="`influxops {}`", option="`{}` of [run]", guarded="refused by a guard"
+)
 
 Act = Callable[[Engine, RunContext], Report]
 
@@ -46,7 +52,14 @@ class OperatorRun(Struct, frozen=True):
     ended: datetime | None = None  # None while it is under way
     succeeded: bool = False
     lines: tuple[str, ...] = ()  # its result
-    stage: str = ""  # what is being done now
+    stage: str = "waiting for its turn"  # what is being done now
+    done: int = 0  # how much of that is done
+    total: int = 0  # how much of it there is; 0 where that is not known
+
+    @property
+    def percent(self) -> int | None:
+        """How much of its stage is done, in percent; None where that is not known."""
+        return min(100 * self.done // self.total, 100) if self.total else None
 
 
 class OperatorRuns:
@@ -55,6 +68,7 @@ class OperatorRuns:
     def __init__(self, config: Config, engines: Engines) -> None:
         self._config, self._engines = config, engines
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="influxops-operator")
+        self._moves = ThreadPoolExecutor(_MOVES, thread_name_prefix="influxops-move")
         self._lock = threading.Lock()
         self._runs: dict[str, OperatorRun] = {}
         self._contexts: set[RunContext] = set()
@@ -67,7 +81,8 @@ class OperatorRuns:
             contexts = [*self._contexts]
         for context in contexts:
             context.cancel()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._threads, self._moves):
+            threads.shutdown(wait=True, cancel_futures=True)
 
     def of(self, tenant: str) -> OperatorRun | None:
         """Return what was begun last for a tenant; None where nothing was."""
@@ -86,7 +101,8 @@ class OperatorRuns:
                 return
             self._evict()
             run = self._runs[tenant] = OperatorRun(tenant, what, who, datetime.now(UTC))
-        future: Future[None] = self._threads.submit(self._carry_out, run, act, endless)
+        threads = self._moves if endless else self._threads
+        future: Future[None] = threads.submit(self._carry_out, run, act, endless)
         await asyncio.wait([asyncio.wrap_future(future)], timeout=wait)
 
     def _carry_out(self, run: OperatorRun, act: Act, endless: bool) -> None:
@@ -96,21 +112,20 @@ class OperatorRuns:
             report = self._report(run, act, endless)
             succeeded, lines = report.exit_code is ExitCode.OK, lines_of(report)
         except InfluxopsError as error:
-            lines = tuple(filter(None, (one_line(error.message), one_line(str(error.remedy)))))
+            advice = _STYLE.advice(error.remedy)
+            lines = tuple(filter(None, (one_line(error.message), advice)))
         finally:
             ended = replace(run, ended=datetime.now(UTC), succeeded=succeeded, lines=lines)
             with self._lock:
                 self._runs[run.tenant] = ended
 
     def _report(self, run: OperatorRun, act: Act, endless: bool) -> Report:
-        def stage(label: str, total: int | None) -> None:
-            with self._lock:
-                self._runs[run.tenant] = replace(run, stage=label)
-
+        self._follow(run, stage="")
         context = RunContext(
             None if endless else self._config.timeout,
             scope=Scope(frozenset([run.tenant])),
-            on_stage=stage,
+            on_stage=lambda label, total: self._follow(run, stage=label, total=total, done=0),
+            on_progress=lambda count: self._follow(run, count),
         )
         with self._lock:
             self._contexts.add(context)
@@ -122,6 +137,13 @@ class OperatorRuns:
         finally:
             with self._lock:
                 self._contexts.discard(context)
+
+    def _follow(self, run: OperatorRun, more: int = 0, **change: Any) -> None:
+        """Note how far a run is, unless it has ended: what it left behind may go on."""
+        with self._lock:
+            now = self._runs.get(run.tenant, run)
+            if now.began == run.began and now.ended is None:
+                self._runs[run.tenant] = replace(now, **{"done": now.done + more, **change})
 
     def _evict(self) -> None:
         """Forget the run that ended longest ago, where too many are remembered."""
@@ -153,7 +175,7 @@ def _words(report: Report) -> HintStyle:
     for each in report.tenants:
         command += ["--to", shlex.quote(each.move.target)] if each.move else []
     allow = f"on the command line, `{' '.join(command)} --allow {{}}`"
-    return replace(CLI_STYLE, allow=allow, guarded="refused by a guard")
+    return replace(_STYLE, allow=allow)
 
 
 def _then(advice: str) -> str:

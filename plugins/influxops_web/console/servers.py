@@ -1,32 +1,19 @@
-"""The servers' own state for a page: all are asked at once, each within the timeout.
-
-What is not answered in time is unknown, with a reason. Few threads wait for a server that hangs,
-and a page does not wait for a free thread beyond the timeout either.
-"""
+"""What a tenant's page asks its server: what the database holds, and how much came when."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 from msgspec import Struct
 
 from influxops.domain.database import Database, DatabaseStats
+from influxops.domain.record import State
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.provisioner.engine_pool import Engines
 from influxops.runtime.context import RunContext
-from influxops_web.service import ConfiguredTarget, Service
-
-#: Servers that are asked at once.
-_THREADS = 8
-#: The part of the timeout that a server gets; the rest is for the page itself.
-_SHARE = 0.8
-
-T = TypeVar("T")
+from influxops_web.db.queries import TenantRow
+from influxops_web.fleet import THERE, Fault, Fleet, ServerStatus, fault_of
 
 
 class Span(Struct, frozen=True):
@@ -67,83 +54,34 @@ class Contents(Struct, frozen=True):
     trouble: str = ""  # why something is not known
 
 
-class ServerUsage(Struct, frozen=True):
-    """How full a server is, as it says itself."""
+async def read_contents(fleet: Fleet, target: str, database: str, span: Span) -> Contents:
+    """Ask a target for what it holds of a tenant, and for what the chart shows."""
+    if target not in fleet.targets:
+        return Contents(trouble=f"no target {target} is configured")
 
-    databases: int | None = None  # how many it holds; None: not read
-    capacity: int | None = None  # how many it takes; None: no limit is known
-    is_estimate: bool = False
-    edition: str | None = None
-    version: str | None = None
-    trouble: str = ""  # why it is not known
+    def ask(engine: Engine, context: RunContext) -> Contents:
+        return _contents(engine, context, target, database, span)
+
+    found = await fleet.ask(target, ask)
+    return Contents(trouble=found) if isinstance(found, str) else found
 
 
-class LiveStatus:
-    """Asks the servers for the console, but for those that the service knows to be in trouble."""
+def fault_now(
+    row: TenantRow, contents: Contents | None, doubt: str, servers: Mapping[str, ServerStatus]
+) -> Fault | None:
+    """Return why a tenant's database is not as the ledger remembers it, as it was asked just now.
 
-    def __init__(self, service: Service, engines: Engines) -> None:
-        self._service, self._engines = service, engines
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="influxops-console")
-
-    def close(self) -> None:
-        """Wait for the threads, once the engines were closed."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
-
-    async def contents(self, target: str, database: str, span: Span) -> Contents:
-        """Ask a target for what it holds of a tenant, and for what the chart shows."""
-        if target not in self._service.targets:
-            return Contents(trouble=f"no target {target} is configured")
-
-        def ask(engine: Engine, context: RunContext) -> Contents:
-            return _contents(engine, context, target, database, span)
-
-        found = await self._ask(target, ask)
-        return Contents(trouble=found) if isinstance(found, str) else found
-
-    async def usage(self) -> dict[str, ServerUsage]:
-        """Ask all targets at once how many databases they hold, and how many they take."""
-
-        async def one(target: ConfiguredTarget) -> ServerUsage:
-            def ask(engine: Engine, context: RunContext) -> ServerUsage:
-                found = engine.target(target.name).list_databases((), context)
-                is_set = target.capacity is not None
-                capacity = target.capacity if is_set else found.capacity
-                return ServerUsage(
-                    len(found.databases),
-                    capacity if isinstance(capacity, int) else None,
-                    not is_set,
-                    found.edition,
-                    found.version,
-                )
-
-            found = await self._ask(target.name, ask)
-            return ServerUsage(trouble=found) if isinstance(found, str) else found
-
-        targets = self._service.targets
-        found = await asyncio.gather(*map(one, targets.values()))
-        return dict(zip(targets, found, strict=True))
-
-    async def _ask(self, target: str, ask: Callable[[Engine, RunContext], T]) -> T | str:
-        """Return what a target said, or why it said nothing."""
-        section = self._service.targets[target].section
-        known = self._service.provisioner.health().trouble.get(section)
-        if known:
-            return str(known)
-        timeout = self._service.web.timeout
-
-        def work() -> T | str:
-            try:
-                with self._engines.borrow() as (engine, run):
-                    return ask(engine, run.with_timeout(timeout * _SHARE))
-            except InfluxopsError as error:
-                return error.message
-
-        loop = asyncio.get_running_loop()
-        try:
-            # What still waits for a thread then is never begun.
-            return await asyncio.wait_for(loop.run_in_executor(self._threads, work), timeout)
-        except TimeoutError:
-            return f"no answer within {timeout:g} s"
+    `doubt` says why it may be elsewhere.
+    """
+    fault = fault_of(row, servers)
+    if contents is None or (fault is not None and fault.word == "replaced"):
+        return fault
+    if contents.exists is None:
+        return Fault("unavailable", contents.trouble) if row.state != State.LOST else None
+    is_gone = contents.exists is False or contents.database.is_marked is False
+    if is_gone and row.state in THERE and row.state != State.UNCONFIRMED:
+        return Fault("missing", f"{row.target} does not have it")
+    return Fault("in doubt", doubt) if doubt else None
 
 
 def _contents(

@@ -10,8 +10,10 @@ from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Severity
 from influxops.domain.record import State
 from influxops.domain.text import format_time, pluralize
+from influxops_web.console.runs import OperatorRun
 from influxops_web.console.servers import Contents
 from influxops_web.db.queries import UNRECORDED, TenantRow
+from influxops_web.fleet import FAULTS, Fault
 
 #: What each state of the ledger means.
 STATES = {
@@ -24,6 +26,7 @@ STATES = {
     State.RETIRED: "its database was dropped",
     State.LOST: "its database was there, and is gone",
     UNRECORDED: "no run has recorded it yet",
+    **FAULTS,
 }
 #: How each is coloured; the word itself is always there too.
 COLOURS: dict[str, str] = {
@@ -33,6 +36,8 @@ COLOURS: dict[str, str] = {
     State.RETIRED: "secondary",
     State.LOST: "danger",
     UNRECORDED: "warning",
+    **dict.fromkeys(FAULTS, "danger"),
+    "unavailable": "warning",
 }
 #: States in which a tenant has a database on a target, or a slot for one.
 PLACED = frozenset(State) - {State.PENDING, State.RETIRED}
@@ -54,23 +59,25 @@ class Notice(Struct, frozen=True):
     advice: str = ""  # what to do; empty where there is nothing to do
 
 
-def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[Notice]:
+def notices(
+    row: TenantRow, contents: Contents | None, doubt: str = "", fault: Fault | None = None
+) -> list[Notice]:
     """Return what is to be said about a tenant, the worst first.
 
     `contents` is None where there is no server to ask; `doubt` says why its database may not be
-    where the ledger has it.
+    where the ledger has it, and `fault` what else outranks the ledger.
     """
     found: list[Notice] = []
 
     def add(severity: Severity, message: str, advice: str = "") -> None:
         found.append(Notice(severity, message, advice))
 
-    if contents is not None and doubt:
-        add(
-            Severity.ERROR,
-            f"whether {row.target} is its target is unknown: {doubt}",
-            "`influxops plan` says what to do",
-        )
+    word = fault.word if fault is not None else ""
+    if fault is not None and word == "replaced":
+        add(Severity.ERROR, fault.message, "`influxops plan` says what to do")
+    elif contents is not None and doubt:
+        what = f"whether {row.target} is its target is unknown: " if word != "missing" else ""
+        add(Severity.ERROR, f"{what}{doubt}", "`influxops plan` says what to do")
     is_provisioned = row.state is not None and State(row.state).is_provisioned
     is_recreated = is_provisioned and contents is not None and contents.database.is_marked is False
     if contents is not None and is_recreated:
@@ -82,7 +89,7 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
             "restore it; `influxops ensure --help` says how it is created again, empty, where the "
             "data is given up",
         )
-    elif contents is not None and contents.exists is False and row.state == State.READY:
+    elif word == "missing" and not doubt:
         add(
             Severity.ERROR,
             f"{row.target} does not have the database {row.database}, which was there",
@@ -121,6 +128,20 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
         )
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
     return sorted(found, key=lambda notice: order.index(notice.severity))
+
+
+def state_of(row: TenantRow) -> str:
+    """Return what a tenant's state means."""
+    if row.state == State.MOVING and row.drop_after is not None:
+        return "it is on its new server; the last rows of the old one are being copied"
+    return STATES[row.state or UNRECORDED]
+
+
+def unit_of(run: OperatorRun) -> str:
+    """Return what the figures of a run's stage count."""
+    if run.stage.startswith("waiting"):
+        return " s"
+    return " rows" if run.stage.startswith(("copying", "comparing", "catching up")) else ""
 
 
 def _recreated(row: TenantRow, stats: DatabaseStats) -> Notice:

@@ -79,6 +79,21 @@ SELECT newest.run, max(e.id) AS last, min(e.at) AS began,
 """
 
 
+# The newest first, of one tenant or all.
+_AUDITED = """
+SELECT id, at, who, role, via, method, path, tenant, status, address FROM {operator_audit_log}
+ WHERE (%(before)s::bigint IS NULL OR id < %(before)s)
+   AND (%(tenant)s = '' OR tenant = %(tenant)s)
+ ORDER BY id DESC LIMIT %(limit)s
+"""
+
+
+async def audited(database: Database, tenant: str, before: int | None) -> list[dict[str, Any]]:
+    """Read the newest lines of the audit log, of one tenant or all, `before` the id of one."""
+    values = {"tenant": tenant, "before": before, "limit": ENTRIES_A_PAGE}
+    return await database.rows(_AUDITED, values)
+
+
 async def history(database: Database, tenant: str) -> list[Line]:
     """Read the newest entries about a tenant, the newest first."""
     values = {"tenant": tenant, "limit": ENTRIES_SHOWN}

@@ -7,11 +7,12 @@ counts, which are linear in the tenants.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from msgspec import Struct
+from psycopg import sql
 
 from influxops.domain.record import State
 from influxops_web.db.connect import Database
@@ -25,6 +26,20 @@ STATUSES = ("active", "suspended")
 STATES = (*(state.value for state in State), UNRECORDED)
 #: The states of tenants whose database is not there yet, or no longer.
 WAITING = (State.PENDING, State.ALLOCATED, State.UNCONFIRMED, State.LOST)
+#: The order in which what needs attention comes first.
+WORST_FIRST = (
+    *("lost", UNRECORDED, "pending", "allocated", "unconfirmed", "moving", "retiring", "ready"),
+    "retired",
+)
+#: What the list can be sorted by.
+SORTS: Mapping[str, LiteralString] = {
+    "tenant": "tenant",
+    "state": "CASE WHEN target = ANY (%(faulty)s::text[]) AND state <> 'lost' THEN 0 "
+    "ELSE array_position(%(worst)s::text[], coalesce(state, 'unrecorded')) END",
+    "server": "target",
+    "since": "database_created_at",
+    "due": "drop_after",
+}
 
 
 class TenantFilter(Struct, frozen=True):
@@ -35,6 +50,10 @@ class TenantFilter(Struct, frozen=True):
     status: str = ""  # `active` or `suspended`; empty for all
     target: str = ""  # the name of a target; empty for all
     page: int = 1
+    sort: str = "tenant"  # a key of `SORTS`
+    is_descending: bool = False
+    faulty: tuple[str, ...] = ()  # targets whose tenants are in trouble, whatever their state
+    has_due: bool = False  # whether only those of whom something is to be dropped
 
 
 class TenantRow(Struct, frozen=True):
@@ -81,6 +100,9 @@ class TargetSummary(Struct, frozen=True):
     states: Mapping[str, int]  # how many tenants, by their state
     coming: int  # how many are on their way to it
     read: datetime | None = None  # when it was last read in full
+    identity: str | None = None  # of its server
+    capacity: int | None = None  # its estimated number of databases, as a run read it
+    unrecorded: int | None = None  # how many it held that the ledger did not count
 
     @property
     def tenants(self) -> int:
@@ -127,14 +149,16 @@ WITH found AS (
        AND (%(status)s = '' OR t.status = %(status)s)
        AND (%(target)s = '' OR (%(target)s IN (r.target, r.secondary_target) AND r.state <>
        'retired'))
+       AND (r.drop_after IS NOT NULL OR NOT %(due)s)
        AND (%(like)s = '' OR coalesce(t.tenant_id, r.tenant) COLLATE "default" ILIKE %(like)s
             OR t.name ILIKE %(like)s)
 ), shown AS (
-    SELECT * FROM found ORDER BY tenant LIMIT %(limit)s OFFSET %(skipped)s
+    SELECT *, row_number() OVER (ORDER BY {{order}} NULLS LAST, tenant) AS place FROM found
+     ORDER BY place LIMIT %(limit)s OFFSET %(skipped)s
 )
 SELECT (SELECT count(*) FROM found) AS total, shown.*
   FROM (SELECT) AS always LEFT JOIN shown ON true
- ORDER BY shown.tenant
+ ORDER BY shown.place
 """
 
 _ONE = f"""
@@ -159,7 +183,7 @@ SELECT names.target,
        coalesce((SELECT json_object_agg(state, number ORDER BY state) FROM counted
                   WHERE counted.target = names.target), '{{}}'::json) AS states,
        coalesce((SELECT number FROM coming WHERE coming.target = names.target), 0) AS coming,
-       servers.read
+       servers.read, servers.identity, servers.capacity, servers.unrecorded
   FROM (SELECT target FROM counted UNION SELECT target FROM coming
         UNION SELECT target FROM servers) AS names
   LEFT JOIN servers ON servers.target = names.target
@@ -169,6 +193,19 @@ SELECT names.target,
 _STATES = """
 SELECT state, count(*) AS number FROM {records} WHERE namespace = %(namespace)s
  GROUP BY state ORDER BY state
+"""
+
+# What was noted after a server was read is newer than what it said.
+_MISSING = """
+WITH held AS (
+    SELECT * FROM unnest(%(targets)s::text[], %(names)s::text[]) AS held (target, database)
+), read AS (SELECT * FROM unnest(%(read)s::text[], %(times)s::timestamptz[]) AS read (target, at))
+SELECT r.target, state, count(*) AS number
+  FROM {records} AS r JOIN read ON read.target = r.target
+ WHERE namespace = %(namespace)s AND state = ANY (%(states)s)
+   AND greatest(state_since, created_at, last_seen_at) <= read.at
+   AND NOT EXISTS (SELECT FROM held WHERE held.target = r.target AND held.database = r.database)
+ GROUP BY r.target, state
 """
 
 _WAITING = """
@@ -196,9 +233,15 @@ async def tenants(database: Database, wanted: TenantFilter) -> TenantPage:
         "like": _pattern(wanted.search.strip()),
         "limit": TENANTS_A_PAGE,
         "skipped": (wanted.page - 1) * TENANTS_A_PAGE,
+        "due": wanted.has_due,
+        "worst": [*WORST_FIRST],
+        "faulty": [*wanted.faulty],
     }
-    rows = await database.rows(_LIST, values)
-    found = [TenantRow(**_without(row, "total")) for row in rows if row["tenant"] is not None]
+    order = sql.SQL(SORTS[wanted.sort]) + sql.SQL(" DESC" if wanted.is_descending else "")
+    rows = await database.rows(_LIST, values, order=order)
+    found = [
+        TenantRow(**_without(row, "total", "place")) for row in rows if row["tenant"] is not None
+    ]
     return TenantPage(found, rows[0]["total"], wanted.page)
 
 
@@ -247,6 +290,26 @@ async def states(database: Database) -> dict[str, int]:
     """Count the tenants of the ledger by their state."""
     rows = await database.rows(_STATES, {})
     return {row["state"]: row["number"] for row in rows}
+
+
+async def missing(
+    database: Database, held: Mapping[str, tuple[Sequence[str], datetime]]
+) -> list[tuple[str, str, int]]:
+    """Count the tenants whose target does not have their database any more, by it and their state.
+
+    Args:
+        held: The databases that each target held, and until when what the ledger has is older.
+    """
+    pairs = [(target, name) for target, (names, _) in held.items() for name in names]
+    values = {
+        "targets": [target for target, _ in pairs],
+        "names": [name for _, name in pairs],
+        "read": [*held],
+        "times": [at for _, at in held.values()],
+        "states": [state.value for state in (State.READY, State.MOVING, State.RETIRING)],
+    }
+    rows = await database.rows(_MISSING, values)
+    return [(row["target"], row["state"], row["number"]) for row in rows]
 
 
 async def waiting(

@@ -14,6 +14,13 @@ from influxops_web.db.connect import Connection, DatabaseLocation
 PREFIX = "iop_"
 
 
+LIST = """
+SELECT id, role, name, created_at, created_by, expires_at, revoked_at FROM {operator_tokens}
+ ORDER BY id
+"""
+REVOKE = "UPDATE {operator_tokens} SET revoked_at = coalesce(revoked_at, now()) WHERE id = %(id)s"
+
+
 class Role(StrEnum):
     """What an operator may do."""
 
@@ -57,16 +64,10 @@ def create(
 
 def tokens(connection: Connection, location: DatabaseLocation) -> list[dict[str, Any]]:
     """Return all tokens, the oldest first; never the tokens themselves."""
-    return connection.execute(
-        location.sql(
-            "SELECT id, role, name, created_at, created_by, expires_at, revoked_at "
-            "FROM {operator_tokens} ORDER BY id"
-        )
-    ).fetchall()
+    return connection.execute(location.sql(LIST)).fetchall()
 
 
 def revoke(connection: Connection, location: DatabaseLocation, number: int) -> bool:
     """Revoke a token, if there is one, and with it all sessions that were begun with it."""
-    query = "UPDATE {operator_tokens} SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s"
     with confirmed(connection):
-        return connection.execute(location.sql(query), [number]).rowcount == 1
+        return connection.execute(location.sql(REVOKE), {"id": number}).rowcount == 1
