@@ -202,11 +202,15 @@ class MoveSteps(MovesInProgress):
             raise ClaimLost(current)
         move.copied, move.record, move.progress = move.progress, current, current.progress
         move.is_back = False  # from here on it is like any other
-        for failed in self.request.write_routes():
-            self.warn(move, failed.message, "its writers are led to the old target until then")
+        self._write_routes(move)
         self._keep(move)
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)
+
+    def _write_routes(self, move: MoveProgress) -> None:
+        """Have clients led to the new target."""
+        for failed in self.request.write_routes():
+            self.warn(move, failed.message, "its writers are led to the old target until then")
 
     def _catch_up(self, move: MoveProgress, took: float) -> None:
         """Copy what came since the pass before began, until such a pass is short.
@@ -266,7 +270,9 @@ class MoveSteps(MovesInProgress):
             self._without_source(move)
             return
         if not move.cut_at:
-            move.cut_at = time.monotonic()  # taken up again: clients are waited for again
+            # Taken up again: clients are waited for again, and may not be led on yet.
+            self._write_routes(move)
+            move.cut_at = time.monotonic()
         is_first = not move.safe_at
         if is_first:
             ttl = 0 if move.writers_paused else self.goal.cache_ttl
