@@ -4,3 +4,5 @@
 PROJECT = "influxops"
 #: The entry points by which plugins are found.
 PLUGIN_GROUP = "influxops.plugins"
+#: Those by which `doctor` finds what a plugin's command needs.
+CHECK_GROUP = "influxops.checks"

@@ -41,9 +41,8 @@ class ExitCode(IntEnum):
 class InfluxopsError(Exception):
     """The root of all errors raised by influxops and its plugins.
 
-    Args:
-        message: What failed, for whom and why; one sentence, without secrets.
-        hint: What to do next, as text or as a remedy; empty where nothing useful can be said.
+    `message` is one sentence without secrets: what failed, for whom and why. `hint` is what to do
+    next, as text or as a remedy; empty where nothing useful can be said.
     """
 
     exit_code = ExitCode.FAILED
@@ -69,8 +68,7 @@ class InfluxopsError(Exception):
 class ConfigError(InfluxopsError):
     """The configuration, the environment or the command line asks for what cannot be.
 
-    Args:
-        where: File and line (`influxops.toml:12`), variable or option, where it is known.
+    `where` is file and line (`influxops.toml:12`), variable or option, where it is known.
     """
 
     exit_code = ExitCode.USAGE

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import os
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from tests import fork_server
 from tests.bench import bench
 from tests.integration.command import Cli
 from tests.integration.proxy import Proxy, running_proxy
-from tests.integration.servers import REAL_TOKEN, REAL_URL, Influx, new_stand_in
+from tests.integration.servers import LOCK, REAL_TOKEN, REAL_URL, Influx, for_one_test, new_stand_in
 from tests.pg import TestDatabase, new_database, postgres_server
 
 __all__ = ["bench"]
@@ -101,13 +100,9 @@ def influx(_pool: _Pool) -> Iterator[Influx]:
         with _pool.lend() as give:
             yield give()
         return
-    with (Path(tempfile.gettempdir()) / "influxops-tests.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # workers of one session share five places
-        server = Influx(REAL_URL.rstrip("/"), REAL_TOKEN)
-        if server.databases():
-            pytest.fail(f"{REAL_URL} holds databases; these tests want a server of their own")
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    with for_one_test(Influx(REAL_URL.rstrip("/"), REAL_TOKEN), LOCK, session) as server:
         yield server
-        server.clean()
 
 
 @pytest.fixture

@@ -160,6 +160,7 @@ class Books:
     #: Called when a place was reserved: what happens between planning and doing.
     after_reserve: Callable[[], None] = lambda: None
     calls: list[str] = field(default_factory=list)
+    route_version: int = 0
     now: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)
     #: Called with the hook's name before it does anything.
     calling: Callable[[str], None] = lambda hook: None
@@ -501,7 +502,11 @@ class MemoryLedger(_Base):
             if tenants is None or id_ in tenants
         }
         return LedgerSnapshot(
-            records, tuple(books.servers.values()), frozenset(books.sources), books.now
+            records,
+            tuple(books.servers.values()),
+            frozenset(books.sources),
+            books.now,
+            books.route_version,
         )
 
     @hookimpl
@@ -532,6 +537,7 @@ class MemoryLedger(_Base):
             books.servers[server.target] = replace(server, since=since)
         books.sources |= update.sources
         books.history += [replace(e, at=books.now, run=context.id) for e in update.entries]
+        books.route_version += bool(update.records)
         found = books.write(update.records, "", context.id)
         for each in update.forgotten:
             if books.records[each.tenant].version == each.version:

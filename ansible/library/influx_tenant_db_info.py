@@ -83,6 +83,10 @@ databases:
       description: That target's URL.
       type: str
       sample: https://influx.example:8181
+    planned_target:
+      description: Where a database that is not there would be made; V(null) where it is there.
+      type: str
+      sample: null
     database:
       description: The database's name; V(null) where no valid one can be formed.
       type: str

@@ -22,14 +22,9 @@ def look(
 ) -> tuple[ReportView, int]:
     """Plan without telling the reporters, and say on standard error what is wrong.
 
-    What is wrong with a tenant that is shown is left to the command, and so is what a guard would
-    refuse: that is no fault of what is there.
-
-    Args:
-        leave_out: Kinds of findings that the command reports in its own words.
-
-    Returns:
-        The view of the report, and how many errors it holds that are about no tenant.
+    What is wrong with a tenant that is shown is left to the command, so are kinds that it leaves
+    out, and what a guard would refuse: that is no fault of what is there. The errors that are
+    counted are about no tenant.
     """
     allow = f"`{command_line(click.get_current_context(), 'ensure --allow {}')}`"
     words = replace(CLI_STYLE, allow=allow)  # a command that looks has no guards

@@ -34,7 +34,7 @@ def common(ctx: click.Context) -> Common:
 
 
 #: What only shows or tells, and what a run that writes does not have.
-_SHOWS = frozenset({"dry_run", "detailed_exitcode", "output"})
+_SHOWS = frozenset({"dry_run", "detailed_exitcode", "output", "orphans"})
 
 
 def command_line(ctx: click.Context, command: str = "") -> str:
@@ -154,12 +154,18 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
-timeout_option = click.option(
-    "--timeout",
-    type=Duration(),
-    metavar="DURATION",
-    help="How long this may take, for instance 90s or 10m [default: run.timeout, 15m].",
-)
+def _timeout_option(default: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--timeout",
+        type=Duration(),
+        metavar="DURATION",
+        help=f"How long this may take, for instance 90s or 10m [default: {default}].",
+    )
+
+
+timeout_option = _timeout_option("run.timeout, 15m")
+#: Of what may take as long as it takes.
+endless_timeout_option = _timeout_option("as long as it takes")
 
 format_option = click.option(
     "--format",

@@ -24,6 +24,7 @@ from influxops.domain.plan import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode
+from influxops.report.wording import CLI_STYLE
 from influxops.runtime.context import RunContext
 from influxops.runtime.stdio import has_escapes, write_stream
 
@@ -51,10 +52,8 @@ def session(
 ) -> Iterator[tuple[Engine, RunContext]]:
     """Yield an engine and the context of a run that Ctrl-C, SIGTERM and SIGHUP end cleanly.
 
-    Args:
-        timeout: Seconds, None for what the configuration says.
-        endless: Whether it may take as long as it takes where no time is given; its progress is
-            reported now and then where no bar can show it.
+    Where no `timeout` is given it is the configuration's; none for what is `endless`, whose
+    progress is reported now and then where no bar can show it.
     """
     options = common(ctx)
     config = replace(load_config(options.config), door="cli")
@@ -128,7 +127,8 @@ def execute(
         if finding.reporter == _OWN:
             say(finding.message, label="error:", before="influxops: ", err=True)
         else:
-            say(finding.sentence, label="WARN", err=True)
+            advice = CLI_STYLE.advice(finding.remedy)
+            say(f"{finding.sentence}{f' ({advice})' if advice else ''}", label="WARN", err=True)
     if any(f.reporter == _OWN for f in lost) and report.exit_code is ExitCode.OK:
         # Who asked for it did not get it.
         return replace(report, exit_code=ExitCode.FAILED)
@@ -242,13 +242,9 @@ def ended_by_signals(context: RunContext) -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress(options: Common, *, lines: bool = False) -> Iterator[tuple[Any, Any]]:
-    """Show how far a run is: a bar on a terminal, gone when the stage is done.
+    """Yield what `RunContext` takes as `on_stage` and `on_progress`: a bar on a terminal.
 
-    Args:
-        lines: Whether a line now and then tells it where there is no terminal.
-
-    Yields:
-        What `RunContext` takes as `on_stage` and `on_progress`.
+    It is gone when a stage is done; without a terminal, `lines` tell it now and then.
     """
     if options.quiet or options.log_format == "json" or not has_escapes(sys.stderr):
         if lines and not options.quiet:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NoReturn
 
 from msgspec import Struct, field
 
+from influxops.config.routing import RoutingTable
 from influxops.config.settings import InvalidSettings, PluginSettings, checked, setting
 from influxops.config.toml import TomlFile, quoted
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
@@ -110,6 +111,7 @@ TABLES: Mapping[str, type[PluginSettings]] = {
     "tenants": TenantsTable,
     "database": DatabaseTable,
     "placement": PlacementTable,
+    "routing": RoutingTable,
     "run": RunTable,
 }
 #: Entry points of the tables that plugins' commands read: the name, and a class of settings.
@@ -189,6 +191,7 @@ class Config(Struct, frozen=True):
     tenants: TenantsTable = field(default_factory=TenantsTable)
     database: DatabaseTable = field(default_factory=DatabaseTable)
     placement: PlacementTable = field(default_factory=PlacementTable)
+    routing: RoutingTable = field(default_factory=RoutingTable)
     run: RunTable = field(default_factory=RunTable)
     #: The tables of plugins that were written.
     plugin_tables: Mapping[str, PluginSettings] = field(default_factory=dict)
@@ -251,8 +254,7 @@ def load_config(path: str | Path | None = None) -> Config:
 def _default_file() -> str | None:
     """Return the file in the current folder; None where there is none, or no folder any more.
 
-    Raises:
-        ConfigError: When that is unknown. Going on without it could mean another server.
+    Where that is unknown it is refused: going on without it could mean another server.
     """
     try:
         # A relative path, in a folder that may be gone.

@@ -46,6 +46,11 @@ class ReporterSettings(PluginSettings):
         10.0, description="Seconds that telling may take, all waiting included.", gt=0, le=300
     )
 
+    @property
+    def file(self) -> str | None:
+        """The file that a reporter keeps, which must be its own; None where others may write it."""
+        return None
+
 
 class LedgerSettings(PluginSettings):
     """The base of a ledger's settings: what the engine reads of them."""

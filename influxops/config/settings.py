@@ -63,12 +63,9 @@ def is_this_machine(host: str) -> bool:
 
 
 class SettingError(ValueError):
-    """A setting says what cannot be.
+    """Says what cannot be, after a setting's name and a colon; it repeats no value.
 
-    Args:
-        message: What is wrong, to be read after the setting's name and a colon; it repeats no
-            value.
-        setting: The setting's name, where `check` raises this for one of several.
+    `setting` is its name, where `check` raises this for one of several.
     """
 
     def __init__(self, message: str, setting: str = "") -> None:

@@ -14,7 +14,7 @@ class CopyRequest(Struct, frozen=True):
     """What is to be copied from one target to another of the same kind."""
 
     database: str  # its name, on both
-    into: Any  # the instance of the plugin that gets it
+    into: Any = None  # the instance of the plugin that gets it; the engine fills it in
     #: How far an earlier call was, the last `CopyProgress.progress` of it; empty for the first.
     progress: str = ""
     #: Whether the tenant writes to the copy by now: then only rows that the copy lacks are copied,

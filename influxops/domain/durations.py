@@ -20,9 +20,7 @@ _PART = re.compile(r"([0-9]{1,12})\s*([smhdw])\s*")
 def parse_duration(text: str) -> int:
     """Return the seconds of a duration: whole numbers with the units s, m, h, d and w, added up.
 
-    Raises:
-        ValueError: When it is no such duration; it repeats the text only where that is short, and
-            looks like one.
+    A ValueError repeats the text only where that is short, and looks like one.
     """
     rest = text.strip().lower()
     seconds = 0
@@ -61,9 +59,7 @@ def parse_seconds(text: str) -> float:
 def parse_retention(text: str) -> int | None:
     """Return the seconds of a retention period; None for `none`: kept for ever.
 
-    Raises:
-        ValueError: When it is no duration, or keeps nothing. What a target keeps at least and at
-            most is its own to say.
+    One that keeps nothing is none; what a target keeps at least and at most is its own to say.
     """
     word = text.strip().lower()
     if word == "none":

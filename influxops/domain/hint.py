@@ -43,13 +43,9 @@ class Hint(NamedTuple):
     def setting(
         cls, name: str, text: str = "check {}", section: str = "", written: str = ""
     ) -> Hint:
-        """Return a remedy that lies in a setting.
+        """Return a remedy that lies in a setting, where `{}` stands for it as its author wrote it.
 
-        Args:
-            name: The setting of the section that the error comes from.
-            text: What to do; `{}` stands for the setting as its author wrote it.
-            section: The full name of the section; the engine fills it in for a plugin's error.
-            written: How its author writes it, where the name alone is not enough.
+        `written` says how, where the name is not enough; the engine fills in a plugin's `section`.
         """
         return cls(HintKind.SETTING, name, text, section, written)
 
@@ -65,7 +61,7 @@ class Hint(NamedTuple):
 
     def located(self, section: str, written: str) -> Hint:
         """Return this remedy with the section that it is about, if it is about a setting."""
-        if self.kind is not HintKind.SETTING or self.section:
+        if self.kind is not HintKind.SETTING or self.section not in ("", section):
             return self
         return self._replace(section=section, written=written)
 

@@ -153,6 +153,12 @@ class TenantPlan(Struct, frozen=True):
         return self.finding.message if self.finding is not None else ""
 
     @property
+    def recreated_after_drop(self) -> Finding | None:
+        """The finding that it was retired, and has a database and a source again."""
+        kind = FindingKind.RECREATED_AFTER_DROP
+        return next((each for each in self.findings if each.kind is kind), None)
+
+    @property
     def move(self) -> Change | None:
         """The change that takes its database to another target; None without one."""
         return next((change for change in self.changes if change.action is Action.MOVE), None)

@@ -34,8 +34,8 @@ class State(StrEnum):
 class Record(Struct, frozen=True):
     """What is remembered of one tenant; times are those of the ledger's clock, in UTC.
 
-    The ledger itself sets `since`, `holder`, `is_held` and `version`; what else a run gives is
-    stored as it is.
+    The ledger itself sets `state_since`, `claimed_by`, `is_claimed` and `version`; what else a run
+    gives is stored as it is.
     """
 
     tenant: str  # its id
@@ -50,7 +50,8 @@ class Record(Struct, frozen=True):
     #: tenant has it once it is on its new target.
     drop_after: datetime | None = None
     progress: str = ""  # how far a move is; its target's own text
-    #: When it came to its state; where that is wanted or reserved, since when it waits.
+    #: When it came to its state; where that is pending or allocated, since when it waits: a run
+    #: may give that where it did not wait before.
     state_since: datetime | None = None
     created_at: datetime | None = None  # when its database was made, or first found
     created_by: str = ""  # the id of the run that made or found it
@@ -106,6 +107,8 @@ class LedgerSnapshot(Struct, frozen=True):
     #: The sources that it has seen: the kind of each, and its `Location.identity`.
     sources: frozenset[str] = frozenset()
     now: datetime | None = None  # the ledger's clock
+    #: Grows with each change of where clients are led (`influxops.domain.route`).
+    route_version: int = 0
 
 
 class Event(StrEnum):

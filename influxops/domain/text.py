@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import TypeVar
+
+K = TypeVar("K", bound=Hashable)
 
 #: So many words are compared letter by letter.
 _COMPARED = 2_000
@@ -78,6 +81,25 @@ def summarize(names: Sequence[str], limit: int = 5) -> str:
         return f"{', '.join(names[:limit])} and {len(names) - limit:,} more"
     *first, last = names or [""]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def group_alike(items: Iterable[tuple[str, K]], limit: int = 3) -> Iterator[tuple[str, K]]:
+    """Yield what is said of tenants; the same of more than `limit` of them is said once.
+
+    Args:
+        items: The name of each tenant, and what is said of it.
+
+    Yields:
+        Whom it is about, `acme` or `190 tenants (a, b, c and 187 more)`, and what is said.
+    """
+    alike: dict[K, list[str]] = {}
+    for name, said in items:
+        alike.setdefault(said, []).append(name)
+    for said, names in alike.items():
+        if len(names) <= limit:
+            yield from ((name, said) for name in names)
+        else:
+            yield f"{pluralize(len(names), 'tenant')} ({summarize(names, limit)})", said
 
 
 def join_limited(names: Iterable[str], characters: int) -> str:

@@ -49,13 +49,8 @@ def create_databases(
 ) -> TargetFailure | None:
     """Create databases on one target: claimed before and committed after, where there is a ledger.
 
-    Args:
-        plans: The tenants, each with its record and the change that creates its database there.
-        tell: Called with each tenant whose end is known; its changes are what still completes it.
-        claimed: Called once the ledger counts them.
-
-    Returns:
-        What is wrong with the target or the ledger; None where all is well.
+    `tell` gets each tenant whose end is known, with what still completes it; `claimed` is called
+    once the ledger counts them. What is wrong with the target or the ledger is returned.
     """
     ledger = request.ledger
     if ledger is None:

@@ -11,9 +11,11 @@ from msgspec.structs import replace
 
 from influxops.config.load import Config, Section
 from influxops.config.secrets import Redactor
+from influxops.constants import CHECK_GROUP
 from influxops.domain.database import DatabaseStats, Inventory
 from influxops.domain.finding import Check, Finding
 from influxops.domain.plan import Scope, TenantPlan
+from influxops.engine.routes import EngineRoutes
 from influxops.errors import ConfigError, ExitCode, InfluxopsError, Interrupted
 from influxops.plugin_host.base import Handle, manager
 from influxops.plugin_host.discovery import PluginType, installed
@@ -44,11 +46,9 @@ from influxops.runtime.context import RunContext
 
 
 class Engine:
-    """Runs the hooks of one configuration's plugins.
+    """Runs the hooks of one configuration's plugins, those of `kinds` or all that are installed.
 
-    Args:
-        kinds: The plugins to choose from; all that are installed when left out.
-        reporters: Further reporters, told first; the command line's own output is one.
+    Further `reporters` come first; the command line's own output is one.
     """
 
     def __init__(
@@ -84,6 +84,10 @@ class Engine:
                     handle = ReporterHandle(each, hooks, self.redact, missing)
                     handle.is_own = each.name in self._own
                     self.reporters.append(handle)
+        self._refuse_one_file_twice()
+        self.routes = EngineRoutes(
+            self.needs_ledger, self.targets, self.reporters, config.template.name
+        )
         self.rules = _rules(config, self.targets, self.ledger)
 
     def __enter__(self) -> Engine:
@@ -109,23 +113,22 @@ class Engine:
     ) -> Report:
         """Run an operation: a dry run plans it, any other also carries the plan out.
 
-        What failed is in the report, which reporters have, too, if the run was to `tell` them. The
-        `operator` is who asked for it, where that is not who runs this process, and `apply` the
-        command line that makes what a dry run finds, for the report to name.
-
-        Raises:
-            ConfigError: When the run asks for what cannot be; nothing was written.
-            LockBusy: When another run holds the lock; nothing was written.
+        What failed is in the report, which reporters have, too, if the run was to `tell` them; a
+        wrong request and a lock that is held are raised before anything is written. The `operator`
+        is who asked for it, where that is not who runs this process, and `apply` the command line
+        that makes what a dry run finds, for the report to name.
         """
         if operation.needs_ledger:
             self.needs_ledger(operation.without_ledger)
+        allow = validate_guard_names(allow)
         origin = replace(self.origin, operator=operator)
         request = replace(
             self.request,
             origin=origin,
             rules=replace(self.rules, recreate=operation.recreate),
-            allow=validate_guard_names(allow),
+            allow=allow,
             tell_start=partial(self._tell_start, context, origin) if tell else lambda *_: (),
+            write_routes=partial(self.routes.write, context, allow),
         )
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
@@ -135,7 +138,9 @@ class Engine:
         report, error = reconcile(operation, request, context, origin, late)
         report = replace(report, apply=apply)
         if error is None:
-            return self.tell(report, context, self.reporters) if tell else report
+            report = self.tell(report, context, self.reporters) if tell else report
+            failures = [] if context.dry_run else self.routes.write(context, allow)
+            return replace(report, notes=(*report.notes, *failures)) if failures else report
         # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
         # and the command line itself says what is raised.
         if tell and not context.scope.is_limited:
@@ -189,6 +194,19 @@ class Engine:
             for finding in stale_ledger(observed, None, self.request, Scope(), context):
                 check = Check("up to date", False, finding.sentence, finding.remedy)
                 yield self.ledger.full_name, check
+        for name, kind in installed(CHECK_GROUP).items():
+            for check in self._command_checks(kind, context):
+                yield name, check
+
+    def _command_checks(self, kind: PluginType, context: RunContext) -> Iterator[Check]:
+        """Look at what a plugin's command needs."""
+        try:
+            for point in kind.entry_points:
+                yield from point.load()(self, context)
+        except Exception as error:  # whatever a foreign module raises
+            context.check()
+            broke = f"the checks of {kind.distribution} broke: {type(error).__name__}: {error}"
+            yield Check("checks", False, broke, "install what it needs, or update it")
 
     def _inventories(self, context: RunContext) -> dict[str, Inventory]:
         found: dict[str, Inventory] = {}
@@ -219,6 +237,16 @@ class Engine:
         except (OSError, KeyError):  # no such user in a container
             user = "unknown"
         return RunOrigin(user, socket.gethostname(), self.config.path, door=self.config.door)
+
+    def _refuse_one_file_twice(self) -> None:
+        kept: dict[str, str] = {}
+        for handle in self.reporters:
+            file = handle.settings.file
+            if file is not None and kept.setdefault(file, handle.full_name) != handle.full_name:
+                raise ConfigError(
+                    f"{kept[file]} and {handle.full_name} both keep {file}",
+                    hint="give each a file of its own",
+                )
 
     @property
     def _handles(self) -> list[Handle]:
@@ -294,6 +322,7 @@ def _rules(config: Config, targets: Iterable[TargetHandle], ledger: LedgerHandle
         },
         policy=config.placement.policy,
         pins=config.placement.pins,
+        routing=config.routing,
         acknowledged=frozenset(config.tenants.ignore),
         reading=config.reading,
         mass_change=ledger.settings.mass_change if ledger is not None else 1.0,

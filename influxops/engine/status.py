@@ -37,6 +37,27 @@ def tenant_status(engine: Engine, view: ReportView, context: RunContext) -> list
     ]
 
 
+def orphan_status(engine: Engine, view: ReportView, context: RunContext) -> list[dict[str, Any]]:
+    """Return a row of plain data for each recorded tenant that is in no source."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    held = {target.name for target in view.report.targets if target.reachable}
+    for record in view.report.orphans:
+        if record.state.is_provisioned and record.target in held:
+            names[record.target].append(record.database)
+    stats = engine.describe(names, context)
+    return [
+        {
+            "tenant": record.tenant,
+            "target": record.target,
+            "database": record.database or None,
+            "ledger_state": record.state.value,
+            **stats.get((record.target or "", record.database), DatabaseStats("")).facts,
+            "created_at": plain(record.created_at),
+        }
+        for record in view.report.orphans
+    ]
+
+
 def copies_of(tenant: TenantPlan) -> list[dict[str, Any]]:
     """Return what is known of each copy of a database that is on more than one target."""
     if tenant.finding is None or tenant.finding.kind is not FindingKind.IN_TWO_TARGETS:
@@ -67,6 +88,7 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
         "tenant": tenant.tenant,
         "target": tenant.target if one else None,
         "url": view.target_url(tenant.target) if one else None,
+        "planned_target": None if found or copies else tenant.target or tenant.pin,
         "database": tenant.database or None,
         "exists": exists,
         "marker": plain(complete) if found else False if exists is False else None,

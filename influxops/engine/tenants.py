@@ -7,6 +7,7 @@ share a name, a registry that lost half of them) is left to full runs. `creation
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -174,7 +175,8 @@ class _Decider:
         if plan.before is not None:
             kept = (Action.COMPLETE, Action.UNRETIRE)
             left = tuple(each for each in plan.changes if each.action in kept)
-            return replace(plan, status=TenantStatus.OK, finding=None, changes=left)
+            found = plan.recreated_after_drop
+            return replace(plan, status=TenantStatus.OK, finding=found, notes=(), changes=left)
         return self._missing(plan)
 
     def _unread(self, plan: TenantPlan) -> TenantPlan:
@@ -257,12 +259,17 @@ def _kept(plan: TenantPlan) -> TenantPlan:
 
 
 def allocate(
-    plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
+    plans: Iterable[TenantPlan],
+    observed: Observed,
+    request: RunRequest,
+    context: RunContext,
+    noted: Mapping[str, datetime] | None = None,
 ) -> dict[str, Record]:
     """Reserve a slot for each tenant that is to be created; record all others as far as is known.
 
     One that cannot be decided stays wanted, with the reason. Records are returned as they are now:
-    another run may have changed them.
+    another run may have changed them. `noted` says since when tenants wait that did not wait by the
+    ledger; the others wait since now.
     """
     if request.ledger is None:
         raise LedgerError("there is no ledger to note anything in")
@@ -276,17 +283,21 @@ def allocate(
         and not plan.record.is_claimed
         and is_overdue(plan.record, observed.ledger_view.now)
     ]
+    noted = noted or {}
     records = {after.tenant: after for after, _ in given_up}
     for plan in plans:
-        if plan.tenant not in records and (after := _waiting(plan, observed)) is not None:
+        after = _waiting(plan, observed, noted.get(plan.tenant))
+        if after is not None and plan.tenant not in records:
             records[plan.tenant] = after
     update = LedgerUpdate(tuple(records.values()), entries=tuple(told for _, told in given_up))
     return request.ledger.commit(update, context) if update else {}
 
 
-def _waiting(plan: TenantPlan, observed: Observed) -> Record | None:
+def _waiting(plan: TenantPlan, observed: Observed, noted: datetime | None) -> Record | None:
     """Return the new record of a tenant that waits; None where there is nothing to write."""
     before = plan.record or Record(plan.tenant, State.PENDING)
+    if plan.record is None or before.state is State.RETIRED:
+        before = replace(before, state_since=noted or before.state_since)
     after, why = before, plan.reason
     kind = plan.kind
     is_waiting = before.state in (*_WAITING, State.RETIRED)

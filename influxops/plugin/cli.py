@@ -7,14 +7,21 @@ imported to be listed, so import in the function that runs what is slow to impor
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from influxops.cli.options import common, common_options, format_option, timeout_option
+from influxops.cli.options import (
+    Duration,
+    common,
+    common_options,
+    format_option,
+    timeout_option,
+)
 from influxops.cli.output.stdio import put, say, say_json
 from influxops.cli.output.tables import show_table
+from influxops.domain.text import pluralize
 from influxops.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from influxops.runtime.context import RunContext
 
 __all__ = [
+    "Duration",
     "common",
     "common_options",
     "configured",
@@ -30,6 +38,7 @@ __all__ = [
     "format_option",
     "how_to_install",
     "put",
+    "report_steps",
     "say",
     "say_json",
     "show_table",
@@ -45,9 +54,7 @@ def configured(
 ) -> Iterator[tuple[Engine, RunContext]]:
     """Yield the configuration's engine, and the context of a run that signals end.
 
-    Args:
-        timeout: Seconds, None for what the configuration says.
-        endless: Whether it may take as long as it takes where no time is given.
+    Without a `timeout` it has the configuration's; none, if it is `endless`.
     """
     from influxops.cli.session import session
 
@@ -59,17 +66,7 @@ def configured(
 def configured_ledger(
     ctx: click.Context, kind: type[S], timeout: float | None = None
 ) -> Iterator[tuple[S, RunContext]]:
-    """Yield the settings of the configured ledger, and the context of a run.
-
-    What the block raises becomes the ledger's own error: secrets taken out, and settings named as
-    the author of the configuration wrote them.
-
-    Args:
-        timeout: Seconds, None for what the configuration says.
-
-    Raises:
-        ConfigError: When there is none, or one of another kind.
-    """
+    """Yield the settings of the configured ledger, and the context of a run; refuse other kinds."""
     from influxops.cli.session import session
 
     with session(ctx, timeout=timeout) as (engine, context):
@@ -84,6 +81,23 @@ def configured_ledger(
             if not isinstance(settings, kind):
                 raise ConfigError(f"the configured ledger is of another kind, {ledger.kind}")
             yield settings, context
+
+
+def report_steps(
+    ctx: click.Context, output: str, steps: Iterable[str], location: str, result: str
+) -> None:
+    """Print what is installed, each step once it was done, and the result; or all as JSON."""
+    installed = []
+    silent = output == "json" or common(ctx).quiet
+    for step in steps:
+        installed.append(step)
+        if not silent:
+            say(f"installed {step}")
+    if output == "json":
+        say_json({"version": 1, "location": location, "installed": installed})
+    elif not silent:
+        what = f"{pluralize(len(installed), 'step')} done" if installed else "nothing to do"
+        say(f"{location}: {what}, {result}")
 
 
 def how_to_install(extra: str) -> str:

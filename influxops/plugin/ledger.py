@@ -18,7 +18,7 @@ from influxops.domain.record import (
 )
 from influxops.errors import LedgerError, TransactionLost
 from influxops.plugin.base import Plugin
-from influxops.plugin_host.hookspecs import LedgerHooks, RecordCounts, TenantQueue
+from influxops.plugin_host.hookspecs import LedgerHooks, RecordCounts, RouteChanges, TenantQueue
 
 __all__ = [
     "Event",
@@ -31,6 +31,7 @@ __all__ = [
     "LedgerUpdate",
     "Record",
     "RecordCounts",
+    "RouteChanges",
     "Server",
     "State",
     "TenantQueue",

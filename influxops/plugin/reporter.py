@@ -7,9 +7,10 @@ from typing import ClassVar
 from influxops.config.plugin_settings import ReporterSettings
 from influxops.config.settings import PluginSettings
 from influxops.domain.plan import Refusal, TenantPlan, TenantStatus
+from influxops.domain.route import Route, Routes
 from influxops.errors import ExitCode, ReporterError
 from influxops.plugin.base import Plugin
-from influxops.plugin_host.hookspecs import ReporterHooks, StartNotice
+from influxops.plugin_host.hookspecs import ReporterHooks, RouteFiles, StartNotice
 from influxops.report.document import database_document, report_document
 from influxops.report.groups import FindingGroup
 from influxops.report.model import (
@@ -37,6 +38,9 @@ __all__ = [
     "Reporter",
     "ReporterError",
     "ReporterSettings",
+    "Route",
+    "RouteFiles",
+    "Routes",
     "RunOrigin",
     "RunStart",
     "SourceState",

@@ -120,6 +120,16 @@ class Handle:
                 hint="-vv shows where; tell its author",
             ) from error
 
+    @contextlib.contextmanager
+    def settings_named(self) -> Iterator[None]:
+        """Name its settings in hints of another section's plugin that works with it, too."""
+        try:
+            yield
+        except InfluxopsError as error:
+            if isinstance(error.remedy, Hint) and error.remedy.section == self.full_name:
+                error.remedy = self.with_config_location(error.remedy)
+            raise
+
     def call(self, hook: str, *arguments: Any) -> Any:
         """Call a hook for this instance, with all wrappers; a generator runs once iterated."""
         caller = getattr(self._manager.hook, hook)

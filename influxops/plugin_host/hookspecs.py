@@ -18,7 +18,7 @@ optional hook. A plugin that derives from a mixin has to implement its hook.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -31,6 +31,7 @@ from influxops.domain.database import DatabaseStats, Inventory, Marker
 from influxops.domain.finding import Check, Finding
 from influxops.domain.plan import Change, Outcome
 from influxops.domain.record import HistoryEntry, HistoryQuery, LedgerSnapshot, LedgerUpdate, Record
+from influxops.domain.route import Routes
 from influxops.domain.tenant import Tenant
 from influxops.report.model import Report, RunStart
 from influxops.runtime.context import RunContext
@@ -304,6 +305,21 @@ class TenantQueue:
         """
 
 
+class RouteChanges:
+    """A ledger that tells when clients are led somewhere else."""
+
+    @hookspec(firstresult=True)
+    def influxops_watch_routes(self, context: RunContext) -> Iterator[int]:
+        """Yield `route_version` at once, right after each change, and every few seconds.
+
+        It goes on until the run is over, and its other hooks are called in between. What was
+        committed by any process counts.
+
+        Raises:
+            ConfigError: When changes cannot be seen from here in time.
+        """
+
+
 class ReporterHooks:
     """What a reporter must implement."""
 
@@ -326,6 +342,24 @@ class StartNotice:
 
         It is called at most once a run, after sources and targets were read; a run that ends before
         has no head, and its report still comes.
+        """
+
+
+class RouteFiles:
+    """A reporter that writes where the clients of each database are led."""
+
+    @hookspec
+    def influxops_write_routes(
+        self, read: Callable[[], Routes], allow: frozenset[str], context: RunContext
+    ) -> None:
+        """Write the routes where they differ from what was written last.
+
+        It is called after each run that is no dry one, right after a change within a run, and by
+        workers after any change. What it raises is a warning.
+
+        Args:
+            read: Reads them from the ledger, as they are now.
+            allow: The guards that are allowed.
         """
 
 
@@ -367,7 +401,9 @@ OPTIONAL = (
     DatabaseMarkers,
     RecordCounts,
     TenantQueue,
+    RouteChanges,
     StartNotice,
+    RouteFiles,
     HealthChecks,
     Closing,
 )

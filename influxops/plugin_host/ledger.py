@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, cast
 
 from influxops.config.plugin_settings import LedgerSettings
 from influxops.domain.record import HistoryEntry, HistoryQuery, LedgerSnapshot, LedgerUpdate, Record
-from influxops.errors import DeadlineExceeded, LedgerError
+from influxops.errors import ConfigError, DeadlineExceeded, LedgerError
 from influxops.plugin_host.base import Handle
 from influxops.report.model import LedgerState
 from influxops.runtime.context import LATE, RunContext
@@ -52,6 +52,13 @@ class LedgerHandle(Handle):
         if not self.implements("influxops_count_by_target"):
             return None
         return dict(self._ask(context, "influxops_count_by_target"))
+
+    def watch_routes(self, context: RunContext) -> Iterator[int]:
+        """Yield the version of the routes at once, right after a change, and every few seconds."""
+        if not self.implements("influxops_watch_routes"):
+            raise ConfigError(f"a ledger of the kind {self.kind} does not tell of changes")
+        with self.error_boundary():
+            yield from self.call("influxops_watch_routes", context)
 
     def enqueue(
         self, tenants: Sequence[str], connection: Any, context: RunContext

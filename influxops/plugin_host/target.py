@@ -157,9 +157,12 @@ class TargetHandle(Handle):
         """Its plugin's instance, for another one of its kind."""
         return self._instance
 
-    def copy(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
+    def copy(
+        self, order: CopyRequest, into: TargetHandle, context: RunContext
+    ) -> Iterator[CopyProgress]:
         """Copy one of its databases, or say what that would take; yield how far that is."""
-        with self.error_boundary():
+        order = replace(order, into=into.instance)
+        with into.settings_named(), self.error_boundary():
             for found in self.call("influxops_copy", order, context) or ():
                 if not isinstance(found, CopyProgress):
                     raise TypeError(

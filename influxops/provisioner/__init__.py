@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from influxops.provisioner.database_check import DatabaseInspection
-from influxops.provisioner.provisioner import Provisioner, ProvisionerHealth
-from influxops.provisioner.results import EnsureResult, EnsureStatus
+from influxops.provisioner.provisioner import Provisioner
+from influxops.provisioner.results import EnsureResult, EnsureStatus, ProvisionerHealth
 from influxops.provisioner.validation import InvalidRequest
 
 __all__ = [

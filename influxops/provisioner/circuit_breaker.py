@@ -16,13 +16,12 @@ from functools import partial
 
 from influxops.domain.database import TargetHints
 from influxops.errors import InfluxopsError, Interrupted, NotSupported, TargetAuthError
-from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.logs import log
+from influxops.provisioner.engine_pool import Engines, log
 
 #: Seconds between two probes: the first, and the longest while the server is away.
 _FIRST, _LONGEST = 0.3, 1.0
 #: A server that answers probes and nothing else is probed less and less often, in seconds.
-_LONGEST_PAUSE = 30.0
+_LONGEST_PAUSE = 15.0
 #: One that fails within so many seconds after a good probe is such a server.
 _FLAPS = 5.0
 #: Seconds for which a target that said it is full gets nothing.

@@ -13,8 +13,7 @@ from influxops.domain.text import pluralize
 from influxops.engine.creation import complete_databases
 from influxops.errors import InfluxopsError
 from influxops.provisioner.circuit_breaker import Circuits
-from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.logs import log
+from influxops.provisioner.engine_pool import Engines, log
 from influxops.runtime.batch_worker import BatchWorker
 
 #: Seconds that the first one waits for others; writing takes up to a second more.

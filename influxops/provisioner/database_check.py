@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from influxops.domain.database import DatabaseStats, TableStats, TargetHints
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import TenantStatus
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import TenantRequest, plan_selected
 from influxops.errors import InfluxopsError
@@ -42,10 +42,20 @@ def inspect(works: Works, tenant: str, timeout: float) -> DatabaseInspection:
         return DatabaseInspection(error=error.message)
 
 
-def _inspect(engine: Engine, context: RunContext, tenant: str) -> DatabaseInspection:
+def look_up(works: Works, tenant: str, timeout: float) -> TenantPlan:
+    """Return what would be done for a tenant, whose database is looked at."""
+    with works.engines.borrow() as (engine, run):
+        return _plan(engine, run.with_timeout(timeout), tenant)
+
+
+def _plan(engine: Engine, context: RunContext, tenant: str) -> TenantPlan:
     hints = TargetHints(used={target.name: 0 for target in engine.targets})
     asked = [TenantRequest(tenant)]
-    plan = plan_selected(asked, engine.request, context, hints, verify=True).tenants[tenant]
+    return plan_selected(asked, engine.request, context, hints, verify=True).tenants[tenant]
+
+
+def _inspect(engine: Engine, context: RunContext, tenant: str) -> DatabaseInspection:
+    plan = _plan(engine, context, tenant)
     target, why = plan.target, plan.reason
     is_final = plan.status in _FINAL and not is_claimed(plan)
     is_final = is_final and plan.kind is not FindingKind.STALE_LEDGER

@@ -1,8 +1,12 @@
-"""Engines for several threads: an instance of a plugin is never called from two at once."""
+"""Engines for several threads: an instance of a plugin is never called from two at once.
+
+Here is also where all threads log.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -10,8 +14,12 @@ from collections.abc import Iterator, Mapping
 from influxops.config.load import Config
 from influxops.engine.engine import Engine
 from influxops.plugin_host.discovery import PluginType
-from influxops.provisioner.logs import quiet
 from influxops.runtime.context import RunContext
+
+log = logging.getLogger("influxops")
+#: What the parts of a run log goes to the same place, for debugging: an application hears of
+#: each change of state once, and not of each try.
+quiet = logging.getLogger("influxops.provisioner")
 
 #: Seconds for which an engine works as one run: it remembers which server answered in it.
 _ONE_RUN = 30.0
@@ -56,10 +64,12 @@ class Engines:
                 engine.close()
 
     @contextlib.contextmanager
-    def run(self, timeout: float) -> Iterator[tuple[Engine, RunContext]]:
+    def run(
+        self, timeout: float | None, log: logging.Logger = quiet
+    ) -> Iterator[tuple[Engine, RunContext]]:
         """Yield an engine and a run of its own."""
         with self.borrow() as (engine, _):
-            context = RunContext(timeout, log=quiet)
+            context = RunContext(timeout, log=log)
             with self._followed(context):
                 yield engine, context
 
@@ -95,3 +105,11 @@ class Engines:
             context.cancel()
         for engine, *_ in idle:
             engine.close()
+
+
+def _for_debugging(record: logging.LogRecord) -> bool:
+    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return log.isEnabledFor(logging.DEBUG)
+
+
+quiet.addFilter(_for_debugging)

@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection
 from influxops.domain.record import LedgerUpdate, Record, State
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.logs import quiet
+from influxops.provisioner.engine_pool import Engines, quiet
 from influxops.runtime.batch_worker import BatchWorker
 from influxops.runtime.context import RunContext
 

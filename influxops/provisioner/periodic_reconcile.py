@@ -15,8 +15,7 @@ from influxops.domain.text import pluralize
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.errors import InfluxopsError, LockBusy
-from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.logs import log, quiet
+from influxops.provisioner.engine_pool import Engines, log, quiet
 from influxops.report.model import Report
 from influxops.runtime.context import RunContext
 

@@ -37,8 +37,7 @@ from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner import engine_pool
 from influxops.provisioner.circuit_breaker import Circuits
 from influxops.provisioner.completion_worker import Finisher
-from influxops.provisioner.engine_pool import Engines
-from influxops.provisioner.logs import log
+from influxops.provisioner.engine_pool import Engines, log
 from influxops.provisioner.pending_writer import Notes
 from influxops.provisioner.results import is_claimed, is_unregistered
 from influxops.provisioner.validation import CallValidator
@@ -61,6 +60,8 @@ class Flight:
 
     request: TenantRequest
     began: float
+    asked_at: float  # when it was asked for last: what was read before may lack it
+    read_at: float = 0.0  # when its sources were begun to be read
     future: Future[TenantPlan] = field(default_factory=Future)
     plan: TenantPlan | None = None
     planned: SelectedPlan | None = None  # what its plan is a part of
@@ -116,9 +117,11 @@ class Works:
         """Return the Future of a tenant; it is started unless it is under way."""
         with self._lock:
             flight = self._flights.get(request.tenant)
+            now = time.monotonic()
             if flight is not None:
+                flight.asked_at = now
                 return flight.future
-            flight = Flight(request, time.monotonic())
+            flight = Flight(request, now, now)
             flight.future.set_running_or_notify_cancel()  # one caller's end is no other's
             self._flights[request.tenant] = flight
         self._planner.submit(flight)
@@ -177,7 +180,7 @@ class Works:
         for section, error in planned.failed.items():
             self.circuits.fail(section, error)
         for flight in batch:
-            flight.began = min(flight.began, began)
+            flight.began, flight.read_at = min(flight.began, began), began
             flight.plan = plan = plans[flight.request.tenant]
             flight.planned = planned
             flight.is_recorded = False
@@ -245,7 +248,13 @@ class Works:
         with self._lock:
             if self._flights.get(plan.tenant) is not flight:
                 return
-            del self._flights[plan.tenant]
+            # It may have been committed while its sources were read.
+            reads_again = is_unregistered(plan) and flight.asked_at > flight.read_at
+            if not reads_again:
+                del self._flights[plan.tenant]
+        if reads_again:
+            self._planner.submit(flight)
+            return
         if plan.status in (TenantStatus.OK, TenantStatus.CHANGED):
             if plan.tenant in self._unsure:
                 # This process may have created it, without what completes it.
@@ -278,10 +287,14 @@ class Works:
 def _committed(
     planned: SelectedPlan, engine: Engine, asked: Iterable[TenantRequest], context: RunContext
 ) -> dict[str, TenantPlan]:
-    """Record which tenants are lost, if that can be, and keep those that were retiring."""
+    """Record which tenants are lost or back, if that can be, and keep those that were retiring."""
     tenants = dict(planned.tenants)
     kept = [plan for plan in tenants.values() if is_kept(plan)]
-    lost = [p for p in tenants.values() if p.kind is FindingKind.LOST]
+    told = (FindingKind.LOST, FindingKind.RECREATED_AFTER_DROP)
+    lost = [p for p in tenants.values() if p.kind in told]
+    for plan in lost:
+        if plan.kind is FindingKind.RECREATED_AFTER_DROP:
+            log.warning("%s: %s", plan.tenant, plan.reason)
     if kept or lost:
         try:
             commit_seen([*kept, *lost], planned.observed, signed(engine.request, asked), context)

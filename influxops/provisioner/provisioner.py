@@ -9,26 +9,29 @@ import time
 import weakref
 from collections.abc import Awaitable, Iterable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.config.load import Config, load_config
-from influxops.domain.database import TargetHints
 from influxops.domain.durations import parse_duration
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.engine import Engine
-from influxops.engine.tenants import TenantRequest, plan_selected
-from influxops.errors import InfluxopsError, TransactionLost
+from influxops.engine.tenants import TenantRequest
+from influxops.errors import InfluxopsError
 from influxops.plugin_host.discovery import PluginType
-from influxops.provisioner.cache import LocationCache
-from influxops.provisioner.database_check import DatabaseInspection, inspect
-from influxops.provisioner.periodic_reconcile import Runs
-from influxops.provisioner.pipeline import Works
-from influxops.provisioner.results import EnsureResult, EnsureStatus, result_of
-from influxops.provisioner.retry_queue import Background
+from influxops.provisioner.app_transaction import awaited, record_wanted, refuse_lost
+from influxops.provisioner.database_check import DatabaseInspection, inspect, look_up
+from influxops.provisioner.process import Process
+from influxops.provisioner.results import (
+    EnsureResult,
+    EnsureStatus,
+    LocationCache,
+    ProvisionerHealth,
+    result_of,
+)
 from influxops.provisioner.validation import CallValidator, InvalidRequest, check_seconds
 from influxops.report.model import RunOrigin
 
@@ -40,57 +43,21 @@ _UNSEEN_TTL = 5.0
 _LAST = 2.0
 
 
-class ProvisionerHealth(Struct, frozen=True):
-    """How a Provisioner is, as far as this process knows."""
-
-    pending: int = 0  # tenants that wait
-    oldest: float | None = None  # for how many seconds the oldest of them waits
-    last_error: str = ""  # why the last try failed
-    #: What is wrong with each server that cannot be asked now, by its section.
-    trouble: Mapping[str, str] = field(default_factory=dict)
-
-
-class _Process:
-    """The threads and connections of one process, which no fork inherits."""
-
-    def __init__(self, provisioner: Provisioner) -> None:
-        it = provisioner
-        self.works = Works(
-            it._config,
-            it._kinds,
-            it._validator,
-            it._timeout,
-            it._remember,
-            lambda: self.background.kick(),
-        )
-        self.background = Background(self.works, lambda tenant: it._cache.get(tenant) is not None)
-        self.runs: Runs | None = None
-        if it._full_runs is not None:
-            engines, stopping = self.works.engines, self.works.stopping
-            timeout = float(it._config.timeout)
-            self.runs = Runs(engines, it._full_runs, timeout, stopping, self.background.kick)
-            self.runs.start()
-
-
 class Provisioner:
     """Gives tenants their databases, from within an application.
 
     One a process; all its methods may be called from any thread, and their asynchronous siblings
     from any event loop. Threads and connections are made in the process that first uses it, so it
-    may be made before a server forks its workers.
+    may be made before a server forks its workers. All raise InvalidRequest at once for what cannot
+    be: an id that no database can have, for instance.
 
     Args:
         timeout: Seconds that a call may take, whatever servers do.
-        full_runs: Seconds between two full runs in the background, the first of which is made at
-            the start; None for none, where something else makes them.
+        full_runs: Seconds between full runs in the background, the first of which is made at the
+            start; None for none, where something else makes them.
         cache_ttl: Seconds for which what is known is known; None for what the ledger's settings
             say.
         kinds: The plugins to choose from; all that are installed when left out.
-
-    Raises:
-        ConfigError: When the configuration says what cannot be.
-        InvalidRequest: At once, by the class and by a method, when an argument says what cannot
-            be: an id that no database can have, for instance.
     """
 
     def __init__(
@@ -111,14 +78,16 @@ class Provisioner:
             self._validator = CallValidator(engine)
             ledger = engine.ledger
             said = ledger.settings.cache_ttl if ledger is not None else None
-        self._config, self._kinds = config, kinds
-        self._timeout, self._full_runs = timeout, full_runs
+        self._timeout = timeout
         if cache_ttl is None:
             cache_ttl = float(parse_duration(said)) if said is not None else CACHE_TTL
         self._ttl = cache_ttl
         self._cache = LocationCache()
         self._lock = threading.Lock()
-        self._process: _Process | None = None
+        self._make_process = partial(
+            Process, config, kinds, self._validator, timeout, full_runs, self._cache, self._remember
+        )
+        self._process: Process | None = None
         self._closed = False
         _made.add(self)
 
@@ -166,19 +135,8 @@ class Provisioner:
         """
         with self._lock:
             self._closed, process = True, self._process
-        if process is None:
-            return
-        works, background = process.works, process.background
-        until = time.monotonic() + timeout
-        if not works.hindrance():
-            background.wait((), timeout)
-            works.finisher.drain(until - time.monotonic())
-        for tenant in background.pending:
-            works.note(tenant)
-        if works.notes is not None:
-            works.notes.flush(until - time.monotonic())
-        works.close()
-        background.stop()
+        if process is not None:
+            process.close(timeout)
 
     # One tenant ------------------------------------------------------------------------------
 
@@ -191,16 +149,11 @@ class Provisioner:
     def ensure(
         self, tenant_id: str, *, retention: str | None = None, target: str | None = None
     ) -> EnsureResult:
-        """Ensure that a tenant has its database.
+        """Ensure that a tenant has its database; return where it is, or why it is not there.
 
-        Args:
-            tenant_id: Its id, which a source knows: it is committed.
-            retention: The retention period that its database is created with (`30d`), where it is
-                created; later runs use what the source and the configuration say.
-            target: The only target that it may be created on.
-
-        Returns:
-            Where it is, or why it is not there; it never takes longer than the timeout.
+        A source knows the tenant: it is committed. A `retention` period (`30d`) counts where its
+        database is created; later runs use what the source and the configuration say. `target` is
+        the only one that it may be created on.
         """
         until = time.monotonic() + self._timeout
         request = TenantRequest(tenant_id, retention, target)
@@ -216,8 +169,7 @@ class Provisioner:
     ) -> EnsureResult:
         """Do what `ensure` does without keeping the event loop.
 
-        Args:
-            origin: Who asks for it, for the ledger's history; None for who runs this process.
+        `origin` is who asks for it, for the ledger's history; None for who runs this process.
         """
         request = TenantRequest(tenant_id, retention, target, origin)
         found = self._submitted(request)
@@ -237,14 +189,7 @@ class Provisioner:
         target: str | None = None,
         timeout: float | None = None,
     ) -> list[EnsureResult]:
-        """Ensure that tenants have their databases, all at once.
-
-        Args:
-            timeout: Seconds that all of it may take; None for the Provisioner's own.
-
-        Returns:
-            What `ensure` would return for each, in their order.
-        """
+        """Ensure that tenants have their databases, all at once and within one timeout."""
         if isinstance(tenant_ids, str) or not isinstance(tenant_ids, Iterable):
             raise InvalidRequest(f"several ids are needed, not one {type(tenant_ids).__name__}")
         ids = [self._validator.check(id_, retention, target) for id_ in tenant_ids]
@@ -257,18 +202,9 @@ class Provisioner:
     def enqueue(self, tenant_id: str, connection: Any) -> EnsureResult:
         """Record in an application's own transaction that a tenant should have its database.
 
-        Nothing is created before the application has committed it.
-
-        Args:
-            connection: A psycopg connection with the transaction that creates the tenant.
-
-        Returns:
-            QUEUED, and why it could not be recorded where that is so; EXISTING where the database
-            is known to be there.
-
-        Raises:
-            TransactionLost: When the connection is closed or broken, or its transaction has
-                failed: nothing of that transaction is stored.
+        Nothing is created before the application has committed it, on its psycopg `connection`. The
+        result is QUEUED, and says why where it could not be recorded; EXISTING if it is known to be
+        there. TransactionLost says that nothing of that transaction is stored.
         """
         if (known := self._known(tenant_id, connection)) is not None:
             return known
@@ -289,23 +225,13 @@ class Provisioner:
             return known
         recorded = self._record_wanted(tenant_id, connection)
         if recorded is not None and not isinstance(recorded, str):
-            try:
-                await recorded
-                recorded = None
-            except TransactionLost:
-                raise
-            except Exception as error:
-                recorded = error.message if isinstance(error, InfluxopsError) else repr(error)
+            recorded = await awaited(recorded)
         return self._enqueued(tenant_id, recorded, origin)
 
     def submit(self, tenant_id: str) -> bool:
         """Ask for a tenant's database without any wait: no I/O, and nothing is raised.
 
-        Args:
-            tenant_id: Its id; it may be committed a little later.
-
-        Returns:
-            Whether it was taken; it is not where no database can have this id.
+        It may be committed a little later. Only where no database can have its id it is not taken.
         """
         try:
             if self._cache.get(tenant_id) is not None:
@@ -319,15 +245,7 @@ class Provisioner:
         return True
 
     def wait(self, *tenant_ids: str, timeout: float | None = None) -> bool:
-        """Wait until tenants that were submitted, or all of them, wait no more.
-
-        Args:
-            *tenant_ids: Their ids; none for all.
-            timeout: Seconds; None for no limit.
-
-        Returns:
-            Whether none of them waits any more; `ensure` returns the result of one.
-        """
+        """Wait until tenants that were submitted, or all of them, wait no more; or give up."""
         return self._started().background.wait(tenant_ids, timeout)
 
     async def wait_async(self, *tenant_ids: str, timeout: float | None = None) -> bool:
@@ -337,25 +255,12 @@ class Provisioner:
     def health(self) -> ProvisionerHealth:
         """Tell how it is, without asking any server."""
         process = self._process
-        if process is None:
-            return ProvisionerHealth()
-        pending = process.background.pending
-        oldest = min(pending.values(), default=None)
-        return ProvisionerHealth(
-            len(pending),
-            None if oldest is None else time.monotonic() - oldest,
-            process.background.last_error or (process.runs.error if process.runs else ""),
-            process.works.circuits.open,
-        )
+        return process.health() if process is not None else ProvisionerHealth()
 
     # Looking only ----------------------------------------------------------------------------
 
     def locate(self, tenant_id: str) -> EnsureResult:
-        """Tell where a tenant's database is, and create nothing.
-
-        Returns:
-            Where it is; or, where it is not there, why, and which target is recorded for it.
-        """
+        """Tell where a tenant's database is, or why it is not there, and create nothing."""
         known = self._cache.get(self._validator.check(tenant_id))
         if known is not None:
             return known
@@ -365,15 +270,10 @@ class Provisioner:
         if hindrance := works.hindrance():
             return self._queued(tenant_id, hindrance)
         began = time.monotonic()
-        hints = TargetHints(used=dict.fromkeys(self._validator.urls, 0))
-        asked = [TenantRequest(tenant_id)]
         try:
-            with works.engines.borrow() as (engine, run):
-                context = run.with_timeout(self._timeout)
-                planned = plan_selected(asked, engine.request, context, hints, verify=True)
+            plan = look_up(works, tenant_id, self._timeout)
         except InfluxopsError as error:
             return self._queued(tenant_id, error.message)
-        plan = planned.tenants[tenant_id]
         self._remember(plan, began)
         found = result_of(plan, self._validator.urls)
         return (
@@ -401,13 +301,12 @@ class Provisioner:
 
     def _submitted(self, request: TenantRequest) -> EnsureResult | Future[TenantPlan]:
         """Return what is known of a tenant already, or the result of creating it."""
-        tenant = request.tenant
+        tenant, known = request.tenant, None
         if request.target is None and request.retention is None and isinstance(tenant, str):
             known = self._cache.get(tenant)
-            if known is not None:
-                return known
-        self._validator.check(tenant, request.retention, request.target)
-        known = self._cache.get(tenant)
+        if known is None:
+            self._validator.check(tenant, request.retention, request.target)
+            known = self._cache.get(tenant)
         if known is not None:
             return known
         if self._closed:
@@ -443,41 +342,15 @@ class Provisioner:
         return found
 
     def _known(self, tenant: str, connection: Any) -> EnsureResult | None:
-        """Return what is known of a tenant that is to be recorded by an application's connection.
-
-        Raises:
-            TransactionLost: When the connection is known to be closed, or its transaction has
-                failed, whose COMMIT psycopg would take for one that succeeded.
-        """
-        status = getattr(getattr(connection, "info", None), "transaction_status", None)
-        what = ""
-        if getattr(connection, "closed", False):
-            what = "connection is closed or broken"
-        elif getattr(status, "name", "") == "INERROR":
-            what = "transaction has failed"
-        if what:
-            raise TransactionLost(
-                f"the application's {what}, and nothing of its transaction is stored",
-                hint="begin the transaction again, on a new connection",
-            )
+        """Return what is known of a tenant that an application's connection is to record."""
+        refuse_lost(connection)
         return self._cache.get(self._validator.check(tenant))
 
     def _record_wanted(self, tenant: str, connection: Any) -> Awaitable[None] | str | None:
         """Record that a tenant is wanted; return what to await, or why it was not recorded."""
         if self._closed:
             return "the Provisioner is closed"
-        try:
-            with self._started().works.engines.borrow() as (engine, run):
-                ledger = engine.ledger
-                if ledger is None or not ledger.implements("influxops_enqueue"):
-                    return "there is no ledger that could note it"
-                return ledger.enqueue([tenant], connection, run.with_timeout(self._timeout))
-        except TransactionLost:
-            raise
-        except InfluxopsError as error:
-            return error.message
-        except Exception as error:
-            return repr(error)
+        return record_wanted(self._started().works, tenant, connection, self._timeout)
 
     def _enqueued(
         self, tenant: str, failure: object, origin: RunOrigin | None = None
@@ -498,12 +371,12 @@ class Provisioner:
             ttl = min(self._ttl, _UNSEEN_TTL) if found.reason else self._ttl
             self._cache.add(replace(found, status=EnsureStatus.EXISTING), began + ttl)
 
-    def _started(self) -> _Process:
+    def _started(self) -> Process:
         if self._process is not None:
             return self._process
         with self._lock:
             if self._process is None:
-                self._process = _Process(self)
+                self._process = self._make_process()
             return self._process
 
     def _forget_parent(self) -> None:

@@ -1,11 +1,13 @@
-"""What an application gets."""
+"""What an application gets, and what is known of it for a while."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan, TenantStatus
@@ -39,6 +41,18 @@ class EnsureResult(Struct, frozen=True):
         return self.status in (EnsureStatus.EXISTING, EnsureStatus.CREATED)
 
 
+class ProvisionerHealth(Struct, frozen=True):
+    """How a Provisioner is, as far as this process knows."""
+
+    pending: int = 0  # tenants that wait
+    oldest: float | None = None  # for how many seconds the oldest of them waits
+    last_error: str = ""  # why the last try failed
+    #: What is wrong with each server that cannot be asked now, by its section.
+    trouble: Mapping[str, str] = field(default_factory=dict)
+
+
+#: Tenants that are remembered; beyond that, those go that were added first.
+_MOST = 200_000
 #: States in which the ledger has a target for a tenant whose database was not seen.
 _RECORDED = (State.ALLOCATED, State.UNCONFIRMED, State.MOVING, State.RETIRING)
 _STATUSES = {
@@ -87,3 +101,25 @@ def _target(plan: TenantPlan, status: EnsureStatus) -> str | None:
     if found is None or found.state not in _RECORDED or is_final:
         return None
     return found.target if plan.target in (None, found.target) else None
+
+
+class LocationCache:
+    """Remembers where databases are; may be used from any thread."""
+
+    def __init__(self) -> None:
+        # In the order in which they were added.
+        self._found: dict[str, tuple[EnsureResult, float]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, tenant: str) -> EnsureResult | None:
+        """Return what is known of a tenant; None where its time is over."""
+        entry = self._found.get(tenant)
+        return entry[0] if entry is not None and entry[1] > time.monotonic() else None
+
+    def add(self, found: EnsureResult, until: float) -> None:
+        """Remember where a tenant's database is, until a time of the monotonic clock."""
+        with self._lock:
+            self._found.pop(found.tenant, None)
+            self._found[found.tenant] = (found, until)
+            if len(self._found) > _MOST:
+                del self._found[next(iter(self._found))]

@@ -6,6 +6,7 @@ process forgot.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.tenants import TenantRequest
-from influxops.provisioner.logs import log
+from influxops.provisioner.engine_pool import log
 from influxops.provisioner.pipeline import Works
 from influxops.provisioner.results import EnsureStatus, is_unregistered, status_of
 from influxops.runtime.batch_worker import BatchWorker
@@ -45,6 +46,7 @@ class Background:
         self._changed = threading.Condition()
         self._under_way, self._held_back = 0, deque[str]()
         self._told: dict[str, str] = {}
+        self._last_told = ""
         self._worker = BatchWorker("influxops-background", self._handle, self._break)
         self.last_error = ""
 
@@ -131,7 +133,10 @@ class Background:
         ):
             if self._told.get(tenant) != why:
                 self._told[tenant] = why
-                log.warning("%s: %s", tenant, why)
+                # Of many tenants that fail alike the first is a warning.
+                level = logging.INFO if why == self._last_told else logging.WARNING
+                self._last_told = why
+                log.log(level, "%s: %s", tenant, why)
             self._done(tenant)
             return
         wait = min(_FIRST * 2.0 ** (each.tries - 1), _LONGEST) * random.uniform(0.5, 1.0)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from influxops.config.routing import RoutingTable
 from influxops.domain.database import UNMANAGED, Retention, TargetCapabilities, Unmanaged
 from influxops.domain.naming import Template
 
@@ -30,6 +31,7 @@ class Rules(Struct, frozen=True):
     targets: Mapping[str, TargetPolicy] = field(default_factory=dict)  # all, in their order
     policy: Policy = "fill"
     pins: Mapping[str, str] = field(default_factory=dict)  # the target of a tenant, by its id
+    routing: RoutingTable = field(default_factory=RoutingTable)  # the proxies of clients
     acknowledged: frozenset[str] = frozenset()  # `ignore` of [tenants]
     reading: float = 10.0  # seconds that reading the targets may take
     #: Tenants whose lost database is to be made again, by their ids.

@@ -45,6 +45,8 @@ class RunRequest(Struct, frozen=True):
     tell_start: Callable[
         [tuple[SourceState, ...], tuple[TargetState, ...], LedgerState | None], Sequence[Finding]
     ] = lambda *_: ()
+    #: Writes where clients are led now, for those who lead them; returns what went wrong.
+    write_routes: Callable[[], Sequence[Finding]] = lambda: ()
 
     def entry(
         self,

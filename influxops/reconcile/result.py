@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import Refusal, TenantPlan, TenantStatus
+from influxops.domain.record import Record, State
 from influxops.errors import ExitCode
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.request import RunRequest
@@ -48,6 +49,9 @@ def conclude(
         ledger=_counted(state.observed),
         events=state.events,
         tenants=tenants,
+        orphans=_orphans(state.observed)
+        if operation.reconciles and not context.scope.is_limited
+        else (),
         refusals=state.plan.refusals,
         notes=tuple(notes),
         exit_code=code,
@@ -62,6 +66,15 @@ def _counted(observed: Observed) -> LedgerState | None:
     records = observed.ledger_view.records
     states = dict(Counter(record.state.value for record in records.values()))
     return replace(observed.ledger, records=len(records), states=states)
+
+
+def _orphans(observed: Observed) -> tuple[Record, ...]:
+    """Return what is recorded of tenants that are in no source and were not retired."""
+    if not observed.sources or any(source.error for source in observed.sources):
+        return ()
+    known, gone = {tenant.id for tenant in observed.tenants}, (State.RETIRING, State.RETIRED)
+    records = observed.ledger_view.records.values()
+    return tuple(r for r in records if r.tenant not in known and r.state not in gone)
 
 
 def _final(plan: TenantPlan, state: RunState, context: RunContext) -> TenantPlan:

@@ -50,9 +50,8 @@ def reconcile(
 ) -> tuple[Report, InfluxopsError | None]:
     """Make a run: a dry one plans, any other also carries the plan out.
 
-    Returns:
-        The report, and what ended the run before anything was written: a mistake in the
-        configuration or a lock that another run holds.
+    With its report: what ended it before anything was written, be it a mistake in the configuration
+    or a lock that another run holds.
     """
     state = RunState(notes=tuple(notes))
     lock = Lock()
@@ -76,9 +75,7 @@ def steps(
 ) -> Iterator[RunState]:
     """Take the steps of a run, and yield what is known after each.
 
-    Raises:
-        Interrupted: When the run is over; what was yielded last is what is known.
-        ConfigError: When the run asks for what cannot be; nothing was written.
+    Interrupted says that it is over: what was yielded last is what is known.
     """
     rules, scope = request.rules, context.scope
     context.check()

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from influxops.domain.database import TargetCapabilities
 from influxops.domain.finding import Finding
 from influxops.domain.plan import Change, Outcome, Refusal, TenantPlan
-from influxops.domain.record import HistoryEntry
+from influxops.domain.record import HistoryEntry, Record
 from influxops.errors import ExitCode
 
 
@@ -106,6 +106,8 @@ class Report(Struct, frozen=True, dict=True):
     targets: tuple[TargetState, ...] = ()
     ledger: LedgerState | None = None  # None where none is configured
     tenants: tuple[TenantPlan, ...] = ()  # those in the scope, in the order of the sources
+    #: What is recorded of tenants that are in no source, and not retired; of a whole run only.
+    orphans: tuple[Record, ...] = ()
     refusals: tuple[Refusal, ...] = ()  # what guards refuse
     events: tuple[HistoryEntry, ...] = ()  # what the run wrote into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was found that is about no tenant of `tenants`

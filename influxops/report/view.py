@@ -300,6 +300,16 @@ class ReportView:
         return [one_line(f.message) for f in self.report.notes if f.kind is FindingKind.NO_TENANTS]
 
     @property
+    def asides(self) -> list[str]:
+        """The sentences to read beside what was found: of what is no tenant's of this run."""
+        number = len(self.report.orphans)
+        if not number:
+            return self.no_tenants
+        are = "tenant is" if number == 1 else "tenants are"
+        line = f"{number:,} recorded {are} in no source (`influxops status --orphans`)"
+        return [*self.no_tenants, line]
+
+    @property
     def has_retention(self) -> bool:
         """Whether there is a target that has retention periods, so that one speaks of them."""
         return any(target.capabilities.retention is not None for target in self.report.targets)
@@ -317,6 +327,11 @@ class ReportView:
             group.severity is not Severity.INFO
             for group in (*self.run_groups, *self.failure_groups, *self.extra_groups)
         )
+
+    @property
+    def is_routine(self) -> bool:
+        """Whether nothing is wrong, and a dry run found nothing to do: not worth a word."""
+        return not self.needs_attention and not (self.report.dry_run and self.report.planned)
 
     @property
     def is_as_desired(self) -> bool:

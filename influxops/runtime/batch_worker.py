@@ -14,11 +14,8 @@ T = TypeVar("T")
 class BatchWorker(Generic[T]):
     """Handles items in batches, in a thread that is started when the first one comes.
 
-    Args:
-        on_error: Called with a batch whose handling raised, and with what it raised.
-        largest_batch: The most items of a batch; None for no limit.
-        longest_wait: Seconds that the first item waits for others.
-        on_idle: Called after so many seconds without an item, and what is called then.
+    A batch has at most `largest_batch` items, and waits up to `longest_wait` seconds for others.
+    `on_error` gets one whose handling raised; `on_idle` is called after seconds without an item.
     """
 
     def __init__(

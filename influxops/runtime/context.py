@@ -73,10 +73,8 @@ class RunContext:
     def with_grace_period(self, seconds: float, *, at_least: float = 0.5) -> RunContext:
         """Return this context, or a short one with its identity where it is over.
 
-        Args:
-            seconds: How long the short one may take, to find out and tell what was done. Of a run
-                that was cancelled it counts from then: somebody waits.
-            at_least: What it gets from now in any case.
+        The short one has `seconds` to find out and tell what was done: since it was cancelled, for
+        somebody waits, but `at_least` so many from now.
         """
         try:
             self.check()
@@ -144,16 +142,9 @@ class RunContext:
     def on_end(
         self, abort: Callable[[], object], *, within: float | None = None, grace: float = 0.0
     ) -> Iterator[CancelToken]:
-        """Call `abort` when the run ends while the block waits for something.
+        """Call `abort` when the run ends, or `within` has passed, while the block waits.
 
-        The one way to end a wait that does not look at the run by itself: a socket is shut, a
-        query is cancelled, a thread is left behind. `abort` is called once at most, in a thread
-        of its own; whatever then fails in the block is for the block's author to catch, who
-        finds the reason in the `CancelToken`.
-
-        Args:
-            within: Seconds that this wait may take, whatever the run's time.
-            grace: Seconds that it still gets after the run was cancelled.
+        After the run was cancelled it still gets the seconds of `grace`.
         """
         ending = CancelToken()
         at, error = self._deadline, None

@@ -48,14 +48,7 @@ def console(stream: TextIO | None, colour: Literal["auto", "always", "never"] = 
 
 
 def write_stream(stream: TextIO | None, text: str) -> None:
-    """Write text and flush it.
-
-    What the stream's encoding lacks is written as `?`. A reader that has gone away (`| head`) is
-    no failure, and neither is a standard error that takes nothing: there is no reader to tell.
-
-    Raises:
-        ReporterError: When standard output cannot be written, for instance on a full disk.
-    """
+    """Write text and flush it; a full disk, for instance, is a ReporterError."""
     if stream is None:
         return
     encoding = stream.encoding or "utf-8"

@@ -101,13 +101,9 @@ def _scalar(content: object) -> Value | None:
 
 
 def tenants(entries: Iterable[Entry], file: str, noun: str) -> Iterator[Tenant | Finding]:
-    """Turn entries into tenants, in their order.
+    """Turn entries into tenants, in their order, with a finding for all that is wrong of a kind.
 
-    The file is empty for the configuration; the noun is what its format calls an attribute.
-
-    Yields:
-        Each tenant once; one with two sets of attributes twice, which the engine blocks. One
-        finding for all entries without an id, one for all ignored attributes.
+    One with two sets of attributes comes twice, which the engine blocks.
     """
     unique: dict[tuple[str, tuple[tuple[str, str], ...]], Tenant] = {}
     names: dict[str, None] = {}  # of all attributes, in their order

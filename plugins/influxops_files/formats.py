@@ -16,6 +16,54 @@ from influxops_files.entries import SHAPE, Entry, Value, entry, id_name
 _YAML_KINDS = {"int": "number", "float": "number", "bool": "boolean", "timestamp": "date"}
 
 
+_ONE_LIST = "write one list, with all tenants in it"
+_QUOTE = "close each quote, and put text with special characters into quotes"
+_INDENT = "indent with spaces, the same for all that belongs together"
+#: What parsers say is wrong, by a part of it: the same in plain words, and what to do.
+_PLAIN = {
+    # CSV
+    "unexpected end of data": ("a double quote is not closed", _QUOTE),
+    "',' expected after": ("text follows a closing double quote", "write a quote in a cell twice"),
+    "field larger than": ("a cell is too long; is a double quote not closed?", _QUOTE),
+    # JSON
+    "Expecting value": ("a value is missing here, or is not written as JSON has it", SHAPE),
+    "Expecting ',' delimiter": ("a comma or a closing bracket is missing", SHAPE),
+    "Expecting ':' delimiter": ("a colon is missing after a key", SHAPE),
+    "Expecting property name": ("a key in double quotes is missing", SHAPE),
+    "Illegal trailing comma": ("there is a comma too many", SHAPE),
+    "Extra data": ("a second document begins here, as in JSON Lines", _ONE_LIST),
+    "Unterminated string": ("a double quote is not closed", _QUOTE),
+    "Invalid control character": ("a text holds a line break or the like", "write it as \\n"),
+    "Invalid \\": ("a text holds a backslash with nothing to mean", "write a backslash twice"),
+    # YAML
+    "but found another document": ("a second document begins here", _ONE_LIST),
+    "did not find expected <document start>": ("a second document begins here", _ONE_LIST),
+    "found unknown escape": ("a text holds a backslash with nothing to mean", _QUOTE),
+    "found unexpected end of stream": ("a quote is not closed", _QUOTE),
+    "found unexpected document indicator": ("a quote is not closed", _QUOTE),
+    "found character that cannot start": ("a tab or a special character begins a text", _QUOTE),
+    "found a tab character": ("a tab is where only spaces may be", _INDENT),
+    "mapping values are not allowed": ("a colon is where none can be", _QUOTE),
+    "did not find expected key": ("the line does not go with those above it", _INDENT),
+    "did not find expected '-'": ("the line does not go with those above it", _INDENT),
+    "did not find expected ','": ("a comma or a closing bracket is missing", SHAPE),
+    "did not find expected node": ("a value is missing", SHAPE),
+    "found undefined alias": ("a text that begins with * names nothing", _QUOTE),
+    "could not determine a constructor": ("a text that begins with ! means nothing", _QUOTE),
+    "control characters are not allowed": ("it holds a control character", "take it out"),
+}
+
+
+def _wrong(file: str, problem: str, line: int | None = None) -> SourceError:
+    """Return the error for what a parser refuses, in plain words where there are some."""
+    where = f"{file}, line {line}" if line else file
+    for beginning, (words, hint) in _PLAIN.items():
+        if beginning in problem:
+            return SourceError(f"{where}: {words}", hint=hint)
+    own = problem.startswith("the key ")
+    return SourceError(f"{where}: {'' if own else 'it cannot be read: '}{problem}", hint=SHAPE)
+
+
 def decode(data: bytes, file: str) -> str:
     """Return UTF-8 as text, with or without a byte order mark."""
     try:
@@ -46,9 +94,7 @@ def read_csv(text: str, file: str) -> Iterator[Entry]:
                 yield Entry(f"line {line}", values.pop(key, Value("")), values)
             line = reader.line_num + 1
     except csv.Error as error:
-        raise SourceError(
-            f"{file}, line {reader.line_num}: {error}", hint="is this CSV, with commas?"
-        ) from None
+        raise _wrong(file, str(error), reader.line_num) from None
 
 
 def _csv_key(names: list[str], file: str) -> str:
@@ -76,9 +122,11 @@ def read_json(text: str, file: str) -> Iterator[Entry]:
             object_pairs_hook=_unique,
         )
     except json.JSONDecodeError as error:
-        raise SourceError(f"{file}, line {error.lineno}: {error.msg}") from None
+        if not text.strip():
+            raise SourceError(f"{file} is empty", hint=SHAPE) from None
+        raise _wrong(file, error.msg, error.lineno) from None
     except ValueError as error:
-        raise SourceError(f"{file}: {error}") from None
+        raise SourceError(f"{file}: {error}", hint="write each key once") from None
     except RecursionError:
         raise SourceError(f"{file} is nested too deeply", hint=SHAPE) from None
     return _entries(data, file)
@@ -104,10 +152,12 @@ def read_yaml(text: str, file: str) -> Iterator[Entry]:
     try:
         data = yaml.load(text, _yaml_loader())
     except yaml.MarkedYAMLError as error:
-        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise SourceError(f"{file}{where}: {error.problem or error.context}") from None
+        problem, mark = error.problem or error.context or "", error.problem_mark
+        if "end of stream" in problem:  # where the quote is, not where the file ends
+            mark = error.context_mark or mark
+        raise _wrong(file, problem, mark.line + 1 if mark else None) from None
     except yaml.YAMLError as error:
-        raise SourceError(f"{file}: {str(error).splitlines()[0]}") from None
+        raise _wrong(file, str(error).splitlines()[0]) from None
     except RecursionError:
         raise SourceError(f"{file} is nested too deeply", hint=SHAPE) from None
     return _entries([] if data is None else data, file)

@@ -316,12 +316,17 @@ class InfluxDB3Target(
             raise TargetError(f"{order.database} can be copied to another InfluxDB 3 only")
         source = CopyEndpoint(self._client, context, order.database)
         copy = CopyEndpoint(into._client, context, order.database)
-        if order.ahead:
-            yield from ahead(source, copy, context)
-        elif order.dry_run:
-            yield from estimate(source, copy, into.section, order, context)
-        else:
-            yield from CopyJob(source, copy, into.section, order, context).run()
+        try:
+            if order.ahead:
+                yield from ahead(source, copy, context)
+            elif order.dry_run:
+                yield from estimate(source, copy, into.section, order, context)
+            else:
+                yield from CopyJob(source, copy, into.section, order, context).run()
+        except InfluxDBError as error:
+            if isinstance(error.remedy, Hint) and error.url == into._client.url:
+                error.remedy = error.remedy._replace(section=f"target:{into.section}")
+            raise
 
     @hookimpl
     def influxops_check(self, context: RunContext) -> Iterable[Check]:

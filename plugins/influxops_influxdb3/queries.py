@@ -35,13 +35,8 @@ TABLE_COUNT = "SELECT COUNT(*) AS n FROM system.tables WHERE deleted = false"
 def inventory(deletion_column: str, names: Iterable[str] | None = None) -> str:
     """Ask for databases, their retention periods, and how many tables they have.
 
-    The marker's table is counted apart from the others; of deleted databases it is asked when their
-    data goes.
-
-    Args:
-        deletion_column: One of `DELETION_COLUMNS`.
-        names: Valid names: only these are asked for, with all deleted databases, whose names
-            these may be. None: all.
+    Only valid `names` are asked for, with all deleted databases, whose names these may be. The
+    `deletion_column` is one of `DELETION_COLUMNS`.
     """
     until = f"d.{deletion_column} AS hard_deletion_time, " if deletion_column else ""
     sql = (

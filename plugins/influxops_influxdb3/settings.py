@@ -143,10 +143,8 @@ class InfluxDB3Settings(TargetSettings):
     def read_token(self) -> str:
         """Read the token, again each time: a file may have been rotated.
 
-        Raises:
-            ConfigError: When it is missing.
-            SettingError: When it has characters that no token has; http.client would refuse the
-                header too, and repeat it in its message.
+        One with characters that no token has is refused here; http.client would repeat it in its
+        message.
         """
         if self.token is None:
             return ""

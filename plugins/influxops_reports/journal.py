@@ -25,7 +25,7 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
-from influxops_reports.report_files import check_writable, is_special, lock, unwritable
+from influxops.plugin.files import check_writable, is_special, lock, unwritable
 
 #: Outcomes of changes that were made, or that may have had an effect.
 _JOURNALED = (

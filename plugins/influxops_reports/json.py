@@ -19,7 +19,7 @@ from influxops.plugin import (
     setting,
     write_stream,
 )
-from influxops_reports.report_files import check_writable, replace_file
+from influxops.plugin.files import check_writable, replace_file
 
 
 class JsonReporter(Reporter, HealthChecks):

@@ -26,15 +26,19 @@ _LEVELS = {Severity.ERROR: "ERR", Severity.WARNING: "WARN", Severity.INFO: "INFO
 _MAX_ALIKE, _MAX_CAUSES = 20, 20
 
 
-def header_lines(head: RunStart | Report) -> list[str]:
-    """Return what a run works on: configuration, sources, targets and ledger, safe to print."""
+def header_lines(head: RunStart | Report, *, brief: bool = False) -> list[str]:
+    """Return what a run works on: configuration, sources, targets and ledger, safe to print.
+
+    Args:
+        brief: Whether a target is to fit in a line of a terminal.
+    """
     config = one_line(head.origin.config) if head.origin.config else "none, the environment only"
     who = one_line(head.origin.who)
     what = "dry run" if head.dry_run else "run"
     return [
         f"config    {config} ({what} {one_line(head.run_id)} by {who})",
         *(_source_line(source) for source in head.sources),
-        *(_target_line(target) for target in head.targets),
+        *(_target_line(target, brief=brief) for target in head.targets),
         *([_ledger_line(head.ledger)] if head.ledger is not None else ()),
     ]
 
@@ -45,16 +49,17 @@ def _source_line(source: SourceState) -> str:
     return "source    " + one_line(f"{source.name}: {where}({source.kind}), {found}")
 
 
-def _target_line(target: TargetState) -> str:
+def _target_line(target: TargetState, *, brief: bool) -> str:
     parts = [f"{target.name}: {target.url or target.kind}"]
     if not target.reachable:
         parts.append(f"NOT READ: {target.error}" if target.error else "NOT READ")
     else:
-        server = (target.capabilities.server or target.kind, target.edition, target.version)
-        parts += [" ".join(part for part in server if part), _slots(target)]
+        kind = "" if brief and target.edition else target.capabilities.server or target.kind
+        server = (kind, target.edition, target.version)
+        parts += [" ".join(part for part in server if part), _slots(target, brief=brief)]
     if target.state == "draining":
         parts.append("draining")
-    if target.identity and target.reachable:  # a wrong server's is in the error
+    if target.identity and target.reachable and not brief:  # a wrong server's is in the error
         parts.append(f"{target.capabilities.identity} {target.identity}")
     return "target    " + one_line(", ".join(part for part in parts if part))
 
@@ -66,10 +71,13 @@ def _ledger_line(ledger: LedgerState) -> str:
     )
 
 
-def _slots(target: TargetState) -> str:
+def _slots(target: TargetState, *, brief: bool) -> str:
     left = target.free_slots
     if left is None:
         return "" if target.databases is None else pluralize(target.databases, "database")
+    if brief:
+        about = "~" if target.capacity_is_estimate else ""
+        return f"{left:,} of {about}{pluralize(target.capacity or 0, 'slot')} free"
     capacity = "estimated capacity" if target.capacity_is_estimate else "capacity"
     return f"{pluralize(left, 'slot')} free ({capacity} {target.capacity or 0:,})"
 
@@ -81,7 +89,7 @@ def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) 
     its own; `quiet` leaves out what is well, and all when all is.
     """
     view = ReportView(report)
-    if quiet and not view.needs_attention:
+    if quiet and view.is_routine:
         return
     shown = list(_LEVELS) if verbose else [Severity.ERROR, Severity.WARNING]
     limit = math.inf if verbose else _MAX_ALIKE
@@ -91,7 +99,7 @@ def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) 
     general = [group for group in view.run_groups if group.severity in shown]
     yield from _cause_lines([*general, *many], limit=None if verbose else _MAX_CAUSES)
     yield from _tenant_lines(view, many, shown, verbose=verbose, quiet=quiet)
-    yield from view.no_tenants
+    yield from view.no_tenants if quiet else view.asides
     if report.tenants or view.needs_attention:
         yield view.summary()
         for step in view.next_steps():

@@ -62,7 +62,7 @@ class TerminalReporter(Reporter, StartNotice):
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
         """Print how the run ended."""
-        if self.settings.quiet and not ReportView(report).needs_attention:
+        if self.settings.quiet and ReportView(report).is_routine:
             return
         if self.settings.quiet:
             # A mail that cron sends must say which run it is about.
@@ -70,12 +70,13 @@ class TerminalReporter(Reporter, StartNotice):
         write_stream(sys.stdout, self._text(report))
 
     def _print_head(self, head: RunStart | Report, context: RunContext) -> None:
-        lines = header_lines(head)
+        at_terminal = is_terminal(sys.stderr)
+        lines = header_lines(head, brief=at_terminal and not self.settings.verbose)
         if self.settings.head == "log":
             for line in lines:
                 context.log.info("%s", line)
             return
-        if is_terminal(sys.stderr):
+        if at_terminal:
             width = max(40, shutil.get_terminal_size().columns)
             lines = [part for line in lines for part in _wrapped(line, width)]
         write_stream(sys.stderr, "".join(f"{line}\n" for line in lines))

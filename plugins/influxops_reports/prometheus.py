@@ -23,7 +23,7 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
-from influxops_reports.report_files import check_writable, is_special, lock_folder, replace_file
+from influxops.plugin.files import check_writable, is_special, lock_folder, replace_file
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -66,7 +66,7 @@ def show(report: Report, console: Console, *, verbose: bool, quiet: bool) -> Non
         groups = view.groups(severity)
         if groups:
             _show_groups(groups, severity, console, verbose=verbose)
-    for sentence in view.no_tenants:
+    for sentence in view.no_tenants if quiet else view.asides:
         console.print(Text(sentence))
     if report.tenants or view.needs_attention:
         console.print(Text(view.summary(), style=_mood(view)))

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from influxops.cli.options import Duration
-from influxops.domain.text import format_time, pluralize
+from influxops.domain.text import format_time
 from influxops.errors import ConfigError
 from influxops.plugin.cli import (
     common,
     common_options,
     configured,
     format_option,
-    how_to_install,
     put,
+    report_steps,
     say,
     say_json,
     show_table,
@@ -27,24 +28,7 @@ from influxops.plugin.cli import (
 if TYPE_CHECKING:
     from influxops_web.db.connect import Connection, DatabaseLocation
 
-#: What the extra brings, by the names that it is imported as.
-_EXTRA = (
-    *("fastapi", "itsdangerous", "jinja2", "js_lib_bootstrap5", "psycopg_pool"),
-    *("python_multipart", "uvicorn"),
-)
-
 _LONGEST_NAME = 200
-
-
-def _needs_extra() -> None:
-    import importlib.util
-
-    absent = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
-    if absent:
-        raise ConfigError(
-            f"the service needs {', '.join(absent)}, not installed",
-            hint=how_to_install("web"),
-        )
 
 
 @contextlib.contextmanager
@@ -67,10 +51,11 @@ def db() -> None:
 
 
 @db.command("upgrade", short_help="Make them, or bring them up to date.")
+@format_option
 @timeout_option
 @common_options
 @click.pass_context
-def upgrade(ctx: click.Context, timeout: float | None) -> None:
+def upgrade(ctx: click.Context, output: str, timeout: float | None) -> None:
     """Make the tables of the HTTP service, or bring them to this program's version.
 
     Running it again changes nothing. A table of tenants or devices that is there stays as it is.
@@ -78,14 +63,10 @@ def upgrade(ctx: click.Context, timeout: float | None) -> None:
     from influxops_web.db import schema
 
     with _database(ctx, timeout) as (connection, location):
-        steps = []
-        for step in schema.upgrade(connection, location):
-            steps.append(step)
-            if not common(ctx).quiet:
-                say(f"installed version {step.version} ({step.name})")
-    if not common(ctx).quiet:
-        what = f"{pluralize(len(steps), 'step')} done" if steps else "nothing to do"
-        say(f"{location.text}: {what}, the tables are of version {schema.newest()}")
+        found = schema.upgrade(connection, location)
+        steps = (f"version {step.version} ({step.name})" for step in found)
+        result = f"the tables are of version {schema.newest()}"
+        report_steps(ctx, output, steps, location.text, result)
 
 
 @click.group("token", short_help="Make, list and revoke the tokens of operators.")
@@ -118,11 +99,17 @@ def _readable(ctx: click.Context, parameter: click.Parameter, value: str) -> str
 @click.option(
     "--expires", type=Duration(), metavar="DURATION", help="How long it is good [default: no end]."
 )
+@format_option
 @timeout_option
 @common_options
 @click.pass_context
 def create(
-    ctx: click.Context, role: str, name: str, expires: float | None, timeout: float | None
+    ctx: click.Context,
+    role: str,
+    name: str,
+    expires: float | None,
+    output: str,
+    timeout: float | None,
 ) -> None:
     """Make a token, and print it, alone, on standard output.
 
@@ -132,6 +119,9 @@ def create(
 
     with _database(ctx, timeout) as (connection, location):
         number, made = api_keys.create(connection, location, api_keys.Role(role), name, expires)
+    if output == "json":
+        say_json({"version": 1, "id": number, "role": role, "name": name, "token": made})
+        return
     put(made)
     if not common(ctx).quiet:
         say(f"token {number} of the role {role}: keep it, it is not shown again", err=True)
@@ -144,8 +134,7 @@ def create(
 @click.pass_context
 def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
     """List the tokens: their numbers, roles and ends, never the tokens themselves."""
-    from datetime import UTC, datetime
-
+    from influxops.report.document import plain
     from influxops_web.security import api_keys
 
     with _database(ctx, timeout) as (connection, location):
@@ -153,26 +142,32 @@ def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
     now = datetime.now(UTC)
     rows = []
     for each in found:
-        end, made = each["expires_at"], format_time(each["created_at"])
+        end, made = each["expires_at"], each["created_at"]
         ended = end is not None and end <= now
         state = "revoked" if each["revoked_at"] else "expired" if ended else "good"
-        about, by, expires = each["id"], each["created_by"], format_time(end) if end else None
-        rows.append((about, each["role"], each["name"], state, made, by, expires))
+        about, by = each["id"], each["created_by"]
+        rows.append((about, each["role"], each["name"], state, made, by, end))
     names = ("id", "role", "name", "state", "created", "by", "expires")
     if output == "json":
-        say_json({"version": 1, "tokens": [dict(zip(names, row, strict=True)) for row in rows]})
+        tokens = [dict(zip(names, row, strict=True)) for row in rows]
+        say_json({"version": 1, "tokens": plain(tokens)})
     elif rows:
-        show_table(names, [[str(cell if cell is not None else "-") for cell in r] for r in rows])
+        show_table(names, [[_cell(cell) for cell in row] for row in rows])
     else:
         say("no token was made (influxops token create --role operator_admin)")
 
 
+def _cell(value: object) -> str:
+    return format_time(value) if isinstance(value, datetime) else str(value or "-")
+
+
 @token.command("revoke", short_help="Revoke one, and end its sessions.")
 @click.argument("number", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+@format_option
 @timeout_option
 @common_options
 @click.pass_context
-def revoke(ctx: click.Context, number: int, timeout: float | None) -> None:
+def revoke(ctx: click.Context, number: int, output: str, timeout: float | None) -> None:
     """Revoke a token by its number; its sessions end with it."""
     from influxops_web.security import api_keys
 
@@ -181,7 +176,9 @@ def revoke(ctx: click.Context, number: int, timeout: float | None) -> None:
             raise ConfigError(
                 f"there is no token {number}", hint="`influxops token list` shows them"
             )
-    if not common(ctx).quiet:
+    if output == "json":
+        say_json({"version": 1, "revoked": number})
+    elif not common(ctx).quiet:
         say(f"token {number} is revoked")
 
 
@@ -224,7 +221,9 @@ def serve(
     """
     if proxies and not proxy_headers:
         raise ConfigError("--trusted-proxy goes with --proxy-headers")
-    _needs_extra()
+    from influxops_web.checks import check_extra
+
+    check_extra()
     from influxops_web.server import serve as run
 
     run(ctx, host, port, proxies or ("127.0.0.1", "::1") if proxy_headers else ())

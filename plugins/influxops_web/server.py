@@ -13,13 +13,10 @@ import click
 import uvicorn
 from starlette.types import ASGIApp
 
-from influxops.engine.engine import Engine
-from influxops.errors import ConfigError, ExitCode, LedgerError
+from influxops.errors import ConfigError, ExitCode
 from influxops.plugin.cli import common, configured, say
-from influxops.runtime.context import RunContext
 from influxops_web.app import create_app
-from influxops_web.db.connect import connect, locate_database, other_databases
-from influxops_web.db.schema import database_identity, read_tables
+from influxops_web.checks import check_database
 from influxops_web.security.connections import LimitedProtocol, on_loop_error
 from influxops_web.service import Service
 
@@ -37,7 +34,7 @@ def serve(ctx: click.Context, host: str, port: int, proxies: Sequence[str]) -> N
     The proxies are those whose headers are believed.
     """
     with configured(ctx, timeout=_START) as (engine, context):
-        service = _service(engine, context)
+        service = Service(engine, *check_database(engine, context))
     logging.getLogger("influxops").setLevel(_level(ctx))
     with _listening(host, port) as listener:
         app = create_app(service)
@@ -70,27 +67,6 @@ def _level(ctx: click.Context) -> int:
     if options.quiet:
         return logging.ERROR
     return logging.DEBUG if options.verbose > 1 else logging.INFO
-
-
-def _service(engine: Engine, context: RunContext) -> Service:
-    location = locate_database(engine)
-    others = [*other_databases(engine, location)]
-    with connect(location, context) as connection:
-        device_table, key = read_tables(connection, location)
-        here = database_identity(connection)
-    for name, settings in others:
-        with connect(location, context, settings) as connection:
-            if database_identity(connection) != here:
-                raise ConfigError(
-                    f"{name} is in another database than the service's tables ({location.text})",
-                    hint="put them in one database: a tenant is noted in one transaction",
-                )
-    assert engine.ledger is not None, "its database was just looked at"
-    try:
-        engine.ledger.load_records((), context)
-    except LedgerError as error:  # PostgreSQL is there, so it is not installed, or not ours
-        raise ConfigError(error.message, hint=error.remedy) from error
-    return Service(engine, location, device_table, key)
 
 
 @contextlib.contextmanager

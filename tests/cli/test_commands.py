@@ -47,6 +47,47 @@ def test_quiet_says_nothing_when_all_is_well_and_enough_when_not(
     assert [line for line in done.lines if line.startswith("ERR") and "a b" in line]
 
 
+def test_a_quiet_plan_says_what_there_is_to_do(ops: Cli, db: TestDatabase) -> None:
+    db.registry("acme")
+    done = ops("plan", "-q")
+    assert done.code == 0
+    assert done.lines[0].startswith("1 tenant: 0 ok, 1 to create")
+    assert done.lines[1] == "Next: influxops ensure makes these changes"
+    assert ops("ensure", "-q").all == ""
+    assert ops("plan", "-q").all == ""
+
+
+def test_at_a_terminal_the_heading_has_a_line_a_target(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    cli.config(targets_toml({name: stand_in() for name in ("eu1", "eu2", "us1")}))
+    shown = cli.at_terminal("plan", columns=80, env={"NO_COLOR": "1"}).out
+    for name in ("eu1", "eu2", "us1"):
+        line = next(line for line in shown.splitlines() if f"target    {name}: " in line)
+        assert line.endswith(", 5 of ~5 slots free"), shown
+    assert "cluster-uuid" not in shown
+    assert "cluster-uuid" in cli.at_terminal("plan", "-v", columns=80).out
+
+
+def test_a_plan_beyond_an_estimated_capacity_warns_as_the_server_may_hold_more(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry(*(f"t{number}" for number in range(7)))
+    cli.config(targets_toml({"eu1": stand_in(max_databases=10)}))
+    planned = cli("plan")
+    assert planned.code == 0
+    assert any(line.startswith("WARN ") and "2 may not fit" in line for line in planned.lines)
+    assert cli("ensure").code == 0
+
+
+@pytest.mark.parametrize("command", ["move", "drain"])
+def test_help_says_once_how_long_a_move_may_take(cli: Cli, command: str) -> None:
+    said = " ".join(cli(command, "--help").out.split())
+    assert "[default: as long as it takes]" in said
+    assert "15m" not in said
+
+
 def test_where_tells_server_and_database(ops: Cli, db: TestDatabase, influx: Influx) -> None:
     db.registry("acme", "beta")
     assert ops("ensure", "--tenant", "acme").code == 0
@@ -145,8 +186,10 @@ def test_status_counts_what_is_there(ops: Cli, db: TestDatabase, influx: Influx)
     db.execute("INSERT INTO device_registry (tenant_id) VALUES ('gamma')")
     done = ops("status", "gamma")
     assert done.code == 1
+    (gamma,) = ops("status", "gamma", "--format", "json").json["tenants"]
+    assert (gamma["target"], gamma["planned_target"]) == (None, "default")
     (row,) = (line.split() for line in done.lines if line.startswith("gamma"))
-    assert row[:4] == ["gamma", "telemetry_gamma", "-", "no"]
+    assert row[:4] == ["gamma", "telemetry_gamma", "(default)", "missing"]
 
 
 def test_doctor_finds_nothing_wrong_where_nothing_is(ops: Cli, db: TestDatabase) -> None:

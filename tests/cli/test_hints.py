@@ -151,6 +151,24 @@ def test_a_page_of_the_console_allows_by_a_whole_command() -> None:
         assert can_be_typed(command.removeprefix("influxops "))
 
 
+def test_each_command_that_prints_a_result_prints_it_as_json() -> None:
+    #: They run until they are stopped, or print what another program reads.
+    others = {"worker", "serve", "demo", "dev-server", "completion", "init"}
+    context = group.make_context("influxops", ["plan"])
+    commands = {name: group.get_command(context, name) for name in _NAMES - others}
+    for name, found in [*commands.items()]:
+        if isinstance(found, click.Group):
+            commands |= {f"{name} {each}": command for each, command in found.commands.items()}
+            if not found.invoke_without_command:
+                del commands[name]
+    without = {
+        name
+        for name, found in commands.items()
+        if found is not None and "--format" not in {o for p in found.params for o in p.opts}
+    }
+    assert without == set()
+
+
 @pytest.mark.parametrize("arguments", [("docs",), ("docs", "--format", "json")])
 def test_docs_lists_each_page_with_its_title(cli: Cli, arguments: tuple[str, ...]) -> None:
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")}

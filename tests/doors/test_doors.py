@@ -17,6 +17,7 @@ import pytest
 from influxops.config.load import load_config
 from influxops.domain.record import Record, State
 from influxops.engine.engine import Engine
+from influxops.engine.operations import DropDue, Retire
 from influxops.runtime.context import RunContext
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres.ledger import schema
@@ -171,6 +172,18 @@ def retention_differs(case: Case) -> None:
     case.extra = '[database]\nretention = "60d"'
 
 
+def retired_and_back_after_a_late_write(case: Case) -> None:
+    case.run()
+    case.execute(f"DELETE FROM {case.name}")
+    case.register(f"another{case.tenant}")
+    case.run(Retire((case.tenant,), after=0.0), case.tenant)
+    case.run(DropDue())
+    assert case.homes == set()
+    case.servers["a"].write(case.database, "telemetry,device=d1 value=1")
+    case.execute(f"DELETE FROM {case.name}")
+    case.register(case.tenant)
+
+
 Situation = Callable[[Case], None]
 
 #: Each with where the database is afterwards, whether that is well, and a word of the reason.
@@ -195,6 +208,7 @@ SITUATIONS: list[tuple[Situation, set[str], bool, str]] = [
     (first_target_is_draining, {"b"}, True, ""),
     (source_is_away, set(), False, "gone"),
     (ledger_is_away, {"a"}, False, "gone"),
+    (retired_and_back_after_a_late_write, {"a"}, True, ""),
 ]
 
 
@@ -238,6 +252,26 @@ def test_what_another_run_has_claimed_is_left_to_it(world: World, door: str) -> 
             answer: Answer = DOORS[door](case)
         assert not answer.is_there
         assert case.homes == set()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_who_is_back_gets_what_a_late_write_created_and_every_door_tells_what_is_in_it(
+    world: World, door: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with world.case() as case, psycopg.connect(world.db.conninfo) as connection:
+        retired_and_back_after_a_late_write(case)
+        answer = DOORS[door](case)
+        told = answer.reason if door != "worker" else caplog.text
+        query = "SELECT before, message FROM influxops.history WHERE tenant = %s AND event = %s"
+        found = connection.execute(query, [case.tenant, "found"]).fetchall()
+        query = "SELECT state FROM influxops.tenants WHERE tenant = %s"
+        record = connection.execute(query, [case.tenant]).fetchone()
+    assert answer.is_there
+    assert "a late write probably created it" in told
+    assert "it holds 1 row in telemetry, last written" in told
+    assert [before for before, _ in found] == ["retired"]
+    assert "it holds 1 row in telemetry, last written" in found[0][1]
+    assert record is not None and record[0] in ("unconfirmed", "ready")  # until its marker follows
 
 
 @pytest.mark.parametrize(

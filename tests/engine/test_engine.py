@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -646,6 +647,20 @@ def test_doctor_goes_on_after_a_check_that_breaks(bench: Bench) -> None:
         checks = [check for _, check in engine.doctor(RunContext())]
     assert [check.ok for check in checks[:2]] == [True, False]
     assert "oops" in checks[1].message
+
+
+def test_doctor_goes_on_after_the_checks_of_a_command_that_break(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[influxops.checks]\naaa = no_such_module:checks\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with bench.engine() as engine:
+        checks = [check for name, check in engine.doctor(RunContext()) if name == "aaa"]
+    assert [check.ok for check in checks] == [False]
+    assert "broken 1.0 broke: ModuleNotFoundError" in checks[0].message
 
 
 def test_the_same_tenant_from_two_sources_is_one_unless_they_disagree(bench: Bench) -> None:

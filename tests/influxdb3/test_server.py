@@ -6,6 +6,8 @@ make there they drop, and they live within five databases.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
 import logging
 import os
@@ -35,6 +37,7 @@ from influxops_influxdb3.errors import InfluxDBError, NotFound
 from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import Creates, MakeTarget
+from tests.integration.servers import LOCK
 
 URL = os.environ.get("INFLUXOPS_TEST_INFLUXDB_URL")
 TOKEN = "INFLUXOPS_TEST_INFLUXDB_TOKEN"
@@ -64,12 +67,15 @@ def server_settings() -> Iterator[InfluxDB3Settings]:
 @pytest.fixture
 def place(server_settings: InfluxDB3Settings) -> Iterator[Place]:
     prefix = f"test-{uuid.uuid4().hex[:8]}-"
-    yield Place(server_settings, prefix)
-    client, context = Client(server_settings), RunContext()
-    for name in client.databases(context):
-        if name.startswith(f"telemetry_{prefix}"):
-            client.delete(context, name, hard_delete_at=datetime.now(UTC) - timedelta(days=1))
-    client.close()
+    with contextlib.ExitStack() as stack:
+        if URL:
+            fcntl.flock(stack.enter_context(LOCK.open("a")), fcntl.LOCK_EX)
+        yield Place(server_settings, prefix)
+        client, context = Client(server_settings), RunContext()
+        for name in client.databases(context):
+            if name.startswith(f"telemetry_{prefix}"):
+                client.delete(context, name, hard_delete_at=datetime.now(UTC) - timedelta(days=1))
+        client.close()
 
 
 @pytest.fixture

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import urllib3
@@ -14,6 +18,12 @@ from influxops_devserver.testing import StandIn, running_stand_in
 
 REAL_URL = os.environ.get("INFLUXOPS_TEST_INFLUXDB_URL", "")
 REAL_TOKEN = os.environ.get("INFLUXOPS_TEST_INFLUXDB_TOKEN", "")
+
+
+#: Who has it may use the real server: workers of one session share five places.
+LOCK = Path(tempfile.gettempdir()) / "influxops-tests.lock"
+#: What tests/influxdb3/test_server.py calls its databases on a real server.
+OWN = re.compile("telemetry_test-[0-9a-f]{8}-")
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,42 @@ class Influx:
             self.write(databases[0], "cleaning value=1i")
         for database in databases:
             self.drop(database)
+
+
+class NotOurs(Exception):
+    """A real server that holds what these tests did not make."""
+
+
+@contextlib.contextmanager
+def for_one_test(server: Influx, lock: Path, session: str) -> Iterator[Influx]:
+    """Lend a real server to one test at a time, and drop what it made there.
+
+    What a killed command had asked for may arrive after that, and a test that is killed drops
+    nothing: what a server holds is dropped first, where it was empty before this session's last
+    test, or before one that did not end. The lock's file says which server that was.
+
+    Raises:
+        NotOurs: When it holds what nothing says is of these tests.
+    """
+    with lock.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def say(state: str) -> None:
+            file.truncate(0)
+            file.write(f"{server.url} {state}")
+            file.flush()
+
+        file.seek(0)
+        said = file.read()
+        is_ours = said in (f"{server.url} {state}" for state in ("in use", session))
+        names = server.databases()
+        if not is_ours and not all(OWN.match(name) for name in names):
+            raise NotOurs(f"{server.url} holds {names}; these tests want a server of their own")
+        say("in use")
+        server.clean()
+        yield server
+        server.clean()
+        say(session)
 
 
 @contextlib.contextmanager

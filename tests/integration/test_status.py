@@ -116,6 +116,32 @@ def test_a_count_that_cannot_be_read_ends_with_1(
     assert (row[3], row[4]) == ("ok", "?")
 
 
+@pytest.mark.stand_in
+def test_recorded_tenants_that_are_in_no_source_are_counted_and_can_be_listed(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme", "beta", "gamma", "delta", "omega")
+    server = stand_in()
+    cli.config(targets_toml({"eu1": server}, '[ledger]\nkind = "postgres"\ncache_ttl = "1s"\n'))
+    assert cli("ledger", "install").code == 0
+    assert cli("ensure").code == 0
+    server.write("telemetry_beta", "telemetry,device=1 temperature=21.5 1767225600000000000")
+    assert "in no source" not in cli("plan").out
+    db.execute("DELETE FROM device_registry WHERE tenant_id IN ('beta', 'gamma')")
+    assert cli("retire", "gamma", "--allow", "mass-change").code == 0
+    line = "1 recorded tenant is in no source (`influxops status --orphans`)"
+    for command in ("plan", "ensure", "status"):
+        assert line in cli(command).lines, command
+        assert line in cli.at_terminal(command, env={"NO_COLOR": "1"}).out, command
+    assert "in no source" not in cli("status", "acme").all
+    shown = cli("status", "--orphans")
+    assert shown.code == 0
+    (row,) = (re.split("  +", line) for line in shown.lines if not line.startswith("tenant"))
+    assert row[:5] == ["beta", "telemetry_beta", "eu1", "ready", "1"]
+    (held,) = _rows(cli("status", "--orphans", "--format", "json")).values()
+    assert (held["ledger_state"], held["rows"]) == ("ready", 1)
+
+
 def test_a_held_tenant_is_an_error_and_an_acknowledged_one_is_none(
     ops: Cli, db: TestDatabase
 ) -> None:

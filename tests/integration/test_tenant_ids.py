@@ -40,6 +40,22 @@ def test_each_id_that_makes_no_name_is_one_error_and_the_others_are_served(
     assert f"2 created, {len(BAD)} blocked" in summary
 
 
+def test_white_space_around_an_id_is_named_whatever_has_it(ops: Cli, db: TestDatabase) -> None:
+    db.registry("acme")
+    (ops.folder / "more.csv").write_text("id,target\nbeta ,\n")
+    (ops.folder / "more.json").write_text('[" gamma"]')
+    ops.config(
+        '[sources.registry]\nkind = "postgres"\n'
+        '[sources.csv]\nkind = "file"\npath = "more.csv"\n'
+        '[sources.json]\nkind = "file"\npath = "more.json"\n'
+    )
+    done = ops("plan")
+    assert done.code == 1
+    errors = [line for line in done.lines if line.startswith("ERR ")]
+    assert len(errors) == 2
+    assert all("its id begins or ends with white space" in line for line in errors)
+
+
 @pytest.mark.parametrize("id_", ["", "  ", None], ids=["empty", "blank", "NULL"])
 def test_a_missing_id_is_one_error_that_counts_rows_and_the_others_are_served(
     ops: Cli, db: TestDatabase, influx: Influx, id_: str | None

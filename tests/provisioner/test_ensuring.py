@@ -14,7 +14,7 @@ import pytest
 
 from influxops import EnsureResult, InvalidRequest
 from influxops.provisioner import DatabaseInspection, EnsureStatus
-from influxops.provisioner import cache as known
+from influxops.provisioner import results as known
 from influxops_devserver.testing import running_stand_in
 from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen

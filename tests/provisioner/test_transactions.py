@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from influxops import Provisioner, TransactionLost
 from tests.conftest import GiveStandIn
 from tests.pg import TestDatabase
 from tests.pg_proxy import PgProxy, Then, end, pg_proxy
-from tests.provisioner.conftest import Provide, insert
+from tests.provisioner.conftest import Provide, insert, until
 
 pytestmark = pytest.mark.stand_in
 
@@ -182,3 +183,30 @@ def test_the_example_of_the_documentation_answers_only_what_is_committed(
     proxy.reset()
     names["create_tenant"](proxy.conninfo(db), "acme")
     assert registered(db) == 1
+
+
+def test_who_asks_after_the_commit_is_not_told_what_was_read_before_it(
+    made: Provisioner, db: TestDatabase
+) -> None:
+    """The service enqueues a tenant in its transaction, and asks for it right after the commit."""
+    busy = (
+        "SELECT bool_or(wait_event_type = 'Lock') AND NOT bool_or(query LIKE '%device_registry%' "
+        "AND state = 'active') FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    )
+    with (
+        psycopg.connect(db.conninfo) as lock,
+        psycopg.connect(db.conninfo, autocommit=True) as look,
+        ThreadPoolExecutor() as pool,
+    ):
+        made.start()
+        lock.execute("LOCK influxops.tenants IN ACCESS EXCLUSIVE MODE")
+        made.submit("acme")  # its source is read, and its record waits for the lock
+        until(lambda: look.execute(busy).fetchone() == (True,))
+        insert(db, "acme")
+        asked = pool.submit(made.ensure, "acme")
+        assert made._process is not None
+        flight = made._process.works._flights["acme"]
+        until(lambda: flight.asked_at > flight.began)
+        lock.rollback()
+        found = asked.result()
+    assert found.is_ready, found.reason

@@ -49,10 +49,17 @@ class Running:
         return self.process.returncode, err
 
 
-#: Runs the command line with another limit for PostgreSQL's answers than everybody has.
+#: Run the command line with another limit for PostgreSQL's answers than everybody has, and with
+#: other delays.
 _WITH_LIMIT = """
 import influxops_queue.db.settings as settings
 settings.LIMIT, settings.BEAT = {limit}, {limit} / 4
+from influxops.cli.main import main
+raise SystemExit(main())
+"""
+_WITH_DELAY = """
+import influxops_queue.worker.jobs as jobs
+jobs.SOON = jobs._LONGEST = {delay}
 from influxops.cli.main import main
 raise SystemExit(main())
 """
@@ -60,7 +67,11 @@ raise SystemExit(main())
 
 @contextlib.contextmanager
 def working(
-    cli: Cli, *options: str, listens: bool = False, limit: float | None = None
+    cli: Cli,
+    *options: str,
+    listens: bool = False,
+    limit: float | None = None,
+    delay: float | None = None,
 ) -> Iterator[Running]:
     """Run a worker; it is killed afterwards, if it is still there.
 
@@ -69,12 +80,15 @@ def working(
         *options: Options of the worker.
         listens: Whether it answers health checks.
         limit: Seconds that it waits for PostgreSQL; None for its own.
+        delay: Seconds for which jobs are put off; None for its own.
     """
     if "--full-run-every" not in options:
         options = (*options, "--full-run-every", "0")
     if listens:
         options = (*options, "--listen", "127.0.0.1:0")
-    program = [] if limit is None else [sys.executable, "-c", _WITH_LIMIT.format(limit=limit)]
+    text = _WITH_LIMIT.format(limit=limit) if limit is not None else ""
+    text = _WITH_DELAY.format(delay=delay) if delay is not None else text
+    program = [sys.executable, "-c", text] if text else []
     with cli.running("worker", *options, program=program) as process:
         assert process.stderr is not None
         said = [process.stderr.readline().strip() for _ in range(1 + listens)]

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from influxops.plugin import Report, ReporterError, RunContext, RunOrigin
-from influxops_reports import report_files
+from influxops.plugin import Report, ReporterError, RunContext, RunOrigin, files
 from influxops_reports.journal import JournalReporter
 from tests.reports.samples import DAY, database, outcome, report
 
@@ -144,7 +143,7 @@ def test_runs_at_the_same_time_keep_their_lines_together(path: Path) -> None:
 def test_a_lock_that_nobody_gives_back_costs_no_record(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_files, "_PATIENCE", 0.1)
+    monkeypatch.setattr(files, "_PATIENCE", 0.1)
     with path.open("w") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         append(path, report(outcomes=[outcome("a")]))

@@ -26,23 +26,31 @@ def test_each_thing_that_is_missing_ends_it_with_2_and_is_named(
         db.registry("acme")
         cli = Cli(tmp_path, {"DSN": db.conninfo, "OTHER": other.conninfo})
 
-        def refused(*said: str) -> None:
+        def refused(*said: str, used: bool = True) -> None:
             done = cli("serve", "--port", "0")
             assert done.code == 2, done.all
             assert all(each in done.err for each in said), done.err
+            checks = cli("doctor", "--format", "json").json["checks"]
+            told = [each for each in checks if (each["section"], each["name"]) == ("web", "serve")]
+            assert [each["ok"] for each in told] == ([False] if used else [])
+            assert all(told[0][part] in done.err for part in ("message", "hint") if used), told
 
         cli.config('[sources.registry]\nkind = "postgres"\ndsn = {env = "DSN"}\n')
-        refused("no source reads the service's table of tenants", "[sources.tenants]")
+        refused("no source reads the service's table of tenants", "[sources.tenants]", used=False)
         path = tmp_path / "influxops.toml"
         write_config(cli, "http://127.0.0.1:9")
         whole = path.read_text()
         path.write_text(whole.replace('[ledger]\nkind = "postgres"\n', ""))
-        refused("no ledger is configured", "influxops ledger install")
+        refused("no ledger is configured", "influxops ledger install", used=False)
         path.write_text(whole)
+        refused("the tables of the service are not there", "influxops db upgrade", used=False)
+        path.write_text(whole + "\n[web]\n")
         refused("the tables of the service are not there", "influxops db upgrade")
+        path.write_text(whole)
         first = cli("db", "upgrade")
         assert "3 steps done" in first.out
         assert "nothing to do" in cli("db", "upgrade").out
+        assert cli("db", "upgrade", "--format", "json").json["installed"] == []
         refused("influxops ledger install")
         assert cli("ledger", "install").code == 0
         elsewhere = '[ledger]\nkind = "postgres"\ndsn = {env = "OTHER"}\n'

@@ -11,9 +11,9 @@ from influxops.cli.options import (
     allow_option,
     common_options,
     complete_targets,
+    endless_timeout_option,
     format_option,
     options,
-    timeout_option,
 )
 
 #: What `move` and `drain` share, as `execute_move` takes it.
@@ -47,7 +47,7 @@ move_options = options(
         "all the same. Can be repeated.",
     ),
     allow_option,
-    timeout_option,
+    endless_timeout_option,
     format_option,
     common_options,
 )
@@ -85,8 +85,8 @@ def command(
 
     All rows are copied and compared, then the ledger says that the tenant is on its new target;
     what clients still write to the old one is copied until none of them can do so any more. The
-    old copy is kept for a while. It takes as long as it takes; who ends it, by Ctrl-C say, and
-    runs it again goes on where it was.
+    old copy is kept for a while. It has no time limit unless --timeout gives one; after that, or
+    after Ctrl-C, the same command goes on where it was.
 
     \b
     Exit codes:

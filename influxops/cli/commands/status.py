@@ -11,7 +11,7 @@ from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.plan import Scope, TenantStatus
-from influxops.domain.text import pluralize, quote, summarize, truncate
+from influxops.domain.text import group_alike, pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -23,10 +23,15 @@ _NAMED = 3
 
 @click.command("status", short_help="Show what each tenant has.")
 @click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@click.option("--orphans", is_flag=True, help="Show recorded tenants that are in no source.")
 @read_options
 @click.pass_context
 def command(
-    ctx: click.Context, tenants: tuple[str, ...], output: str, timeout: float | None
+    ctx: click.Context,
+    tenants: tuple[str, ...],
+    orphans: bool,
+    output: str,
+    timeout: float | None,
 ) -> None:
     """Show each tenant's database: where it is, its retention, how much is in it.
 
@@ -38,17 +43,23 @@ def command(
     """
     from influxops.cli.inspect import look
     from influxops.cli.session import session
-    from influxops.engine.status import tenant_status
+    from influxops.engine.status import orphan_status, tenant_status
 
+    if orphans and tenants:
+        raise click.UsageError("--orphans shows those that are in no source, whatever their id")
     scope = Scope(frozenset(tenants) or None)
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
         view, errors = look(engine, context)
-        rows = tenant_status(engine, view, context)
+        rows = (orphan_status if orphans else tenant_status)(engine, view, context)
     if output == "json":
         say_json({"version": 2, "tenants": rows})
+    elif orphans:
+        _show_orphans(rows)
     elif rows:
         _show(view, rows)
-    for sentence in view.no_tenants:
+    if orphans:
+        ctx.exit(view.report.exit_code if view.report.interrupted else int(errors > 0))
+    for sentence in view.asides:
         say(sentence, err=output == "json")
     known = _acknowledged(view)
     wrong = [row for row in rows if row["tenant"] not in known and not _is_good(row)]
@@ -80,11 +91,14 @@ def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: se
     advice = {
         tenant.tenant: view.advice(tenant) for tenant in view.report.tenants if tenant.kind in shown
     }
+    told = []
     for row in rows:
         if row["message"]:
             label = "ERR" if row["tenant"] in wrong else "INFO"
             hint = f" ({advice[row['tenant']]})" if row["tenant"] in advice else ""
-            say(f"{quote(row['tenant'])}: {row['message']}{hint}", label=label, err=True)
+            told.append((quote(row["tenant"]), (f"{row['message']}{hint}", label)))
+    for who, (message, label) in group_alike(told):
+        say(f"{who}: {message}", label=label, err=True)
 
 
 def _why(wrong: Sequence[Mapping[str, Any]], errors: int) -> str:
@@ -120,9 +134,26 @@ def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
     show_table(headers, [[row[header] for header in headers] for row in cells])
 
 
+def _show_orphans(rows: Sequence[Mapping[str, Any]]) -> None:
+    from influxops.cli.output.tables import show_table
+
+    if not rows:
+        say("every recorded tenant is in a source, or retired", err=True)
+        return
+    headers = ("tenant", "database", "target", "state", "rows", "last_write", "since")
+    cells = [
+        _cells({**row, "exists": None, "retention": None, "desired": None, "copies": ()})
+        for row in rows
+    ]
+    states = [{**cell, "state": row["ledger_state"]} for cell, row in zip(cells, rows, strict=True)]
+    show_table(headers, [[row[header] for header in headers] for row in states])
+
+
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     """Return a row as text; its retention period says which one it should have."""
     target = ", ".join(copy["target"] for copy in row["copies"]) or row["target"]
+    if not target and row.get("planned_target"):
+        target = f"({row['planned_target']})"
     cells = {
         "tenant": truncate(row["tenant"]),
         "database": truncate(row["database"] or "-"),

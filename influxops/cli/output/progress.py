@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from typing import Any
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,6 +29,32 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.0f}/s" if speed else "", style="progress.data.speed")
 
 
+#: Characters of a line beside the label, the bar and the counts: spinner, rate, time left, gaps.
+_BESIDE = 23
+#: Characters of the bar.
+_LEAST, _MOST = 5, 40
+
+
+def bar_for(label: str, total: int, screen: Console, **more: Any) -> Progress:
+    """Return a bar that leaves room for the rate and the time left, at 80 columns, too."""
+    room = screen.width - _BESIDE - 2 * len(str(total))
+    label = label if len(label) <= room - _LEAST else f"{label[: room - _LEAST - 1]}…"
+    found = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(max(_LEAST, min(_MOST, room - len(label)))),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(compact=True),
+        console=screen,
+        transient=True,
+        redirect_stdout=False,
+        **more,
+    )
+    found.add_task(label, total=total)
+    return found
+
+
 class Bar:
     """A bar on standard error that a stage starts and its last item takes away.
 
@@ -44,18 +72,7 @@ class Bar:
         with self._lock, contextlib.suppress(OSError):  # a terminal that was hung up
             self._left = total
             if total:
-                self._progress = Progress(
-                    SpinnerColumn(),
-                    TextColumn("{task.description}"),
-                    BarColumn(),
-                    MofNCompleteColumn(),
-                    _Rate(),
-                    TimeRemainingColumn(compact=True),
-                    console=console(sys.stderr),
-                    transient=True,
-                    redirect_stdout=False,
-                )
-                self._progress.add_task(label, total=total)
+                self._progress = bar_for(label, total, console(sys.stderr))
                 self._progress.start()
 
     def advance(self, count: int) -> None:

@@ -39,11 +39,13 @@ class Lines:
         say(text, before="influxops: ", err=True)
 
     def _text(self, seconds: float) -> str:
-        done = f"{self._done:,}" + (f" of {self._total:,}" if self._total else "")
+        # What there was at the beginning says nothing once there is more.
+        total = self._total if self._total >= self._done else 0
+        done = f"{self._done:,}" + (f" of {total:,}" if total else "")
         rate = self._done / seconds if seconds > 0 else 0
         text = f"{self._label}: {done}"
         if rate >= 1:
             text += f", {rate:,.0f}/s"
-        if rate and self._total > self._done:
-            text += f", about {format_duration_approx((self._total - self._done) / rate)} left"
+        if rate and total > self._done:
+            text += f", about {format_duration_approx((total - self._done) / rate)} left"
         return text

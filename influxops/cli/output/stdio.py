@@ -62,12 +62,7 @@ def put(text: str, *, err: bool = False) -> None:
 
 
 def say(text: str, *, label: str = "", before: str = "", err: bool = False) -> None:
-    """Print one line of text that may hold anything.
-
-    Args:
-        label: A word of ours in front of it, in its colour where the terminal has colours.
-        before: Our own text in front of the label.
-    """
+    """Print a line of text that may hold anything, after a coloured label and other text."""
     if err:
         put(error_line(text, label=label, before=before), err=True)
     else:

@@ -55,6 +55,13 @@ def reserve(
             tenants[plan.tenant] = busy(replace(plan, changes=(), after=plan.before), record)
         else:
             mine.append(plan)
+    dropped = {plan.tenant for plan in mine if _takes_route(plan)}
+    if dropped and (failures := request.write_routes()):
+        why = f"clients may still be led to it: {failures[0].message}"
+        for plan in (each for each in mine if each.tenant in dropped):
+            later = replace(plan, after=plan.before)
+            tenants[plan.tenant] = later.defer(FindingKind.MOVING, why, failures[0].remedy)
+        mine = [plan for plan in mine if plan.tenant not in dropped]
     observed = replace(state.observed, ledger_view=ledger_view.with_records(found))
     return replace(state, observed=observed, plan=replace(state.plan, tenants=tenants)), mine
 
@@ -64,6 +71,14 @@ def _reserving(plan: TenantPlan) -> Change | None:
     changes = [change for change in plan.changes if change.action in _RESERVED]
     created = [change for change in changes if change.action is Action.CREATE]
     return next(iter(created or changes), None)
+
+
+def _takes_route(plan: TenantPlan) -> bool:
+    """Return whether a claim takes away where clients are led: the database is dropped."""
+    change = _reserving(plan)
+    if change is None or change.action is not Action.DROP:
+        return False
+    return plan.record is None or not is_copy(plan.record, change.target)
 
 
 def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed) -> Record:

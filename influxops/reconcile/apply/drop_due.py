@@ -151,7 +151,7 @@ class OldCopies:
             return self._not_copied(plan, known, why, "")
         late = Late.of(known)
         progress = self._progress[tenant] if recent else late.moved
-        rest = CopyRequest(known.database, None, progress, only_missing=True, recent=recent)
+        rest = CopyRequest(known.database, progress=progress, only_missing=True, recent=recent)
         try:
             copied = copy(self._handles[old or ""], self._handles[new or ""], rest, self.context)
         except Interrupted:

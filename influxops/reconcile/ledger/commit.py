@@ -145,6 +145,8 @@ class _Writer:
 
     def _tried(self, plan: TenantPlan, before: Record) -> Record:
         """Return a tenant's record after its changes were tried."""
+        if plan.recreated_after_drop is not None:
+            self._tell_found(plan, before, self._state(plan.before, plan.target))
         for outcome in plan.outcomes:
             if outcome.status is not ChangeResult.NO_CAPACITY:  # nothing happened there
                 self._tell_change(outcome, plan, before)
@@ -226,22 +228,21 @@ class _Writer:
         if before.state in (State.READY, State.MOVING) and before.target == plan.target:
             inventory = self.observed.inventories[plan.target or ""]
             return replace(before, identity=inventory.identity)
-        events = {
-            State.UNCONFIRMED: Event.CONFIRMED,
-            State.LOST: Event.FOUND_AGAIN,
-        }
         after = replace(self._placed(before, plan, made=False), state=_going_on(before, state))
         if before.state is not State.UNCONFIRMED or before.last_seen_at is None:
-            self.entries.append(
-                self.request.entry(
-                    events.get(before.state, Event.FOUND),
-                    plan,
-                    plan.target,
-                    before=before.state.value if before.version else "",
-                    after=after.state.value,
-                )
-            )
+            self._tell_found(plan, before, after.state)
         return replace(after, last_seen_at=self._now, error="", attempts=0)
+
+    def _tell_found(self, plan: TenantPlan, before: Record, after: State) -> None:
+        """Write a line of the history about a database that is there."""
+        events = {State.UNCONFIRMED: Event.CONFIRMED, State.LOST: Event.FOUND_AGAIN}
+        event, again = events.get(before.state, Event.FOUND), plan.recreated_after_drop
+        was = before.state.value if before.version else ""
+        why = again.message if again is not None else ""
+        entry = self.request.entry(
+            event, plan, plan.target, before=was, after=after.value, message=why
+        )
+        self.entries.append(entry)
 
     def _decided(self, record: Record, change: Change, plan: TenantPlan) -> Record:
         """Return a record after what the ledger alone does."""
@@ -322,7 +323,7 @@ class _Writer:
             record = replace(
                 record, secondary_target=None, secondary_identity=None, drop_after=None, progress=""
             )
-        if made or record.created_at is None:
+        if made or record.created_at is None or record.state is State.RETIRED:
             record = replace(record, created_at=self._now, created_by=self.run)
         return record
 

@@ -9,6 +9,7 @@ import time
 from msgspec.structs import replace
 
 from influxops.domain.copy import CopyProgress, CopyRequest
+from influxops.domain.durations import parse_duration
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.record import Event, LedgerUpdate
@@ -16,6 +17,7 @@ from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.reconcile.move.copy import Unread, about, copy, only_there
 from influxops.reconcile.move.plan import MoveRequest
+from influxops.reconcile.move.probes import why_not_yet
 from influxops.reconcile.move.state import (
     ClaimLost,
     MoveFailed,
@@ -33,6 +35,8 @@ from influxops.runtime.context import RunContext
 _EVERY = 5.0
 #: Seconds between two passes that look whether anything is new.
 _BETWEEN = 5.0
+#: Seconds before proxies are asked again.
+_ASK_AGAIN = 0.2
 #: After so many passes of which each found something, the move fails: clients still write.
 _PASSES = 12
 
@@ -46,6 +50,7 @@ class MoveSteps(MovesInProgress):
         super().__init__(goal, state, request, context)
         #: Moves that were cut over, by when their next pass is due.
         self.waiting: list[tuple[float, int, MoveProgress]] = []
+        self._is_proxy_late = False  # whether one did not lead the clients of the last move on
 
     def step(self, move: MoveProgress) -> None:
         """Take the next step of one tenant; what fails ends it alone."""
@@ -76,10 +81,10 @@ class MoveSteps(MovesInProgress):
         tenant writes there.
         """
         source, target = self.handles[move.route.source], self.handles[move.route.target]
-        order = CopyRequest(move.plan.database, target.instance, dry_run=True, ahead=True)
+        order = CopyRequest(move.plan.database, dry_run=True, ahead=True)
         self.context.on_stage(f"looking at {truncate(order.database)} on {target.name}", 0)
         found = CopyProgress()
-        for said in source.copy(order, self.context):
+        for said in source.copy(order, target, self.context):
             found = said
         self.context.on_stage("", 0)
         if found.ahead == 0 and not found.conflicts:
@@ -119,9 +124,8 @@ class MoveSteps(MovesInProgress):
         recent = recent and not move.is_ahead
         order = CopyRequest(
             move.plan.database,
-            None,
-            move.copied if recent and only_missing else move.progress,
-            only_missing,
+            progress=move.copied if recent and only_missing else move.progress,
+            only_missing=only_missing,
             recent=recent,
             merge=move.is_back and not only_missing,
             paused=self.goal.writers_paused and not only_missing,
@@ -198,6 +202,8 @@ class MoveSteps(MovesInProgress):
             raise ClaimLost(current)
         move.copied, move.record, move.progress = move.progress, current, current.progress
         move.is_back = False  # from here on it is like any other
+        for failed in self.request.write_routes():
+            self.warn(move, failed.message, "its writers are led to the old target until then")
         self._keep(move)
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)
@@ -261,20 +267,29 @@ class MoveSteps(MovesInProgress):
             return
         if not move.cut_at:
             move.cut_at = time.monotonic()  # taken up again: clients are waited for again
-        safe = move.cut_at + (0 if move.writers_paused else self.goal.cache_ttl)
+        is_first = not move.safe_at
+        if is_first:
+            ttl = 0 if move.writers_paused else self.goal.cache_ttl
+            move.safe_at = move.cut_at + ttl
         began = time.monotonic()
-        recent = began < safe and bool(move.copied)
+        is_safe = began >= move.safe_at
+        if is_safe and move.is_routed and move.copied and not move.passes:
+            # What was on its way then; the pass over all that follows finds nothing as a rule.
+            self._copy(move, only_missing=True, recent=True)
+        recent = not is_safe and bool(move.copied)
         found = self._copy(move, only_missing=True, recent=recent)
-        move.passes += began >= safe
+        move.passes += is_safe
+        if is_first and not is_safe and self.goal.routing.probes:
+            self._ask_proxies(move)
         # The next pass begins at the beginning; what was left out on purpose stays known.
         move.progress = found.progress if found.unread else ""
         if found.rows and move.writers_paused:
             move.writers_paused = False
             self.warn(move, "its writers were not paused: rows were written to the old target", "")
-        if began >= safe and not found.rows:
+        if is_safe and not found.rows:
             self._finish(move)
-        elif began < safe:
-            self._queue(move, max(safe - time.monotonic(), 0))
+        elif not is_safe:
+            self._queue(move, max(move.safe_at - time.monotonic(), 0))
         elif move.passes < _PASSES:
             self._queue(move, _BETWEEN)
         else:
@@ -283,6 +298,33 @@ class MoveSteps(MovesInProgress):
                 f"passes found {pluralize(found.rows, 'new row')}",
                 f"let clients look its target up again ({move.route.target}), then run it again",
             )
+
+    def _ask_proxies(self, move: MoveProgress) -> None:
+        """Wait until no proxy leads a client to the old target any more; then none writes there."""
+        routing, plan, source = self.goal.routing, move.plan, self.handles[move.route.source]
+        version = self.ledger.load_records((plan.tenant,), self.context).route_version
+        # Where one did not get there in time, a later move does not wait as long once more.
+        end = time.monotonic() + (0 if self._is_proxy_late else parse_duration(routing.timeout))
+        self.context.on_stage(f"waiting for proxies to lead {truncate(plan.database)} on", 0)
+        why = ""
+        while True:
+            why = why_not_yet(routing.probes, version, plan.database, source.name, self.context)
+            if not why or time.monotonic() >= end:
+                break
+            self.context.sleep(_ASK_AGAIN)
+        self.context.on_stage("", 0)
+        self._is_proxy_late = bool(why)
+        if why:
+            self.warn(
+                move,
+                f"not all proxies led its clients on within {routing.timeout}, so that these were "
+                f"waited for as without proxies ({self.goal.cache_ttl} s): {why}",
+                "see that each of them loads new routes (docs/routing.md)",
+            )
+            return
+        move.is_routed = True
+        # What was acknowledged by then is visible, and found by the pass that follows.
+        move.safe_at = time.monotonic() + 2 * source.capabilities.visible_after
 
     def _without_source(self, move: MoveProgress) -> None:
         """End a move whose old target cannot be read any more, as was allowed."""

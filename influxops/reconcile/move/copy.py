@@ -22,12 +22,7 @@ _NAMED = 5
 
 
 class Unread(TargetError):
-    """Tables cannot be copied, and all others are.
-
-    Args:
-        tables: Why not, by name.
-        left_out: Others that cannot be copied either, and that were to be left out.
-    """
+    """Why tables cannot be copied, while all others are; some were to be `left_out` anyway."""
 
     def __init__(self, tables: Mapping[str, str], left_out: Iterable[str] = ()) -> None:
         parts = [f"{one_line(name)} ({why})" for name, why in [*tables.items()][:_NAMED]]
@@ -49,16 +44,11 @@ def copy(
     said: Callable[[CopyProgress], None] = lambda copied: None,
     why: str = "",
 ) -> CopyProgress:
-    """Copy a database to the end, and show how far that is.
-
-    Args:
-        order: What is to be copied; its destination is filled in.
-        why: What else is shown, where it is not plain why it is copied.
-    """
+    """Copy a database to the end, its destination filled in, and show how far that is, and why."""
     last = CopyProgress()
     shown: tuple[str, int | None] = ("", None)
     try:
-        for copied in source.copy(replace(order, into=target.instance), context):
+        for copied in source.copy(order, target, context):
             last = copied
             if (copied.stage, copied.total) != shown:  # how much there is comes a little later
                 shown = (copied.stage, copied.total)
@@ -106,24 +96,19 @@ def look_ahead(
     without_tables: tuple[str, ...],
     context: RunContext,
 ) -> TenantPlan:
-    """Return a planned move with what there is to copy; held where that would be refused.
-
-    Args:
-        without_tables: Tables that may be left out where they cannot be copied.
-    """
+    """Return a planned move with what there is to copy; held where that would be refused."""
     route = route_of(plan)
     if route.is_cancelled or plan.unseen_on:
         return plan
     source, target = handles[route.source], handles[route.target]
     order = CopyRequest(
         plan.database,
-        target.instance,
         only_missing=route.was_cut_over,
         dry_run=True,
         without_tables=without_tables,
     )
     try:
-        found = [*source.copy(order, context)]
+        found = [*source.copy(order, target, context)]
         beyond = {}
         if route.is_back and context.dry_run:
             beyond = _beyond(source, target, plan, context)
@@ -156,8 +141,8 @@ def _beyond(
     source: TargetHandle, target: TargetHandle, plan: TenantPlan, context: RunContext
 ) -> dict[str, Any]:
     """Return what an old copy has that the tenant's database has not, as fields of the progress."""
-    order = CopyRequest(plan.database, target.instance, dry_run=True, ahead=True)
-    found = [*source.copy(order, context)]
+    order = CopyRequest(plan.database, dry_run=True, ahead=True)
+    found = [*source.copy(order, target, context)]
     return {"ahead": found[-1].ahead, "conflicts": found[-1].conflicts} if found else {}
 
 

@@ -34,6 +34,7 @@ from influxops.reconcile.move.rebalance import RebalancePlanner
 from influxops.reconcile.move.state import MoveFailed, MoveProgress
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import BACK, busy, is_cut_over
+from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Planning, RunState
 
 #: So many tenants get their databases at once, before they are copied one after the other.
@@ -72,7 +73,7 @@ class Move(Operation):
         self._to, self._back, self._writers_paused = to, back, writers_paused
         self._retire_after, self._without_tables = retire_after, tuple(without_tables)
 
-    def _goal(self, settings: LedgerSettings) -> MoveRequest:
+    def _goal(self, settings: LedgerSettings, rules: Rules) -> MoveRequest:
         after = self._retire_after
         return MoveRequest(
             self._to,
@@ -81,6 +82,7 @@ class Move(Operation):
             self._writers_paused,
             parse_duration(settings.cache_ttl),
             parse_duration(settings.last_pass),
+            rules.routing,
             parse_duration(settings.retire_after) if after is None else int(after),
             self._without_tables,
         )
@@ -89,7 +91,8 @@ class Move(Operation):
         """Plan which tenant is moved where; a dry run also finds out what there is to copy."""
         context = planning.context
         assert planning.request.ledger is not None
-        self._planner = self._planner_type(self._goal(planning.request.ledger.settings), planning)
+        goal = self._goal(planning.request.ledger.settings, planning.rules)
+        self._planner = self._planner_type(goal, planning)
         plan = self._planner.plan()
         if not context.dry_run:
             return plan
@@ -257,7 +260,8 @@ class _MoveExecutor(MoveSteps):
     def _started(self, plan: TenantPlan) -> HistoryEntry:
         route, record = route_of(plan), plan.record
         assert record is not None
-        again = "goes on" if record.state is State.MOVING else ""
+        is_begun = record.state is State.MOVING and not is_cut_over(record)
+        again = "goes on" if is_begun else ""
         if route.is_cancelled:
             again = f"given up, it stays on {route.source}"
         elif route.was_cut_over:

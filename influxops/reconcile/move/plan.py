@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
+from influxops.config.routing import RoutingTable
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Retention, Unknown
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
@@ -32,6 +33,7 @@ class MoveRequest(Struct, frozen=True):
     writers_paused: bool = False  # whether the user says that writers are paused
     cache_ttl: int = 60  # seconds for which clients may go on using a target that they looked up
     last_pass: int = 10  # seconds that the last pass before the cut-over may take
+    routing: RoutingTable = field(default_factory=RoutingTable)  # the proxies of clients
     retire_after: int = 7 * 86400  # seconds for which the old copy is kept
     #: Tables that do not keep a tenant from being cut over where they cannot be copied.
     without_tables: tuple[str, ...] = ()

@@ -40,6 +40,8 @@ class MoveProgress:
         self.last = CopyProgress()  # what the last call that ended said
         self.notes: dict[str, Finding] = {}
         self.cut_at = 0.0  # when it was cut over, or taken up again after that
+        self.safe_at = 0.0  # from when on no client writes to its old target any more
+        self.is_routed = False  # whether proxies have said so
         self.passes = 0  # passes since all clients must have looked its target up again
         self.writers_paused = False  # whether its writers are paused, as was said and tested
         #: Whether an earlier run has begun it, so that the new target may hold newer rows.
@@ -82,12 +84,7 @@ class MoveProgress:
 
 
 class MoveFailed(Exception):
-    """One tenant cannot go on.
-
-    Args:
-        remedy: What to do before it goes on.
-        again: How it goes on; None for the same command as before.
-    """
+    """One tenant cannot go on before its remedy; `again` is how, if not by the same command."""
 
     def __init__(
         self,

@@ -80,13 +80,11 @@ def _describe_copies(
 
 
 def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: RunContext) -> Plan:
-    """Return a plan whose lost tenants say what clients have written in their place."""
+    """Return a plan that says what clients have written in place of what was lost or dropped."""
     recreated = [
-        (tenant, tenant.finding)
+        (tenant, finding)
         for tenant in plan.tenants.values()
-        if tenant.finding is not None
-        and tenant.kind in (FindingKind.LOST, FindingKind.GUARD)
-        and is_recreated(tenant.record, tenant.before)
+        if (finding := _of_recreated(tenant)) is not None
     ]
     databases = [(tenant.target or "", tenant.database) for tenant, _ in recreated]
     stats = stats_of(databases[:_MOST], targets, context, say=False)
@@ -99,9 +97,20 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Run
         if known.rows is None and known.message:
             what += f" ({known.message})"
         facts = {**finding.facts, "recreated": {"target": tenant.target, **known.facts}}
-        finding = replace(finding, message=f"{finding.message}; it holds {what}", facts=facts)
-        tenants[tenant.tenant] = replace(tenant, finding=finding)
+        told = replace(finding, message=f"{finding.message}; it holds {what}", facts=facts)
+        tenants[tenant.tenant] = replace(
+            tenant,
+            finding=told if tenant.finding is finding else tenant.finding,
+            notes=tuple(told if note is finding else note for note in tenant.notes),
+        )
     return replace(plan, tenants=tenants) if recreated else plan
+
+
+def _of_recreated(tenant: TenantPlan) -> Finding | None:
+    """Return the finding that a client has created a tenant's database again."""
+    if tenant.kind in (FindingKind.LOST, FindingKind.GUARD):
+        return tenant.finding if is_recreated(tenant.record, tenant.before) else None
+    return tenant.recreated_after_drop
 
 
 def contents_in_words(stats: DatabaseStats, label: str) -> str:

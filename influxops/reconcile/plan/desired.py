@@ -91,9 +91,11 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
     retention, bad_retention = _retention(attributes.get("retention"), rules, pin)
     plan = TenantPlan(tenant.id, "" if name_rule else database, retention, pin=pin)
     if name_rule:
-        remedy = rules.or_in_file(
-            "rename the tenant or give it a `database` attribute", _ACKNOWLEDGE
-        )
+        how = "rename the tenant or give it a `database` attribute"
+        if tenant.id != tenant.id.strip():
+            name_rule = f"{name_rule}: its id begins or ends with white space"
+            how = "take the white space out of its id, where the source has it"
+        remedy = rules.or_in_file(how, _ACKNOWLEDGE)
         return plan.blocked(FindingKind.INVALID_NAME, f"its database name {name_rule}", remedy)
     if wrong := next(filter(meant_attribute, attributes), ""):
         message = f"its attribute {quote(wrong)} means nothing"

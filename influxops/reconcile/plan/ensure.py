@@ -28,7 +28,7 @@ from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan import recorded
 from influxops.reconcile.plan.desired import LOOK, compute_desired
 from influxops.reconcile.plan.placement import placement_of
-from influxops.reconcile.plan.warnings import PlanWarnings
+from influxops.reconcile.plan.warnings import PlanWarnings, recreated_after_drop
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, Planning
@@ -39,9 +39,8 @@ from influxops.runtime.context import RunContext
 class Ensure(Operation, Struct, frozen=True):
     """Gives tenants what they should have: a complete database, with its retention period.
 
-    Args:
-        recreate: Ids of tenants whose lost database is created again, empty.
-        only_create: Whether nothing is changed but what creates, completes or keeps a database.
+    Lost ones are created again, empty, where `recreate` has their ids. With `only_create` nothing
+    is changed but what creates, completes or keeps a database.
     """
 
     command: ClassVar[str] = "ensure"
@@ -255,6 +254,9 @@ class _EnsurePlanner:
                 plan.change(Action.DROP, reason=why),
                 plan.change(Action.CREATE, reason=why, before=None, after=new),
             )
+        known = self.ledger_view.records.get(plan.tenant)
+        if known is not None and known.state is State.RETIRED and known.database == plan.database:
+            plan = plan.note(recreated_after_drop(known, home, before, is_wanted=True))
         is_lost = record is not None and record.state is State.LOST
         marks = self.rules.targets[home].capabilities.completion_marker
         if is_lost and marks and before.is_marked is UNKNOWN:

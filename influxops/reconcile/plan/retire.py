@@ -37,13 +37,10 @@ RECENT = timedelta(days=1)
 
 
 class Retire(RecordOperation, Struct, frozen=True):
-    """Retires tenants.
+    """Retires tenants: their databases are kept for `after` seconds, or as the ledger says.
 
-    Args:
-        after: Seconds for which their databases are kept; None for what the ledger's settings say.
-        renew: Whether a tenant that is retiring already is kept that long from now on.
-        found: Whether also those are retired that are not recorded, by the name that their
-            database should have; one without a database is left alone.
+    To `renew` is to count these from now for one that is retiring already. With `found`, also those
+    retire that are not recorded, by the name that their database should have, if it is there.
     """
 
     command: ClassVar[str] = "retire"

@@ -56,7 +56,8 @@ class PlanWarnings:
             unknown = any(plan.tenant not in self.rules.acknowledged for plan in these)
             yield Finding(
                 FindingKind.OVER_CAPACITY,
-                Severity.ERROR if unknown else Severity.INFO,
+                # No error: the server decides, and may hold more than is estimated.
+                Severity.WARNING if unknown else Severity.INFO,
                 f"{created[target]:,} to create, ~{pluralize(left, 'slot')} free (estimated "
                 f"capacity {capacity}): {len(these):,} may not fit",
                 self._capacity_setting(target, "add a target, or set {} if the server holds more"),
@@ -194,12 +195,18 @@ def explained_databases(
             elif record.state is State.RETIRED and place not in provisioned:
                 # On whatever target: a writer may have cached another location.
                 explained.add(place)
-                reported.append(_back_again(record, target, found))
+                reported.append(recreated_after_drop(record, target, found))
     return explained, reported
 
 
-def _back_again(record: Record, target: str, found: Database) -> Finding:
-    """Return the finding that the database of a retired tenant exists again."""
+def recreated_after_drop(
+    record: Record, target: str, found: Database, *, is_wanted: bool = False
+) -> Finding:
+    """Return the finding that the database of a retired tenant exists again.
+
+    Args:
+        is_wanted: Whether a source has the tenant again, so that it is the tenant's database.
+    """
     when = f" {format_time(record.state_since)}" if record.state_since else ""
     # A database that a write creates has no marker.
     by = (
@@ -207,11 +214,15 @@ def _back_again(record: Record, target: str, found: Database) -> Finding:
         if found.complete is False
         else "another program created it"
     )
+    how = "stop what writes to it, then run {}"
+    if is_wanted:
+        by += "; a source has the tenant again, so it is the tenant's"
+        how = "if what it holds is not the tenant's, take that out of the registry and run {}"
     return Finding.warning(
         FindingKind.RECREATED_AFTER_DROP,
         f"its database {truncate(record.database)} was dropped{when}, and is on {target} again: "
         + by,
-        Hint.command(f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"),
+        Hint.command(f"retire {shlex.quote(record.tenant)}", how),
         tenant=record.tenant,
         target=target,
         database=record.database,

@@ -26,16 +26,10 @@ class File:
 
 
 class Files:
-    """All files, by the ids of databases and tables.
+    """All files of so many nanoseconds (`span`), by the ids of databases and tables.
 
-    A file has the rows of one table and one span of time that one snapshot found in the log. What
-    comes later for that span goes to another file, so files overlap, and a row that is written
-    again is in two of them. After a restart the same flushes make the same files.
-
-    Args:
-        snapshot_size: With half as many flushes again in the log, the rows that are older than the
-            span of the newest one leave it for files; with three times as many, all do.
-        span: Nanoseconds of a file.
+    With half as many flushes as `snapshot_size` again in the log, rows that are older than the span
+    of the newest one leave it for files; with three times as many, all do.
     """
 
     def __init__(self, snapshot_size: int, span: int) -> None:

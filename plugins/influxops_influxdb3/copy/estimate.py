@@ -22,7 +22,7 @@ from influxops_influxdb3.copy.slices import slices
 from influxops_influxdb3.copy.tables import TableSync, UnreadableTables
 from influxops_influxdb3.queries import FIRST, LAST, Span
 
-#: So many rows of one slice, and so many seconds of reading, tell how fast rows can be copied.
+#: So many rows, or so many seconds of reading, tell how fast rows can be copied.
 _SAMPLE, _SAMPLING = 50_000, 3.0
 #: Each row is read about so often: to copy it, and on both sides to compare it, and when nobody can
 #: write to the old target any more.
@@ -72,14 +72,12 @@ def _rate(source: CopyEndpoint, name: str, context: RunContext) -> float:
     """Return how many rows a second can be copied, by reading some and making lines of them."""
     table = source.table(name)
     lines, read, began = LineEncoder(table), 0, time.monotonic()
-    for span in slices(source, name):
-        for rows in source.rows(table, span):
-            lines.of(rows)
-            read += len(rows)
-            context.check()
-            if read >= _SAMPLE or time.monotonic() - began >= _SAMPLING:
-                break
-        if read:
+    # More than one slice: the first may have few rows, which say nothing of the others.
+    for rows in (rows for span in slices(source, name) for rows in source.rows(table, span)):
+        lines.of(rows)
+        read += len(rows)
+        context.check()
+        if read >= _SAMPLE or time.monotonic() - began >= _SAMPLING:
             break
     return read / (time.monotonic() - began) / _READ
 

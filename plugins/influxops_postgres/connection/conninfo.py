@@ -52,12 +52,7 @@ class Parameters(Struct, frozen=True):
 def parse_dsn(dsn: str) -> dict[str, str]:
     """Return the keywords of a connection string or URI, its password among them.
 
-    A URI that libpq may understand in another way than its author is refused: a `/` or `@` in a
-    password makes the rest of it a part of the host's or the database's name, which are shown.
-
-    Raises:
-        ValueError: When it is none. The message does not repeat it, nor what libpq says of it,
-            because that may be the password.
+    A ValueError repeats neither it nor what libpq says of it, because that may be the password.
     """
     import psycopg
     from psycopg.conninfo import conninfo_to_dict

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from msgspec import Struct
@@ -22,14 +22,13 @@ _EXISTS = sql.SQL(
     "WHERE n.nspname = {schema} AND c.relname = {table})"
 )
 _VERSION = sql.SQL("SELECT coalesce(max(version), 0) FROM {table}")
-#: What a transaction begins with that makes a schema, where there is none, or upgrades it.
-PREPARE = sql.SQL("""\
+_PREPARE = sql.SQL("""\
 SELECT pg_advisory_xact_lock({key});
-DO $influxops$ BEGIN
+DO {quote} BEGIN
   IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = {name}) THEN
     CREATE SCHEMA {schema};
   END IF;
-END $influxops$;
+END {quote};
 SET LOCAL search_path = {schema};
 """)
 
@@ -51,6 +50,24 @@ def migrations(package: str) -> tuple[Migration, ...]:
         if file.name.endswith(".sql"):
             found.append(Migration(int(number), name, file.read_text(encoding="utf-8")))
     return tuple(sorted(found, key=lambda each: each.version))
+
+
+def dollar_quote(*texts: str) -> sql.SQL:
+    """Return a dollar quote that none of the texts has which it is put around."""
+    quote: LiteralString = "$influxops$"
+    while any(quote in text for text in texts):
+        quote = quote[:-1] + "_$"
+    return sql.SQL(quote)
+
+
+def prepare(key: sql.Composable, schema: str) -> sql.Composed:
+    """Return what a transaction begins with that makes a missing schema, or upgrades one.
+
+    Args:
+        key: Of the advisory lock that all of them wait for.
+    """
+    name, quoted = sql.Literal(schema), sql.Identifier(schema)
+    return _PREPARE.format(key=key, quote=dollar_quote(schema), name=name, schema=quoted)
 
 
 def has_table(connection: _Connection, schema: str, table: str) -> bool:

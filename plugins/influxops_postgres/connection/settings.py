@@ -48,6 +48,14 @@ def _parse_dsn(value: Secret | str) -> Secret | str:
     return value
 
 
+def _parse_port(value: int | str) -> int | str:
+    """Return a port, or one for each host as libpq takes them; an empty one is the default."""
+    ports = str(value).replace(" ", "").split(",")
+    if not all(not port or (port.isdecimal() and 1 <= int(port) <= 65535) for port in ports):
+        raise ValueError("write a number from 1 to 65535, or one for each host: 5432,5433")
+    return int(ports[0]) if len(ports) == 1 and ports[0] else ",".join(ports)
+
+
 class ConnectionSettings(PluginSettings):
     """How to reach a database in PostgreSQL.
 
@@ -86,7 +94,12 @@ class ConnectionSettings(PluginSettings):
         env=("PG_HOST", "PGHOST"),
         min_length=1,
     )
-    port: int = setting(5432, description="TCP port.", env=("PG_PORT", "PGPORT"), ge=1, le=65535)
+    port: int | str = setting(
+        5432,
+        description="TCP port; with several hosts, theirs, with commas in between.",
+        env=("PG_PORT", "PGPORT"),
+        parse=_parse_port,
+    )
     database: str = setting(
         "iotcloud", description="Database.", env=("PG_DB", "PGDATABASE"), min_length=1
     )

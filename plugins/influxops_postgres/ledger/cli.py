@@ -6,11 +6,11 @@ import click
 
 from influxops.plugin import ConfigError, pluralize
 from influxops.plugin.cli import (
-    common,
     common_options,
     configured_ledger,
     format_option,
     put,
+    report_steps,
     say,
     say_json,
     show_table,
@@ -36,10 +36,13 @@ def command() -> None:
     metavar="VERSION",
     help="With --sql: only what follows this version, which `influxops ledger status` shows.",
 )
+@format_option
 @timeout_option
 @common_options
 @click.pass_context
-def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None) -> None:
+def install(
+    ctx: click.Context, as_sql: bool, after: int, output: str, timeout: float | None
+) -> None:
     """Make the ledger's schema and tables, or bring them to this program's version.
 
     Running it again changes nothing. It needs the right to make a schema in the database, or to
@@ -57,15 +60,10 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
         if as_sql:
             put(schema.script(settings.schema, after).rstrip("\n"))
             return
-        steps = []
-        for step in installing(settings, context):
-            steps.append(step)
-            if not common(ctx).quiet:
-                say(f"installed version {step.version} ({step.name})")
-        if not common(ctx).quiet:
-            what = f"{pluralize(len(steps), 'step')} done" if steps else "nothing to do"
-            version = schema.newest()
-            say(f"{settings.location().text}: {what}, the ledger is of version {version}")
+        found = installing(settings, context)
+        steps = (f"version {step.version} ({step.name})" for step in found)
+        result = f"the ledger is of version {schema.newest()}"
+        report_steps(ctx, output, steps, settings.location().text, result)
 
 
 @command.command("status", short_help="Show its version, and how much it holds.")

@@ -30,6 +30,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "servers": ("SELECT", "INSERT", "DELETE"),
     "sources": ("SELECT", "INSERT"),
     "history": ("SELECT", "INSERT"),
+    "routes": ("SELECT",),
 }
 
 _INSTALL = Hint.command("ledger install", "run {}, once, as who may make a schema there")

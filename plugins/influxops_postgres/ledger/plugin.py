@@ -17,6 +17,7 @@ from influxops.plugin import (
     LedgerUpdate,
     Record,
     RecordCounts,
+    RouteChanges,
     RunContext,
     TenantQueue,
     hookimpl,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 # psycopg is imported by the modules that talk to the server, when one is first talked to.
 
 
-class PostgresLedger(Ledger, RecordCounts, TenantQueue, HealthChecks, Closing):
+class PostgresLedger(Ledger, RecordCounts, RouteChanges, TenantQueue, HealthChecks, Closing):
     """Records in PostgreSQL which tenant was provisioned with which database, where."""
 
     Settings = PostgresLedgerSettings
@@ -98,6 +99,13 @@ class PostgresLedger(Ledger, RecordCounts, TenantQueue, HealthChecks, Closing):
 
         with transaction.reading(self.settings, context, self._idle) as session:
             return store.counts(session)
+
+    @hookimpl
+    def influxops_watch_routes(self, context: RunContext) -> Iterator[int]:
+        """Yield the version of the routes, by LISTEN and every few seconds."""
+        from influxops_postgres.ledger.routes import watch
+
+        return watch(self.settings, context)
 
     @hookimpl
     def influxops_enqueue(

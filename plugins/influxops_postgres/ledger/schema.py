@@ -67,9 +67,7 @@ def lock_key(schema: str) -> int:
 
 def _text(migration: Migration, schema: str) -> str:
     """Return what one step runs between BEGIN and COMMIT."""
-    name, quoted = sql.Literal(schema), sql.Identifier(schema)
-    key = sql.SQL(str(lock_key(schema)))
-    prepare = migrations.PREPARE.format(key=key, name=name, schema=quoted).as_string()
+    prepare = migrations.prepare(sql.SQL(str(lock_key(schema))), schema).as_string()
     lock = _LOCKED.as_string() if migration.version > 1 else ""
     done = _DONE.format(version=migration.version, name=migration.name).as_string()
     return f"{prepare}{lock}\n{migration.text}\n{done}"

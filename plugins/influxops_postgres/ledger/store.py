@@ -86,13 +86,17 @@ SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.i
 r.secondary_target,
        r.secondary_identity, r.drop_after, coalesce(r.progress, ''),
        CASE WHEN r.state = old.state OR (r.state IN ('pending', 'allocated')
-                 AND old.state IN ('pending', 'allocated')) THEN old.state_since ELSE now END,
+                 AND old.state IN ('pending', 'allocated')) THEN old.state_since
+            WHEN r.state IN ('pending', 'allocated')
+                 AND r.state_since IS DISTINCT FROM old.state_since THEN least(r.state_since, now)
+            ELSE now END,
        r.created_at, coalesce(r.created_by, ''), r.last_seen_at,
        coalesce(r.error, ''), coalesce(r.attempts, 0), %(claimed_by)s, %(claim_key)s::bigint,
        coalesce(r.version, 0) + 1
   FROM clock CROSS JOIN json_to_recordset(%(records)s::json) AS r (
        tenant text, state text, database text, target text, identity text, secondary_target text,
-       secondary_identity text, drop_after timestamptz, progress text, created_at timestamptz,
+       secondary_identity text, drop_after timestamptz, progress text, state_since timestamptz,
+       created_at timestamptz,
        created_by text,
        last_seen_at timestamptz, error text, attempts integer, version bigint)
   LEFT JOIN {tenants} AS old ON old.namespace = %(namespace)s AND old.tenant = r.tenant COLLATE "C"
@@ -127,7 +131,12 @@ _SERVERS = sql.SQL(
     'SELECT {server} FROM {servers} WHERE namespace = %(namespace)s ORDER BY target COLLATE "C"'
 )
 _SOURCES = sql.SQL("SELECT identity FROM {sources} WHERE namespace = %(namespace)s")
-_CLOCK = sql.SQL("SELECT clock_timestamp()")
+_CLOCK = sql.SQL("""
+SELECT clock_timestamp(),
+       coalesce((SELECT version FROM {routes} WHERE namespace = %(namespace)s), 0)
+""")
+#: Another server at a target leaves no route to what was recorded on the former one.
+_GROW = sql.SQL("SELECT {grow_routes}(%(namespace)s)")
 
 _RENAME = sql.SQL("""
 UPDATE {tenants} AS t
@@ -202,6 +211,7 @@ class _Sent(Struct, frozen=True, omit_defaults=True):
     secondary_identity: str | None = None
     drop_after: datetime | None = None
     progress: str = ""
+    state_since: datetime | None = None
     created_at: datetime | None = None
     created_by: str = ""
     last_seen_at: datetime | None = None
@@ -230,7 +240,7 @@ def memory(session: LedgerSession, tenants: Collection[str] | None) -> LedgerSna
         {record.tenant: record for record in records},
         tuple(Server(*row) for row in servers),
         frozenset(identity for (identity,) in sources),
-        _rows(session, _CLOCK, {})[0][0],
+        *_rows(session, _CLOCK, {})[0],
     )
 
 
@@ -333,6 +343,7 @@ def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
     there = _rows(session, _TAKE_SERVERS, {"targets": sorted(names)})
     known = [Server(writing.renamed.get(target, target), *rest) for target, *rest in there]
     put = {server.target: server for server in known}
+    were = {server.target: server.identity for server in known}
     for new in writing.servers:
         old = put.get(new.target)
         same = old if old is not None and old.identity == new.identity else Server(new.target)
@@ -348,6 +359,8 @@ def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
         put[new.target] = replace(new, since=same.since, read=new.read or same.read)
     document = msgspec.json.encode(list(put.values())).decode()
     _run(session, _PUT_SERVERS, {"servers": document})
+    if any(were.get(new.target, new.identity) != new.identity for new in writing.servers):
+        _run(session, _GROW, {})
 
 
 def _checked(session: LedgerSession, rows: Iterable[tuple[Any, ...]]) -> list[Record]:
@@ -388,7 +401,7 @@ def _run(session: LedgerSession, query: sql.SQL, values: dict[str, Any]) -> Curs
 
 def _named(query: sql.SQL, schema: str) -> sql.Composed:
     """Return a query with the names that it is about."""
-    tables = {name: sql.Identifier(schema, name) for name in RIGHTS}
+    tables = {name: sql.Identifier(schema, name) for name in (*RIGHTS, "grow_routes")}
     return query.format(held=HELD, columns=_COLUMNS, server=_SERVER, is_held=_IS_HELD, **tables)
 
 

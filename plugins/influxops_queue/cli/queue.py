@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import click
 
-from influxops.plugin.cli import common, common_options, configured, say, timeout_option
+from influxops.plugin.cli import (
+    common_options,
+    configured,
+    format_option,
+    report_steps,
+    timeout_option,
+)
 from influxops_queue.cli.status import retry, status
 
 
@@ -21,10 +27,11 @@ def command() -> None:
     is_flag=True,
     help="Also make triggers on the registry, so that every change leaves a hint for the workers.",
 )
+@format_option
 @timeout_option
 @common_options
 @click.pass_context
-def install(ctx: click.Context, triggers: bool, timeout: float | None) -> None:
+def install(ctx: click.Context, triggers: bool, output: str, timeout: float | None) -> None:
     """Make the queue's schema and tables in the ledger's database, or bring them up to date.
 
     Running it again changes nothing. Triggers need the ledger in the registry's database.
@@ -38,18 +45,10 @@ def install(ctx: click.Context, triggers: bool, timeout: float | None) -> None:
         assert engine.ledger is not None
         with engine.ledger.error_boundary():
             tables = registries(engine.sources, settings, context) if triggers else []
-            steps = []
-            for step in installing(settings, context, tables):
-                steps.append(step)
-                if not common(ctx).quiet:
-                    say(f"installed {step}")
-        if common(ctx).quiet:
-            return
-        what = "done" if steps else "nothing to do"
-        say(
-            f"{engine.ledger.location.text if engine.ledger.location else ''}: {what}, "
-            f"the queue is in the schema {queue_schema(settings)}"
-        )
+            steps = installing(settings, context, tables)
+            location = engine.ledger.location.text if engine.ledger.location else ""
+            result = f"the queue is in the schema {queue_schema(settings)}"
+            report_steps(ctx, output, steps, location, result)
 
 
 command.add_command(status)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from influxops.domain.durations import format_duration_approx
+from influxops.domain.text import group_alike
 from influxops.plugin import pluralize, quote
 from influxops.plugin.cli import (
     common,
@@ -72,6 +73,7 @@ def _document(namespace: str, stats: QueueStats, failed: Sequence[FailedTenant])
         "namespace": namespace,
         "workers": [{"works_seconds": round(seconds, 1)} for seconds in stats.workers],
         "hints": stats.hints,
+        "oldest_hint_seconds": _rounded(stats.oldest_hint),
         "waiting": [_row(each, "oldest_seconds", "oldest", "free") for each in stats.waiting],
         "jobs": [_row(job, "begins_in_seconds", "after") for job in stats.jobs],
         "troubled": [_row(each, "waits_seconds", "waits") for each in failed],
@@ -83,26 +85,35 @@ def _row(value: Struct, name: str, field: str, *left_out: str) -> dict[str, Any]
     found = {key: each for key, each in asdict(value).items() if key not in left_out}
     seconds = found.pop(field)
     found["target"] = found["target"] or None
-    return {**found, name: None if seconds is None else round(seconds, 1)}
+    return {**found, name: _rounded(seconds)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _show(where: str, stats: QueueStats, failed: Sequence[FailedTenant], *, quiet: bool) -> None:
     if not quiet:
         say(where)
         say(f"workers: {len(stats.workers) or 'none'} alive")
-        say(f"hints: {stats.hints:,}")
+        age = stats.oldest_hint
+        since = "" if age is None else f", the oldest waits for {format_duration_approx(age)}"
+        say(f"hints: {stats.hints:,}{since}")
         say(f"full run: {_when(_jobs(stats, 'reconcile'))}")
         rows = [*_rows(stats)]
         if rows:
             say("")
             show_table(("tenants", "wait for", "since", "on", "job"), rows)
-        else:
+        elif not stats.hints:
             say("no tenant waits")
     tried = sum(each.tenants for each in stats.waiting if each.tried)
+    longest: dict[tuple[str, str], float] = {}
     for each in failed:
-        on = f" (on {each.target})" if each.target else ""
-        why = f"{each.tenant}{on}: {each.reason}"
-        say(f"{why}; waits for {format_duration_approx(each.waits)}", label="ERR", err=True)
+        key = (each.target, each.reason)
+        longest[key] = max(longest.get(key, 0.0), each.waits)
+    for who, key in group_alike((each.tenant, (each.target, each.reason)) for each in failed):
+        on, waits = f" (on {key[0]})" if key[0] else "", format_duration_approx(longest[key])
+        say(f"{who}{on}: {key[1]}; waits for {waits}", label="ERR", err=True)
     if tried > len(failed):
         say(f"and {tried - len(failed):,} more: --format json has them all", err=True)
     if failed:
@@ -144,10 +155,11 @@ def _when(jobs: Sequence[Job]) -> str:
 
 @click.command("retry", short_help="Try again now what waits for a later try.")
 @click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@format_option
 @timeout_option
 @common_options
 @click.pass_context
-def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -> None:
+def retry(ctx: click.Context, tenants: tuple[str, ...], output: str, timeout: float | None) -> None:
     """Let workers try again now, for all that wait or for some tenants.
 
     Workers do it; this command does not wait for them. See `influxops queue status`.
@@ -162,7 +174,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
         locks = None
         if tenants:
             await queries.hint(connection, tenants)
-            targets = {target for state, target in states.values() if state == "reserved"}
+            targets = {target for state, target in states.values() if state == "allocated"}
             locks = [queries.lock("create_databases", target) for target in targets if target]
         begun = await queries.run_now(connection, locks)
         await queries.notify(connection)
@@ -176,7 +188,10 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
         assert engine.ledger is not None
         with engine.ledger.error_boundary():
             begun, states, stats = ask(settings, context, hurry)
-    if not common(ctx).quiet:
+    if output == "json":
+        looked_at = {tenant: states.get(tenant, (None, None))[0] for tenant in tenants}
+        say_json({"version": 1, "jobs": begun, "tenants": looked_at})
+    elif not common(ctx).quiet:
         for tenant in tenants:
             state = states.get(tenant, ("", None))[0]
             about = f"it is {state}" if state else "the ledger does not know it"

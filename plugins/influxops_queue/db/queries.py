@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -36,7 +37,7 @@ _TAKE_HINTS = sql.SQL("""
 DELETE FROM hints WHERE ctid = ANY (ARRAY(
        SELECT ctid FROM hints WHERE namespace = %(namespace)s AND ctid > %(after)s::tid
         ORDER BY ctid LIMIT %(most)s))
-RETURNING tenant, ctid::text
+RETURNING tenant, noted_at, ctid::text
 """)
 #: Before the first hint.
 FIRST = "(0,0)"
@@ -60,7 +61,10 @@ SELECT state, coalesce(target, ''), error <> '', count(*),
   FROM {tenants} WHERE namespace = %(namespace)s AND state IN ('pending', 'allocated')
  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """)
-_HINTS = sql.SQL("SELECT count(*) FROM hints WHERE namespace = %(namespace)s")
+_HINTS = sql.SQL("""
+SELECT count(*), extract(epoch FROM clock_timestamp() - min(noted_at))::float8
+  FROM hints WHERE namespace = %(namespace)s
+""")
 _JOBS = sql.SQL("""
 SELECT task_name, coalesce(args ->> 'target', ''), status::text,
        greatest(extract(epoch FROM scheduled_at - clock_timestamp())::float8, 0)
@@ -148,9 +152,15 @@ class QueueStats(Struct, frozen=True):
     """What is in the queue."""
 
     hints: int  # how many the workers have not looked at
+    oldest_hint: float | None  # seconds since the oldest of them was noted; None without one
     waiting: tuple[Waiting, ...]
     jobs: tuple[Job, ...]
     workers: tuple[float, ...]  # seconds for which each worker that is alive has worked
+
+    @property
+    def oldest(self) -> float:
+        """For how many seconds the oldest tenant has waited, looked at or not; 0 without one."""
+        return max([self.oldest_hint or 0.0, *(each.oldest for each in self.waiting)])
 
 
 class Queries:
@@ -192,15 +202,18 @@ class Queries:
 
     async def take_hints(
         self, connection: Connection, after: str, most: int
-    ) -> tuple[list[str], str]:
+    ) -> tuple[dict[str, datetime], str]:
         """Take hints after a position (first `FIRST`); without a commit they are back.
 
         Returns:
-            The tenants, and where to go on.
+            The tenants, each with when it was first noted, and where to go on.
         """
         rows = await self._rows(connection, _TAKE_HINTS, after=after, most=most)
-        last = max((_place(ctid) for _, ctid in rows), default=_place(after))
-        return [id_ for id_, _ in rows], f"({last[0]},{last[1]})"
+        last = max((_place(ctid) for *_, ctid in rows), default=_place(after))
+        noted: dict[str, datetime] = {}
+        for tenant, at, _ in rows:
+            noted[tenant] = min(at, noted.get(tenant, at))
+        return noted, f"({last[0]},{last[1]})"
 
     async def wanted(
         self, connection: Connection, after: str, most: int, *, tried: bool
@@ -223,8 +236,10 @@ class Queries:
         """Return what is in the queue."""
         queues = [self.queue, self.full_queue]
         workers = await self._rows(connection, _WORKERS, name=self.worker_name)
+        ((hints, oldest),) = await self._rows(connection, _HINTS)
         return QueueStats(
-            int((await self._rows(connection, _HINTS))[0][0]),
+            hints,
+            oldest,
             tuple(Waiting(*row) for row in await self._rows(connection, _WAITING)),
             tuple(Job(*row) for row in await self._rows(connection, _JOBS, queues=queues)),
             tuple(seconds for (seconds,) in workers),

@@ -100,7 +100,7 @@ def install(
 
     def next_step() -> Step | None:
         # Other installations wait here, and then see what is done.
-        connection.execute(migrations.PREPARE.format(key=key, name=name, schema=schema) + _TABLE)
+        connection.execute(migrations.prepare(key, name) + _TABLE)
         installed = _installed(connection, name)
         _refuse_newer(installed, name)
         return next(iter(missing(installed)), None)

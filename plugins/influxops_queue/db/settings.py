@@ -8,12 +8,12 @@ from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
 from influxops.plugin.cli import how_to_install
 from influxops_postgres import PostgresLedgerSettings
+from influxops_postgres.connection.listening import BEAT, LIMIT
+
+__all__ = ["BEAT", "CHANNEL", "LIMIT", "queue_ledger", "queue_schema", "short"]
 
 #: On this channel workers are notified that there may be something to do.
 CHANNEL = "influxops_queue"
-#: Seconds that PostgreSQL may take for an answer to a worker, and between two signs of life of the
-#: connection on which it only listens.
-LIMIT, BEAT = 12.0, 3.0
 #: The most bytes of a name in PostgreSQL.
 _LONGEST_NAME = 63
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from msgspec import Struct
@@ -23,6 +23,7 @@ from influxops.runtime.context import RunContext
 from influxops_postgres import PostgresLedgerSettings, PostgresSettings
 from influxops_postgres.connection.commit import confirmed
 from influxops_postgres.connection.errors import reason
+from influxops_postgres.connection.migrations import dollar_quote
 from influxops_postgres.connection.pool import connected
 from influxops_queue.db.settings import queue_schema, short
 
@@ -191,14 +192,6 @@ def _registry(
     return Registry(source, row["oid"], row["schema"], row["name"], settings.column)
 
 
-def _dollar_quote(text: str) -> LiteralString:
-    """Return a dollar quote that a text does not have, so that it cannot end there."""
-    quote: LiteralString = "$influxops$"
-    while quote in text:
-        quote = quote[:-1] + "_$"
-    return quote
-
-
 def install(
     connection: psycopg.Connection[Any], registry: Registry, ledger: PostgresLedgerSettings
 ) -> Iterator[str]:
@@ -223,8 +216,7 @@ def install(
             registry,
             connection,
         )
-        inside = f"{schema}{ledger.schema}{ledger.namespace}{registry.column}"
-        quote = sql.SQL(_dollar_quote(inside))
+        quote = dollar_quote(schema, ledger.schema, ledger.namespace, registry.column)
         cursor.execute(_FUNCTION.format(quote=quote, **values).as_bytes(connection))
         query = _THERE.format(function=function.as_string(connection), oid=registry.oid)
         there = {row["name"]: row for row in cursor.execute(query)}

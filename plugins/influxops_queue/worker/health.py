@@ -123,9 +123,10 @@ class Health(Collector):
             tenants.add_metric([state], sum(waiting))
         yield tenants
         oldest = GaugeMetricFamily(
-            "influxops_queue_oldest_waiting_seconds", "For how long the oldest of them has waited."
+            "influxops_queue_oldest_waiting_seconds",
+            "For how long the oldest tenant has waited, whether a worker has looked at it or not.",
         )
-        oldest.add_metric([], max((each.oldest for each in stats.waiting), default=0.0))
+        oldest.add_metric([], stats.oldest)
         yield oldest
         workers = GaugeMetricFamily("influxops_queue_workers", "Workers that are alive.")
         workers.add_metric([], len(stats.workers))

@@ -86,7 +86,7 @@ class Jobs:
         self, task: str, target: str, tries: int, work: Coroutine[Any, Any, None]
     ) -> None:
         """Do a job; put it off where it fails."""
-        about = f"{task} {target}".strip()
+        about, recoveries = f"{task} {target}".strip(), self._making.recoveries
         try:
             await work
             self._health.report_problem(about, "")
@@ -101,6 +101,11 @@ class Jobs:
                 log.exception("%s broke; it is tried again", about)
             async with self._connection() as connection:
                 await self._put_off(connection, task, target, tries)
+        if self._making.recoveries != recoveries:
+            # What it put off was put off for a target that answers by now.
+            async with self._connection() as connection:
+                locks = [self._queries.lock(task, target), self._queries.lock("retry_unplaced")]
+                await self._queries.run_now(connection, locks)
 
     async def _put_off(self, connection: Connection, task: str, target: str, tries: int) -> None:
         with contextlib.suppress(psycopg.errors.UniqueViolation):

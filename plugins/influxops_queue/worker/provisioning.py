@@ -5,20 +5,24 @@ The functions are those of the Provisioner and of every run; what is done twice 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from msgspec.structs import replace
 
 from influxops.config.load import Config
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
+from influxops.domain.text import group_alike
 from influxops.engine.creation import completion, create_databases, is_full
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import SelectedPlan, TenantRequest, allocate, plan_selected
+from influxops.errors import InfluxopsError, Interrupted
 from influxops.provisioner.circuit_breaker import Circuit, Circuits
 from influxops.provisioner.completion_worker import Finisher
 from influxops.provisioner.engine_pool import Engines
@@ -64,6 +68,7 @@ class Making:
         #: refuses to create one whose record has changed since.
         self._allocated: dict[str, tuple[TenantPlan, SelectedPlan, float]] = {}
         self._lock = threading.Lock()
+        self.recoveries = 0  # how often a target answered again
         #: What was reported of each tenant by this process; the ledger knows it beyond.
         self._told: dict[str, str] = {}
 
@@ -74,12 +79,23 @@ class Making:
         self._finisher.stop()
         self.engines.close()
 
+    def follow_routes(self) -> None:
+        """Have the reporters that write routes do so after each change, until the worker ends."""
+        try:
+            with contextlib.suppress(Interrupted), self.engines.run(None, log) as (engine, context):
+                engine.routes.follow(context)
+        except InfluxopsError as error:
+            log.warning("routes are not written: %s", error)
+
     def away(self, target: str) -> str:
         """Return why a target is not to be asked now; empty where it is."""
         return self._circuits.open.get(f"target:{target}", "")
 
-    def place(self, ids: Sequence[str]) -> Placed:
+    def place(self, ids: Sequence[str], noted: Mapping[str, datetime] | None = None) -> Placed:
         """Find out where tenants go, and reserve their slots in the ledger.
+
+        Args:
+            noted: Since when tenants wait that the ledger may lack.
 
         Raises:
             InfluxopsError: When that could not be found out or written: nothing was done.
@@ -90,7 +106,7 @@ class Making:
             placed.trouble = _blind(planned)
             if placed.trouble:
                 return placed
-            records = self._allocate(engine, planned, planned.tenants.values(), run)
+            records = self._allocate(engine, planned, planned.tenants.values(), run, noted)
         for record in records.values():
             if record.state is State.ALLOCATED and record.target:
                 placed.targets.add(record.target)
@@ -138,13 +154,18 @@ class Making:
         return planned
 
     def _allocate(
-        self, engine: Engine, planned: SelectedPlan, plans: Iterable[TenantPlan], run: RunContext
+        self,
+        engine: Engine,
+        planned: SelectedPlan,
+        plans: Iterable[TenantPlan],
+        run: RunContext,
+        noted: Mapping[str, datetime] | None = None,
     ) -> Mapping[str, Record]:
         """Record where tenants go, and complete and report what follows from it."""
         # A hint about a tenant that no source has was about what is left out there.
         plans = [plan for plan in plans if plan.record is not None or not is_unregistered(plan)]
         context = run.with_timeout(_LOOK)  # a target that hung has used up the other, perhaps
-        records = allocate(plans, planned.observed, engine.request, context)
+        records = allocate(plans, planned.observed, engine.request, context, noted)
         self._follow_up(engine, plans, context)
         return records
 
@@ -218,15 +239,18 @@ class Making:
             status = status_of(plan)
             if status in _READY:
                 self._told.pop(plan.tenant, None)
+                if plan.recreated_after_drop is not None:
+                    log.warning("%s: %s", plan.tenant, plan.reason)
                 if completion(plan) is not None:
                     self._finisher.add(plan)
             if status is not EnsureStatus.FAILED or is_unregistered(plan):
                 continue
             why = plan.reason
             if why not in (plan.record.error if plan.record else "", self._told.get(plan.tenant)):
-                log.warning("%s: %s", plan.tenant, why)
                 news.append(plan)
             self._told[plan.tenant] = why
+        for who, why in group_alike((plan.tenant, plan.reason) for plan in news):
+            log.warning("%s: %s", who, why)
         if news:
             for finding in engine.report_failed(news, context.with_grace_period(_PROBE)).notes:
                 log.warning("%s", finding.sentence)
@@ -235,6 +259,7 @@ class Making:
         if not circuit.is_open:
             target = circuit.name.removeprefix("target:")
             log.warning("%s answers again", target)
+            self.recoveries += 1
             self._on_target_recovered(target)
 
 

@@ -30,10 +30,13 @@ from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.commit import confirming
 from influxops_postgres.connection.connection import async_keywords
 from influxops_postgres.connection.errors import reason
+from influxops_postgres.connection.listening import (
+    Connections,
+    check_pooling,
+    end_left_behind,
+)
 from influxops_queue.db.queries import FIRST, Connection, Queries, QueueStats
 from influxops_queue.db.settings import BEAT, CHANNEL, LIMIT
-from influxops_queue.worker import connections
-from influxops_queue.worker.connections import Connections
 from influxops_queue.worker.health import Health
 from influxops_queue.worker.jobs import BATCH, SOON, Jobs, backoff
 from influxops_queue.worker.provisioning import Making
@@ -43,6 +46,9 @@ T = TypeVar("T")
 
 #: Seconds between two looks at what waits, without a notification.
 _POLL = 5.0
+#: Seconds between two looks for jobs that have come due: the end of one that held their lock, and
+#: the end of their delay, notify nobody.
+_FETCH = 1.0
 #: Seconds between two signs of life, and after which a worker without one counts as dead.
 _HEARTBEAT, _DEAD = 2.0, 10.0
 #: Seconds for which what is under way may go on once the worker is to stop; Docker kills after 10.
@@ -69,7 +75,7 @@ class Worker:
         self._queries = Queries(settings)
         self._making = Making(config, self._on_target_recovered)
         self._parallel = min(len(self._making.targets), _MOST_TARGETS) + 2
-        self._threads = ThreadPoolExecutor(self._parallel + 2, "influxops-worker")
+        self._threads = ThreadPoolExecutor(self._parallel + 3, "influxops-worker")
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._app: procrastinate.App | None = None
@@ -92,12 +98,14 @@ class Worker:
     async def check(self) -> None:
         """Refuse a pooler in between that lends connections by the transaction."""
         keywords = async_keywords(self._settings)
-        await connections.check_pooling(keywords, self._settings.location().text)
+        await check_pooling(keywords, self._settings.location().text, LIMIT)
 
     async def run(self) -> None:
         """Work until it is stopped, or a pooler has come in between."""
         tries = 0
         ending = asyncio.create_task(self._end_in_time())
+        # It lasts as long as the worker: each of its connections is its own.
+        routes = asyncio.create_task(self._in_thread(self._making.follow_routes))
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
@@ -118,6 +126,7 @@ class Worker:
         finally:
             self._stop.set()
             await self._in_thread(self._making.close)
+            await routes
             ending.cancel()
             self._threads.shutdown(wait=False)
 
@@ -155,11 +164,12 @@ class Worker:
             await self._open(app)
             self._app = app
             async with self._connection() as connection:
-                await connections.end_left_behind(connection, left_behind)
+                await end_left_behind(connection, left_behind)
             worker = asyncio.create_task(
                 app.run_worker_async(
                     queues=queues,
                     concurrency=self._parallel,
+                    fetch_job_polling_interval=_FETCH,
                     delete_jobs=DeleteJobCondition.ALWAYS.value,
                     install_signal_handlers=False,
                     update_heartbeat_interval=_HEARTBEAT,
@@ -272,14 +282,14 @@ class Worker:
             try:
                 async with confirming(connection):
                     await queries.gate(connection)
-                    hints, hint = await queries.take_hints(connection, hint, BATCH)
-                    most = max(BATCH - len(hints), 1)
+                    noted, hint = await queries.take_hints(connection, hint, BATCH)
+                    most = max(BATCH - len(noted), 1)
                     wanted = await queries.wanted(connection, tenant, most, tried=False)
-                    ids = [*dict.fromkeys([*hints, *wanted])]
+                    ids = [*dict.fromkeys([*noted, *wanted])]
                     if not ids:
                         self._say("looking tenants up", "")
                         return None
-                    placed = await self._in_thread(self._making.place, ids)
+                    placed = await self._in_thread(self._making.place, ids, noted)
                     if placed.trouble:
                         raise _Blind(placed.trouble)  # so that the hints stay
             except psycopg.errors.LockNotAvailable:
@@ -343,7 +353,7 @@ class Worker:
                 self._queries.lock("create_databases", target),
                 self._queries.lock("retry_unplaced"),
             ]
-            # Else, and between two sessions, it begins a few seconds later.
+            # A job that is under way does it at its end; between two sessions, it begins later.
             with contextlib.suppress(psycopg.Error, exceptions.ProcrastinateException):
                 async with self._connection() as connection:
                     await self._queries.run_now(connection, locks)

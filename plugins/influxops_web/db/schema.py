@@ -45,6 +45,11 @@ def _version(connection: Connection, location: DatabaseLocation) -> int:
     return found
 
 
+def is_installed(connection: Connection, location: DatabaseLocation) -> bool:
+    """Return whether the tables are there, of whatever version."""
+    return migrations.has_table(connection, location.schema, "influxops_web_migrations")
+
+
 def upgrade(connection: Connection, location: DatabaseLocation) -> Iterator[Migration]:
     """Run what is missing, each step in a transaction of its own, and yield each that is done."""
 

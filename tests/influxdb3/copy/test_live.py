@@ -53,6 +53,17 @@ def fill(pair: Pair, rows: int = 600) -> None:
         )
 
 
+@pytest.mark.usefixtures("small_steps")
+def test_how_long_a_copy_takes_is_measured_on_more_than_a_slice_with_few_rows(pair: Pair) -> None:
+    pair.make()
+    pair.write(f"telemetry,device=d1 v=1i {NOW - 900 * 86400 * SECOND}")
+    few = pair.all(dry_run=True)
+    pair.write(*(f"telemetry,device=d1 v={n}i {NOW - n * SECOND}" for n in range(5000)))
+    many = pair.all(dry_run=True)
+    assert (few.total, many.total) == (1, 5001)
+    assert many.rate > 10 * few.rate
+
+
 # Interrupted and resumed -------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from influxops.config.settings import InvalidSettings
 from influxops.plugin import ConfigError, DeadlineExceeded, RunContext, SourceError, Tenant
 from influxops_postgres import PostgresSettings, PostgresSource
 from influxops_postgres.connection.connection import Connection
+from tests.integration.command import Cli
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeSource
 
@@ -39,6 +40,21 @@ def failure(source: PostgresSource) -> SourceError:
     assert "\n" not in str(caught.value)
     assert "iot_dev" not in str(caught.value)
     return caught.value
+
+
+@pytest.mark.parametrize(
+    ("host", "ports"), [("127.0.0.1,{0}", "1,{1}"), ("{0},127.0.0.1", "{1},1")]
+)
+def test_several_hosts_have_a_port_each_as_libpq_takes_them(
+    cli: Cli, db: TestDatabase, host: str, ports: str
+) -> None:
+    db.registry("acme")
+    given = [db.environment[name] for name in ("PG_HOST", "PG_PORT")]
+    env = {"PGHOST": host.format(*given), "PGPORT": ports.format(*given)}
+    done = cli("plan", env={"PG_HOST": "", "PG_PORT": "", **env})
+    assert ", 1 tenant" in done.err
+    wrong = cli("plan", env={"PG_PORT": "5432,x"})
+    assert (wrong.code, "or one for each host" in wrong.err) == (2, True)
 
 
 @pytest.mark.parametrize(

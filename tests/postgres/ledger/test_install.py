@@ -273,6 +273,8 @@ def test_the_command_installs_once_and_says_so(cli: Cli) -> None:
     again = cli("ledger", "install")
     assert again.code == 0
     assert f"nothing to do, the ledger is of version {NEWEST}" in again.out
+    document = cli("ledger", "install", "--format", "json").json
+    assert (document["version"], document["installed"]) == (1, [])
     quiet = cli("ledger", "install", "-q")
     assert (quiet.code, quiet.all) == (0, "")
 

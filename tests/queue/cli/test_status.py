@@ -106,9 +106,32 @@ def test_retrying_a_tenant_that_the_ledger_does_not_know_asks_the_sources(
         done = cli("queue", "retry", "acme", "nobody")
         assert done.code == 0
         assert "acme: the ledger does not know it; looked at again now" in done.out
+        document = cli("queue", "retry", "acme", "nobody", "--format", "json").json
+        assert document["tenants"].keys() == {"acme", "nobody"}
         until(all_ready(db, 1))
         until(lambda: not rows(db, "SELECT FROM influxops_queue.hints"))
     assert server.databases() == ["telemetry_acme"]
+
+
+def test_retrying_a_tenant_with_a_slot_lets_the_job_of_its_target_begin(
+    queued: Queued, db: TestDatabase
+) -> None:
+    db.registry()
+    cli = queued()
+    db.execute(
+        "INSERT INTO influxops.tenants (namespace, tenant, state, database, target) "
+        "VALUES ('default', 'acme', 'allocated', 'telemetry_acme', 'eu1')"
+    )
+    db.execute(
+        "SET search_path = influxops_queue; "
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args, "
+        "scheduled_at) SELECT 'default', 'create_databases', lock, lock, '{}', "
+        "now() + interval '1 h' FROM unnest(ARRAY['default/create_databases/eu1', "
+        "'default/create_databases/eu2']) AS lock"
+    )
+    assert cli("queue", "retry", "acme").code == 0
+    query = "SELECT lock FROM influxops_queue.procrastinate_jobs WHERE scheduled_at IS NULL"
+    assert rows(db, query) == [("default/create_databases/eu1",)]
 
 
 @pytest.mark.parametrize("id_", ["", " ", "a\udcff"])

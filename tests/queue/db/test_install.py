@@ -22,6 +22,7 @@ def test_installing_again_changes_nothing(queued: Queued, db: TestDatabase) -> N
     done = cli("queue", "install")
     assert done.code == 0, done.all
     assert "nothing to do, the queue is in the schema influxops_queue" in done.out
+    assert cli("queue", "install", "--format", "json").json["installed"] == []
 
 
 def test_who_notes_that_a_tenant_is_wanted_tells_the_workers(

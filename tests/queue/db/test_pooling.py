@@ -14,7 +14,7 @@ import pytest
 from influxops.errors import ConfigError
 from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.connection import async_keywords
-from influxops_queue.worker.connections import check_pooling
+from influxops_postgres.connection.listening import check_pooling
 from tests.pg import TestDatabase
 from tests.pgbouncer import pgbouncer
 from tests.queue.workers import until

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -218,6 +219,27 @@ def test_who_cannot_be_made_is_told_once_and_shown(
     assert "beta: " in state.err
     assert "no free slot" in state.err
     assert "no worker is alive" in state.err
+
+
+def test_what_many_tenants_share_is_said_once(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry()
+    config = CONFIG.format(source="", ledger="", url=stand_in(max_databases=1).url)
+    cli.config(f"{config}capacity = 1\n")
+    installed(cli)
+    insert(db, ["acme", *(f"t{number:03}" for number in range(60))])
+    with working(cli) as worker:
+        until(
+            lambda: rows(db, "SELECT count(*) FROM influxops.tenants WHERE error <> ''") == [(60,)]
+        )
+        _, said = worker.end(signal.SIGTERM)
+    assert 1 <= said.count("no free slot") < 10
+    assert re.search(r"\d+ tenants \(t\d+, t\d+, t\d+ and \d+ more\): no free slot", said)
+    for command in (("status",), ("queue", "status")):
+        lines = [line for line in cli(*command).err.splitlines() if "no free slot" in line]
+        assert len(lines) == 1, lines
+    assert cli("plan").out.count("no free slot") == 1
 
 
 def test_a_worker_answers_health_checks_and_prometheus(

@@ -338,6 +338,22 @@ def test_a_plan_of_what_is_due_drops_nothing(due: Bench) -> None:
     assert books(due).calls == ["load_records"]
 
 
+def test_who_is_back_begins_anew_with_what_a_late_write_created(due: Bench) -> None:
+    drop_due(due)
+    before = record(due)
+    due.server().databases["telemetry_a"] = Database("telemetry_a", complete=False)
+    due.tenants(*IDS)
+    books(due).now += DAY
+    report = due.run()
+    (told,) = [f for f in report.findings if f.kind is FindingKind.RECREATED_AFTER_DROP]
+    assert told.severity is Severity.WARNING
+    assert "a source has the tenant again, so it is the tenant's; it holds" in told.message
+    assert events(due)[-3:] == ["dropped", "found", "completed"]
+    assert (record(due).state, record(due).created_at) == (State.READY, books(due).now)
+    assert record(due).created_by != before.created_by
+    assert FindingKind.RECREATED_AFTER_DROP not in kinds(due.run())
+
+
 def test_who_is_back_is_unretired_instead_of_dropped(due: Bench) -> None:
     due.tenants(*IDS)
     report = drop_due(due)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode
 
@@ -159,6 +160,22 @@ def test_a_revoked_token_ends_at_once_and_its_sessions_with_it(web: Web) -> None
     assert "revoked" in listed.out
     assert token not in listed.all
     assert web.cli("token", "revoke", "999").code == 2
+
+
+def test_tokens_are_made_listed_and_revoked_as_json(web: Web) -> None:
+    given = ("--role", "operator", "--expires", "1h", "--format", "json")
+    made = web.cli("token", "create", *given).json
+    assert web.ask("GET", "/session", token=made["token"]).status == 200
+    (row,) = (
+        row
+        for row in web.cli("token", "list", "--format", "json").json["tokens"]
+        if row["id"] == made["id"]
+    )
+    for at in (row["created"], row["expires"]):
+        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", at)
+        assert datetime.fromisoformat(at).tzinfo == UTC
+    revoked = web.cli("token", "revoke", str(made["id"]), "--format", "json").json
+    assert revoked == {"version": 1, "revoked": made["id"]}
 
 
 def test_only_a_hash_of_a_token_is_stored(web: Web) -> None:

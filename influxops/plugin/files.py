@@ -10,7 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from influxops.plugin import Check, Hint, Interrupted, ReporterError, RunContext
+from influxops.plugin.base import Check, Hint, Interrupted, RunContext
+from influxops.plugin.reporter import ReporterError
+
+__all__ = ["check_writable", "is_special", "lock", "lock_folder", "replace_file", "unwritable"]
 
 #: Seconds to wait for another run that is writing; each holds the lock for milliseconds.
 _PATIENCE = 5.0

@@ -1,4 +1,4 @@
-"""The connections of a worker: none waits for ever, and where one ends, all of them do.
+"""The connections of who listens: none waits for ever, and where one ends, all of them do.
 
 A worker keeps its connections, and a proxy or a firewall may go on holding them and forward nothing
 any more. So each wait for an answer has a limit, after which the worker's session ends, and begins
@@ -16,13 +16,15 @@ from typing import Any
 
 import psycopg
 
-from influxops.errors import ConfigError
+from influxops.plugin import ConfigError
 from influxops_postgres.connection.connection import cut
 from influxops_postgres.connection.errors import reason
-from influxops_queue.db.settings import LIMIT
 
 Connection = psycopg.AsyncConnection[Any]
 
+#: Seconds that PostgreSQL may take for an answer to who listens, and between two signs of life of
+#: the connection on which it only listens.
+LIMIT, BEAT = 12.0, 3.0
 #: How many connections hold a transaction each while it is found out what a pooler does, and the
 #: seconds that one of them waits for a pooler which has no more.
 _HELD, _HOLD = 4, 2.0
@@ -108,12 +110,12 @@ async def end_left_behind(connection: Connection, backends: Sequence[tuple[int, 
         await connection.execute(_END, [[*pids], [*starts]])
 
 
-async def check_pooling(keywords: Mapping[str, Any], place: str) -> None:
+async def check_pooling(keywords: Mapping[str, Any], place: str, limit: float = LIMIT) -> None:
     """Refuse a pooler that lends its connections by the transaction.
 
     It sets nothing, for what a worker sets there would hold for other programs.
     """
-    first = await Connections(LIMIT).open(keywords)
+    first = await Connections(limit).open(keywords)
     others = Connections(_HOLD)
     held: list[Connection] = []
     try:
@@ -140,8 +142,8 @@ async def check_pooling(keywords: Mapping[str, Any], place: str) -> None:
         where = f" of {address}" if address not in (None, keywords.get("host")) else ""
         raise ConfigError(
             f"{place}: the pooler there lends connections by the transaction or the statement, and "
-            "a worker needs its own: it listens",
-            hint=f"lead the worker past it, to port {port}{where}, where PostgreSQL itself "
+            "a program that listens needs its own",
+            hint=f"lead it past that, to port {port}{where}, where PostgreSQL itself "
             "listens, or to a pool with pool_mode = session",
         )
 

@@ -1,0 +1,84 @@
+"""Where the clients of databases are led: read from the ledger, and written by reporters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from influxops.domain.finding import Finding
+from influxops.domain.route import Routes, routes_of
+from influxops.errors import ConfigError, InfluxopsError, Interrupted, ReporterError
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.reporter import ReporterHandle
+from influxops.plugin_host.target import TargetHandle
+from influxops.runtime.context import RunContext
+
+#: Seconds before what could not be written is written again, and at most.
+_AGAIN, _AT_MOST = 0.5, 30.0
+
+
+class EngineRoutes:
+    """The routes of one engine.
+
+    Args:
+        needs_ledger: Returns the ledger, or raises ConfigError.
+        name: Names the database of a tenant that has no recorded one yet.
+    """
+
+    def __init__(
+        self,
+        needs_ledger: Callable[[], LedgerHandle],
+        targets: Sequence[TargetHandle],
+        reporters: Sequence[ReporterHandle],
+        name: Callable[[str], str],
+    ) -> None:
+        self._needs_ledger, self._targets, self._name = needs_ledger, targets, name
+        self._writers = [each for each in reporters if not each.missing and each.writes_routes]
+
+    def read(self, context: RunContext, tenants: Collection[str] | None = None) -> Routes:
+        """Read from the ledger alone where the clients of all, or of some tenants are led.
+
+        Raises:
+            ConfigError: When there is no ledger.
+            LedgerError: When it cannot be read.
+        """
+        snapshot = self._needs_ledger().load_records(tenants, context)
+        urls = {handle.name: handle.url for handle in self._targets}
+        return routes_of(snapshot, urls, self._name)
+
+    def write(self, context: RunContext, allow: frozenset[str] = frozenset()) -> list[Finding]:
+        """Let the reporters that write routes do so; return what went wrong."""
+        told = [each.write_routes(self.read, allow, context) for each in self._writers]
+        return [failure for failure in told if failure is not None]
+
+    def follow(self, context: RunContext, write: Callable[[], object] | None = None) -> None:
+        """Have them written now, and right after each change, until the run is over.
+
+        What fails is logged, and tried again.
+
+        Args:
+            write: Writes them; the reporters that do so, where it is left out.
+
+        Raises:
+            ConfigError: When there is no ledger, or it does not tell of changes.
+            Interrupted: When the run is over.
+        """
+        if write is None and not self._writers:
+            return
+        ledger, written, failure, tries = self._needs_ledger(), -1, "", 0
+        while True:
+            try:
+                for version in ledger.watch_routes(context):
+                    if version == written:
+                        continue
+                    if write is not None:
+                        write()
+                    elif failed := self.write(context):
+                        raise ReporterError("; ".join(each.sentence for each in failed))
+                    written, failure, tries = version, "", 0
+            except (ConfigError, Interrupted):
+                raise
+            except InfluxopsError as error:
+                if error.message != failure:
+                    context.log.warning("routes: %s", error)
+                failure, tries = error.message, tries + 1
+                context.sleep(min(_AGAIN * 2**tries, _AT_MOST))

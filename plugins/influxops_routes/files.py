@@ -1,0 +1,81 @@
+"""Writes a file of routes, whole, where it would differ from the one that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from influxops.plugin import ExitCode, Hint, ReporterError, Routes, RunContext, pluralize
+from influxops.plugin.files import is_special, lock_folder, replace_file, unwritable
+from influxops_routes.cli import GUARD
+from influxops_routes.formats import FORMATS
+
+_WHAT = "the routes"
+#: The share of the routes in a file that one writing may change or take away.
+_MOST = 0.2
+
+
+class RoutesRefused(ReporterError):
+    """A file stays as it is, because too much of it would change."""
+
+    exit_code = ExitCode.REFUSED
+
+
+def write(
+    path: Path,
+    format: str,
+    read: Callable[[], Routes],
+    context: RunContext,
+    *,
+    grace: float,
+    allow: Collection[str] = (),
+) -> bool:
+    """Write the routes as they are now; return whether the file was replaced.
+
+    They are read while other processes that write this file wait, so that none of them puts older
+    ones in the place of newer ones.
+
+    Raises:
+        RoutesRefused: When the file would lead nobody to a server any more, or more than a fifth
+            of its routes would be changed or gone, and that is not allowed.
+        ReporterError: When it cannot be written.
+        InfluxopsError: When the routes cannot be read.
+    """
+    form = FORMATS[format]
+    with lock_folder(path, context):
+        text = form.render(read(), grace)
+        before = _read(path)
+        if before is not None and form.content(before) == form.content(text):
+            return False
+        if before is not None and GUARD not in allow:
+            _guard(path, form.routes(before), form.routes(text))
+        # What leads clients runs as another user.
+        replace_file(path, text.encode(), context, what=_WHAT, mode=0o644)
+    return True
+
+
+def _read(path: Path) -> str | None:
+    """Return what is in a file; None where there is none."""
+    path = path.expanduser()
+    if is_special(path):
+        if path.is_dir():
+            raise unwritable(path, IsADirectoryError(21, "it is a directory"), _WHAT)
+        return None
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unwritable(path, error, _WHAT) from None
+
+
+def _guard(path: Path, before: set[str], after: set[str]) -> None:
+    gone = len(before - after)
+    # One is never many, however few there are, unless it is the last one.
+    if not gone or (after and (gone < 2 or gone <= _MOST * len(before))):
+        return
+    raise RoutesRefused(
+        f"{gone:,} of the {pluralize(len(before), 'route')} in {path} would be changed or gone"
+        f"{'' if after else ', and none would be left'}: it stays as it is",
+        hint=Hint.allow(GUARD),
+    )
