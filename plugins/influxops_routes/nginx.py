@@ -42,6 +42,12 @@ map $args $influxops_is_unclear {
     "~*(?:^|&)rp(?:=[^&]*)?&(?:.*&)?rp(?:[=&]|$)" 1;
     "~(?:^|&)[^=&]*%" 1;
 }
+# What requests are counted by, those of workers of before a reload too: moves ask for these.
+map $uri $influxops_in_flight {
+    default "$influxops_target:$influxops_database";
+    /influxops-route-version $arg_in_flight;
+}
+limit_conn_zone $influxops_in_flight zone=influxops_in_flight:10m;
 # 503 keeps Telegraf from writing to all other databases of an output; 507 is kept as well.
 map $http_user_agent $influxops_later { default 503; "~^Telegraf/" 507; }
 # What a name that is not listed gets: the same until @seconds@ s after @written@.
@@ -73,10 +79,9 @@ _WRITTEN = re.compile(r"(?m)^# What a name .*\n.*\n")
 
 
 def render(routes: Routes, grace: float) -> str:
-    """Return the file; it goes into the `http` block of a configuration, once.
+    """Return the file, which goes into the `http` block of a configuration, once.
 
-    Args:
-        grace: Seconds for which a name that is not listed may be of a tenant that is too new.
+    A name that is not listed may for `grace` seconds be of a tenant that is too new.
     """
     began, seconds = int(time.time()), int(grace)
     head = _HEAD.replace("@version@", str(routes.version)).replace("@seconds@", str(seconds))

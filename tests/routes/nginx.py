@@ -36,6 +36,13 @@ _TRUSTED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _AUTHORITY.configure_trust(_TRUSTED)
 
 
+def authority(folder: Path) -> str:
+    """Write a file with what the proxies' certificates are verified by, and return its path."""
+    path = folder / "authority.pem"
+    _AUTHORITY.cert_pem.write_to_path(path)
+    return f"{path}"
+
+
 @dataclass
 class Answer:
     """What a client gets."""
@@ -164,6 +171,9 @@ class Recorder:
     def __init__(self, name: str) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.rows: Counter[str] = Counter()  # by bucket
+        self.held = 0  # requests that wait until they are released
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         recorder = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -172,6 +182,9 @@ class Recorder:
             def do_GET(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length)
+                if not recorder._goes_on.is_set():
+                    recorder.held += 1
+                    recorder._goes_on.wait()
                 recorder.seen.append((self.path, dict(self.headers)))
                 found = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
                 is_gzip = self.headers.get("Content-Encoding") == "gzip"
@@ -193,6 +206,14 @@ class Recorder:
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def hold(self) -> None:
+        """Answer nothing until `release`."""
+        self._goes_on.clear()
+
+    def release(self) -> None:
+        """Answer what was held."""
+        self._goes_on.set()
 
 
 @contextlib.contextmanager
