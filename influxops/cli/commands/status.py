@@ -49,11 +49,13 @@ def command(
         raise click.UsageError("--orphans shows those that are in no source, whatever their id")
     scope = Scope(frozenset(tenants) or None)
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
+        if orphans:
+            engine.needs_ledger()
         view, errors = look(engine, context)
         rows = (orphan_status if orphans else tenant_status)(engine, view, context)
     if output == "json":
         say_json({"version": 2, "tenants": rows})
-    elif orphans:
+    elif orphans and (rows or not errors):  # with errors it may be unknown who is in no source
         _show_orphans(rows)
     elif rows:
         _show(view, rows)
