@@ -74,7 +74,7 @@ class Console:
             ("/tenant/move", self.move),
             ("/tenant/adopt", self.adopt),
             ("/create", self.create),
-            ("/tokens/revoke", lists.revoke),
+            ("/tokens/{id}/revoke", lists.revoke),
         ):
             self.router.add_api_route(path, act, methods=["POST"])
 
