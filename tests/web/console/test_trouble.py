@@ -278,6 +278,16 @@ def test_a_move_is_offered_with_room_and_no_full_server_chosen_beforehand(web: W
     assert "To copy:</strong> 0 rows" in text
 
 
+@pytest.mark.parametrize(("tenant", "target"), [("mover", "eu1"), ("moved", "eu1")])
+def test_a_move_that_ended_with_its_process_goes_on_where_it_was(
+    web: Web, tenant: str, target: str
+) -> None:
+    text = page(web, f"/tenant/move?id={tenant}")
+    choices = {part.partition('"')[0]: part for part in text.split('name="to" value="')[1:]}
+    assert [name for name, part in choices.items() if " checked>" in part] == [target]
+    assert ("It is on eu1 already" in text) == (tenant == "moved")
+
+
 @needs_chromium
 def test_pages_with_trouble_fit_a_phone_and_axe_finds_nothing(web: Web, tmp_path: Path) -> None:
     wrong: dict[str, Any] = {}
