@@ -140,6 +140,11 @@ def test_recorded_tenants_that_are_in_no_source_are_counted_and_can_be_listed(
     assert row[:5] == ["beta", "telemetry_beta", "eu1", "ready", "1"]
     (held,) = _rows(cli("status", "--orphans", "--format", "json")).values()
     assert (held["ledger_state"], held["rows"]) == ("ready", 1)
+    assert server.stand_in is not None
+    server.stand_in.kill()
+    away = cli("status", "--orphans")
+    (row,) = (re.split("  +", line) for line in away.lines if line.startswith("beta "))
+    assert (away.code, row[4]) == (1, "?"), away.all
     db.execute("DROP TABLE device_registry")
     unread = cli("status", "--orphans")
     assert unread.code == 1 and "every recorded tenant" not in unread.all

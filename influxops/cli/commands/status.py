@@ -11,6 +11,7 @@ from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.plan import Scope, TenantStatus
+from influxops.domain.record import State
 from influxops.domain.text import group_alike, pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
 
@@ -148,6 +149,9 @@ def _show_orphans(rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows
     ]
     states = [{**cell, "state": row["ledger_state"]} for cell, row in zip(cells, rows, strict=True)]
+    for cell, row in zip(states, rows, strict=True):
+        if row["rows"] is None and row["ledger_state"] in (State.READY, State.MOVING):
+            cell["rows"] = "?"
     show_table(headers, [[row[header] for header in headers] for row in states])
 
 
