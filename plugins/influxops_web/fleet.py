@@ -265,11 +265,7 @@ def fault_of(row: TenantRow, servers: Mapping[str, ServerStatus]) -> Fault | Non
 async def count_states(
     tables: Tables, servers: Mapping[str, ServerStatus]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Count the tenants by their state, or by the fault that outranks it.
-
-    Returns:
-        These counts, and how many databases are missing on each target.
-    """
+    """Count tenants by their state, or the fault that outranks it, and what each target lacks."""
     counts, missing = Counter(await queries.states(tables)), Counter[str]()
     whole = {}
     for name, server in servers.items():

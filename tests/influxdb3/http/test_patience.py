@@ -335,6 +335,18 @@ def test_what_is_packed_counts_unpacked(
                 client.databases(RunContext())
 
 
+def test_a_streamed_row_without_end_is_not_read(make_client: MakeClient) -> None:
+    good = b'{"a": 1}\n' * 10
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
+    with saying(head, good, b'{"a": "', dripping=b"x" * 2**20) as raw:
+        rows = make_client(url=raw.url).rows(RunContext(), "acme", "SELECT 1")
+        assert len(next(rows)) == 10
+        with pytest.raises(errors.NotInfluxDB3, match="it answered a row of more than 64 MiB"):
+            next(rows)
+        assert raw.gone.wait(SOON)
+    assert raw.requests == 1
+
+
 @pytest.mark.parametrize(
     "body", [b"no gzip", gzip.compress(b'[{"iox::database": "a"}]')[:-14]], ids=["none", "half"]
 )
