@@ -183,8 +183,8 @@ def test_pages_fit_on_a_phone(chromium: Browser, fleet: Fleet, tmp_path: Path) -
         assert wider == dict.fromkeys(PAGES, 0)
         page.goto("/")
         assert accessible(page) == []
-        name = page.get_by_role("link", name="acme").bounding_box()
-        assert name is not None and name["height"] < 30, "a name is not broken into letters"
+        row = page.get_by_role("link", name="acme").bounding_box()
+        assert row is not None and row["height"] < 30, "a name is not broken into letters"
         page.goto(tenant_page("acme"))
         labels = page.get_by_role("img").locator("text").all()
         boxes = [box for each in labels if (box := each.bounding_box()) is not None]
