@@ -38,10 +38,9 @@ _SHOWS = frozenset({"dry_run", "detailed_exitcode", "output", "orphans"})
 
 
 def command_line(ctx: click.Context, command: str = "") -> str:
-    """Return what to type for a run like this command's that writes: the same tenants and options.
+    """Return what to type for a run that writes, by `command`: the same tenants and options.
 
-    Args:
-        command: Which command makes it; left out, this one, or `ensure` for `plan`.
+    Without one it is made by this command, or by `ensure` for `plan`.
     """
     import shlex
 

@@ -153,10 +153,7 @@ def _plain(time: datetime | None) -> str | None:
 
 
 class TargetCapabilities(Struct, frozen=True):
-    """What a kind of target has, and what it calls it; what it has not is refused for it.
-
-    A target declares it as its class's `capabilities`.
-    """
+    """What a kind of target has, and what it calls it; a class declares it as `capabilities`."""
 
     server: str = ""  # what it is, for people: "InfluxDB 3"
     retention: tuple[int, int] | None = None  # shortest and longest period in seconds; None: none

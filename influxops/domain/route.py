@@ -35,10 +35,7 @@ def routes_of(
 ) -> Routes:
     """Return where a ledger leads the clients of its tenants; what was dropped is left out.
 
-    Args:
-        snapshot: What the ledger remembers.
-        urls: The URL of each target that is configured.
-        name: Names the database of a tenant that has no recorded one yet.
+    A target that is not configured has no URL; `name` is for a tenant that has no database yet.
     """
     servers = {server.target: server for server in snapshot.servers}
     found: dict[str, Route] = {}

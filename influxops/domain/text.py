@@ -84,13 +84,9 @@ def summarize(names: Sequence[str], limit: int = 5) -> str:
 
 
 def group_alike(items: Iterable[tuple[str, K]], limit: int = 3) -> Iterator[tuple[str, K]]:
-    """Yield what is said of tenants; the same of more than `limit` of them is said once.
+    """Yield what is said of tenants, by whom it is about; of more than `limit` it is said once.
 
-    Args:
-        items: The name of each tenant, and what is said of it.
-
-    Yields:
-        Whom it is about, `acme` or `190 tenants (a, b, c and 187 more)`, and what is said.
+    They are named then as `190 tenants (a, b, c and 187 more)`.
     """
     alike: dict[K, list[str]] = {}
     for name, said in items:

@@ -17,12 +17,7 @@ _AGAIN, _AT_MOST = 0.5, 30.0
 
 
 class EngineRoutes:
-    """The routes of one engine.
-
-    Args:
-        needs_ledger: Returns the ledger, or raises ConfigError.
-        name: Names the database of a tenant that has no recorded one yet.
-    """
+    """The routes of one engine; `name` is for a tenant that has no database yet."""
 
     def __init__(
         self,
@@ -35,12 +30,7 @@ class EngineRoutes:
         self._writers = [each for each in reporters if not each.missing and each.writes_routes]
 
     def read(self, context: RunContext, tenants: Collection[str] | None = None) -> Routes:
-        """Read from the ledger alone where the clients of all, or of some tenants are led.
-
-        Raises:
-            ConfigError: When there is no ledger.
-            LedgerError: When it cannot be read.
-        """
+        """Read from the ledger alone where the clients of all, or of some tenants are led."""
         snapshot = self._needs_ledger().load_records(tenants, context)
         urls = {handle.name: handle.url for handle in self._targets}
         return routes_of(snapshot, urls, self._name)
@@ -53,14 +43,8 @@ class EngineRoutes:
     def follow(self, context: RunContext, write: Callable[[], object] | None = None) -> None:
         """Have them written now, and right after each change, until the run is over.
 
-        What fails is logged, and tried again.
-
-        Args:
-            write: Writes them; the reporters that do so, where it is left out.
-
-        Raises:
-            ConfigError: When there is no ledger, or it does not tell of changes.
-            Interrupted: When the run is over.
+        Reporters write them where `write` is left out. A ledger that does not tell of changes is
+        refused.
         """
         if write is None and not self._writers:
             return

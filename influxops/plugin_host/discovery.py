@@ -37,7 +37,10 @@ class PluginType(Struct, frozen=True):
     @property
     def distribution(self) -> str:
         """The distributions that offer it, each with its version."""
-        return " and ".join(_distribution(point) for point in self.entry_points)
+        return " and ".join(
+            f"{each.dist.name} {each.dist.version}" if each.dist else "an unknown distribution"
+            for each in self.entry_points
+        )
 
     def load(self) -> type[Any]:
         """Import the plugin's class."""
@@ -105,7 +108,3 @@ def find(kind: str, kinds: Mapping[str, PluginType], role: str = "") -> PluginTy
 def lacks(plugin: type[Any], role: str) -> list[str]:
     """Return the hooks that a plugin's class lacks to serve in a role."""
     return [hook for hook in hooks_of(REQUIRED[role]) if not implements(plugin, hook)]
-
-
-def _distribution(point: importlib.metadata.EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"

@@ -106,7 +106,10 @@ def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSec
             declared.setdefault(item.plugin, checked_capabilities(item.plugin, owner))
             resolved[index] = replace(item, capabilities=declared[item.plugin])
     targets = [item for item in resolved if item.section.role == "targets"]
-    _check_names(config, targets)
+    # A naming template that makes no name which any target takes.
+    rules = [item.capabilities.validate_name(config.template.name("x")) for item in targets]
+    if rules and all(rules):
+        config.refuse("naming", "database", f"a database's name {rules[0]}")
     _check_retention(config, targets)
     return resolved
 
@@ -317,13 +320,6 @@ def _location(item: ResolvedSection) -> Location | None:
         return item.location
     except ConfigError:
         return None  # a secret that cannot be read; its use reports that
-
-
-def _check_names(config: Config, targets: Iterable[ResolvedSection]) -> None:
-    """Refuse a naming template that makes no name which any target takes."""
-    rules = [item.capabilities.validate_name(config.template.name("x")) for item in targets]
-    if rules and all(rules):
-        config.refuse("naming", "database", f"a database's name {rules[0]}")
 
 
 def _check_retention(config: Config, targets: Iterable[ResolvedSection]) -> None:

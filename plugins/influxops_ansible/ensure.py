@@ -91,13 +91,15 @@ def _entry(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
     message = report.view.message(tenant.finding) if tenant.finding else ""
     if report.run.dry_run and tenant.may_exceed_capacity:
         message = f"may exceed the capacity of {tenant.target}"
+    was_changed = changes and not report.run.dry_run
+    target = tenant.target if was_changed else place(report.view, tenant)
     return {
         "tenant": tenant.tenant,
         "database": tenant.database,
         "status": tenant.status.value,
         "message": message,
         "target": tenant.target,
-        "url": report.view.target_url(_target(tenant, changes, report)),
+        "url": report.view.target_url(target),
         "action": "+".join(c.action.value for c in changes or attempted)
         or ("keep" if tenant.before else "none"),
         "changed": None if is_unknown else bool(changes),
@@ -105,12 +107,6 @@ def _entry(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
         "before": database_document(tenant.before),
         "after": None if is_unknown else database_document(_after(tenant, changes, report)),
     }
-
-
-def _target(tenant: TenantPlan, changes: Sequence[Change], report: TaskReport) -> str | None:
-    """Return the target that holds its database, or that the ledger has for it."""
-    was_changed = changes and not report.run.dry_run
-    return tenant.target if was_changed else place(report.view, tenant)
 
 
 def _until(tenant: TenantPlan, changes: Sequence[Change]) -> datetime | None:

@@ -163,25 +163,21 @@ class InfluxDB3Target(
             deleted, now = read_deleted(rows), ping.clock or now
             cache.reused |= {name for name, each in deleted.items() if each.is_fresh(now)}
         self._markers(context).verify(databases, {*verify, *cache.reused})
+        is_core, limit = ping.edition == "Core", self._client.table_limit
         return Inventory(
             databases=databases,
             edition=ping.edition,
             version=ping.version,
             identity=self._client.cluster_uuid,
-            capacity=_CORE_CAPACITY if ping.edition == "Core" else None,
+            capacity=_CORE_CAPACITY if is_core else None,
             tables=tables,
-            table_capacity=self._table_capacity(ping),
+            table_capacity=limit if limit is not None else _CORE_TABLES if is_core else None,
             out_of_tables=self._client.out_of_tables_in == context.id,
             complete=not findings,
             deleted={name: each.until for name, each in deleted.items()},
             deleted_ago={name: (now - each.at).total_seconds() for name, each in deleted.items()},
             findings=findings,
         )
-
-    def _table_capacity(self, ping: Ping | None) -> int | None:
-        if self._client.table_limit is not None:
-            return self._client.table_limit
-        return _CORE_TABLES if ping is not None and ping.edition == "Core" else None
 
     def _partial(self, error: InfluxDBError, ping: Ping) -> Finding:
         remedy = Hint.setting(

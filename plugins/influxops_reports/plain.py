@@ -27,10 +27,9 @@ _MAX_ALIKE, _MAX_CAUSES = 20, 20
 
 
 def header_lines(head: RunStart | Report, *, brief: bool = False) -> list[str]:
-    """Return what a run works on: configuration, sources, targets and ledger, safe to print.
+    """Return what a run works on, safe to print: configuration, sources, targets and ledger.
 
-    Args:
-        brief: Whether a target is to fit in a line of a terminal.
+    If it is `brief`, a target is to fit in a line of a terminal.
     """
     config = one_line(head.origin.config) if head.origin.config else "none, the environment only"
     who = one_line(head.origin.who)

@@ -86,8 +86,8 @@ def _mood(view: ReportView) -> str:
 def _show_table(view: ReportView, console: Console, *, verbose: bool) -> None:
     shown = view.tenants if verbose else _most_relevant(view.tenants)
     console.print(_table(view, shown, console.width))
-    rest = [] if verbose else _rest(view.tenants, shown)
-    if rest:
+    seen = {id(tenant) for tenant in shown}
+    if rest := [tenant for tenant in view.tenants if id(tenant) not in seen]:
         by_word = Counter(view.action_text(tenant) for tenant in rest)
         words = ", ".join(f"{number:,} {word}" for word, number in by_word.items())
         line = f"... and {pluralize(len(rest), 'more tenant')}: {words} (-v shows all)"
@@ -100,11 +100,6 @@ def _most_relevant(tenants: Sequence[TenantPlan]) -> list[TenantPlan]:
     others = [tenant for tenant in tenants if tenant.status is not TenantStatus.OK][:_MAX_ROWS]
     ok = [tenant for tenant in tenants if tenant.status is TenantStatus.OK]
     return others + ok[: min(_MAX_OK_ROWS, _MAX_ROWS - len(others))]
-
-
-def _rest(tenants: Sequence[TenantPlan], shown: Sequence[TenantPlan]) -> list[TenantPlan]:
-    seen = {id(tenant) for tenant in shown}
-    return [tenant for tenant in tenants if id(tenant) not in seen]
 
 
 def _table(view: ReportView, tenants: Sequence[TenantPlan], width: int) -> Table:

@@ -8,6 +8,7 @@ Limits: 50 blocks, 3,000 characters a section, 150 a header
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -168,13 +169,9 @@ def _mrkdwn(text: str) -> dict[str, Any]:
 # Escaping
 
 
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def _code(text: str, limit: int) -> str:
     # `one_line` makes up to ten characters of one that does not print, so it comes before the cut.
-    return _escape(_cut(one_line(text), limit)).replace("`", "'")
+    return html.escape(_cut(one_line(text), limit), quote=False).replace("`", "'")
 
 
 def _cut(text: str, limit: int) -> str:

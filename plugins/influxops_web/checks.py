@@ -33,11 +33,7 @@ def check_extra() -> None:
 def check_database(
     engine: Engine, context: RunContext
 ) -> tuple[DatabaseLocation, DeviceTable, bytes]:
-    """Return where the service's tables are, what its devices are like, and the cookies' key.
-
-    Raises:
-        ConfigError: When it cannot work with what is there.
-    """
+    """Return where the service's tables are, what its devices are like, and the cookies' key."""
     location = locate_database(engine)
     others = [*other_databases(engine, location)]
     with connect(location, context) as connection:

@@ -29,10 +29,7 @@ _START = 30.0
 
 
 def serve(ctx: click.Context, host: str, port: int, proxies: Sequence[str]) -> None:
-    """Run the service until a signal ends it, on a free port where that is 0.
-
-    The proxies are those whose headers are believed.
-    """
+    """Run the service until a signal ends it, on a free port where that is 0."""
     with configured(ctx, timeout=_START) as (engine, context):
         service = Service(engine, *check_database(engine, context))
     logging.getLogger("influxops").setLevel(_level(ctx))

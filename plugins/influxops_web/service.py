@@ -128,9 +128,8 @@ class Service:
     async def transaction(self) -> AsyncIterator[Database]:
         """Yield a connection in a transaction, which is committed where this ends without an error.
 
-        Raises:
-            Problem: When PostgreSQL is unavailable (503) and nothing was written, or when it is
-                unknown whether it was; the problem says which.
+        Where PostgreSQL is unavailable, a Problem says that nothing was written, or that this is
+        unknown.
         """
         try:
             async with self.connection() as database, confirming(database.connection):
@@ -178,11 +177,7 @@ class Service:
         return await self.fleet.servers(recorded)
 
     async def create(self, tenant: str, name: str, origin: RunOrigin) -> EnsureResult:
-        """Create a tenant, and ensure its database; the tenant stays if that cannot be.
-
-        Raises:
-            Problem: When no tenant can have that id, or one has it.
-        """
+        """Create a tenant, and ensure its database; the tenant stays if that cannot be."""
         try:
             self.provisioner.validate(tenant)
         except InvalidRequest as error:

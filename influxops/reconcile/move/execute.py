@@ -175,10 +175,9 @@ class _MoveExecutor(MoveSteps):
     # Before anything is copied ---------------------------------------------------------------
 
     def _begin(self, batch: Sequence[TenantPlan]) -> tuple[list[MoveProgress], list[TenantPlan]]:
-        """Claim tenants, and create their databases.
+        """Claim tenants, and create their databases; return those that can be copied now.
 
-        Returns:
-            Those that can be copied now, and those that need another place.
+        Also those that need another place.
         """
         plans = []
         for plan in batch:

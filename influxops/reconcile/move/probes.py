@@ -26,12 +26,9 @@ _ANSWER = 2.0
 def why_not_yet(
     probes: Sequence[str], version: int, database: str, left: str, context: RunContext
 ) -> str:
-    """Return why clients may still be led to a target that a tenant has left; empty: none is.
+    """Return which proxy may still lead clients to a target that a tenant has left; else empty.
 
-    Args:
-        probes: The URLs of all proxies.
-        version: The version of the routes since when they do not lead there.
-        left: The target.
+    All are asked for this version of the routes, since when they do not lead there.
     """
     # In each form in which clients may send the name.
     forms = sorted({quote(database, safe=""), quote_plus(database)})

@@ -146,11 +146,9 @@ class MovesInProgress:
         due: datetime | None = None,
         given_up: bool = False,
     ) -> None:
-        """Report a tenant whose move has ended and is recorded as ended in the ledger.
+        """Report a tenant whose move has ended, or was given up, as the ledger has recorded.
 
-        Args:
-            due: When the other copy may be dropped; None where there is none.
-            given_up: Whether the move was cancelled, so that the tenant stays.
+        At `due` the other copy may be dropped, if there is one.
         """
         plan, kind = move.plan, FindingKind.MOVING if given_up else FindingKind.MOVED
         seconds = round(time.monotonic() - move.started_at, 3)
@@ -233,8 +231,7 @@ class MovesInProgress:
     def write(self, ended: Mapping[str, tuple[MoveProgress, Record, HistoryEntry | None]]) -> bool:
         """Write the records of tenants, and release their claims; some have to stay.
 
-        Returns:
-            Whether the ledger has all of them now; each failure is reported for its tenant.
+        Each failure is reported for its tenant; whether the ledger has all of them now is returned.
         """
         records = tuple(record for move, record, _ in ended.values() if not move.is_abandoned)
         kept = [record for move, record, _ in ended.values() if move.is_abandoned]

@@ -202,11 +202,7 @@ def explained_databases(
 def recreated_after_drop(
     record: Record, target: str, found: Database, *, is_wanted: bool = False
 ) -> Finding:
-    """Return the finding that the database of a retired tenant exists again.
-
-    Args:
-        is_wanted: Whether a source has the tenant again, so that it is the tenant's database.
-    """
+    """Return the finding that a retired tenant's database exists again, `is_wanted` or not."""
     when = f" {format_time(record.state_since)}" if record.state_since else ""
     # A database that a write creates has no marker.
     by = (

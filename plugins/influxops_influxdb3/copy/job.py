@@ -16,6 +16,7 @@ reported. A process that was killed resumes there, or earlier: each row can be c
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -156,7 +157,8 @@ class CopyJob:
             )
 
     def _prepare(self) -> Iterator[CopyProgress]:
-        for finding in self._make_tables():
+        self._tables.read()
+        for finding in itertools.chain(self._tables.conflicts(), self._tables.make()):
             if finding is not None and finding.severity is Severity.ERROR:
                 raise TargetError(
                     f"{self._order.database} cannot be copied to {self._copy.client.url}: "
@@ -181,11 +183,6 @@ class CopyJob:
                 yield self._progress()
         self._total = total
         yield self._progress()
-
-    def _make_tables(self) -> Iterator[Finding | None]:
-        self._tables.read()
-        yield from self._tables.conflicts()
-        yield from self._tables.make()
 
     def _fingerprint(self) -> None:
         """Note the source's files where writers are paused, and skip what they prove unchanged.

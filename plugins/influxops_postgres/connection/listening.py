@@ -86,10 +86,7 @@ class Connections:
             self.backends.append((row[0], row[1]))
 
     def end(self, why: str) -> None:
-        """End all that there are at once, whether the server answers or not; new ones work.
-
-        The first reason counts.
-        """
+        """End all at once, for the first reason, though the server is silent; new ones work."""
         if not self.ended.is_set():
             self.why = why
             self.ended.set()

@@ -19,10 +19,7 @@ from influxops_queue.db.triggers import Registry
 def installing(
     settings: PostgresLedgerSettings, context: RunContext, registries: Sequence[Registry] = ()
 ) -> Iterator[str]:
-    """Bring the queue's schema to this program's version, and the triggers of some registries.
-
-    Each thing that was installed is yielded in words, once it was.
-    """
+    """Bring the queue's schema, and triggers, to this version; yield in words what was done."""
     with (
         connected(settings, context) as connection,
         explained(context, lambda error: explain(error, settings)),

@@ -203,10 +203,9 @@ class Queries:
     async def take_hints(
         self, connection: Connection, after: str, most: int
     ) -> tuple[dict[str, datetime], str]:
-        """Take hints after a position (first `FIRST`); without a commit they are back.
+        """Take hints, with when each was noted, after a position (first `FIRST`); return the next.
 
-        Returns:
-            The tenants, each with when it was first noted, and where to go on.
+        Without a commit they are back.
         """
         rows = await self._rows(connection, _TAKE_HINTS, after=after, most=most)
         last = max((_place(ctid) for *_, ctid in rows), default=_place(after))
@@ -218,10 +217,7 @@ class Queries:
     async def wanted(
         self, connection: Connection, after: str, most: int, *, tried: bool
     ) -> list[str]:
-        """Return tenants without a target whose ids come after another one, in order.
-
-        Those that failed before are `tried`.
-        """
+        """Return tenants without a target after another id, in order; those `tried` have failed."""
         rows = await self._rows(connection, _WANTED, after=after, most=most, tried=tried)
         return [id_ for (id_,) in rows]
 

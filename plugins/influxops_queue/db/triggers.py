@@ -111,10 +111,7 @@ class Registry(Struct, frozen=True):
 def registries(
     sources: list[SourceHandle], ledger: PostgresLedgerSettings, context: RunContext
 ) -> list[Registry]:
-    """Look at the registries of all sources, and refuse what can have no triggers.
-
-    They must be in the ledger's database.
-    """
+    """Look at the registries of all sources; refuse what is not in the ledger's database."""
     found = []
     with connected(ledger, context) as ours:
         for handle in sources:
@@ -195,10 +192,7 @@ def _registry(
 def install(
     connection: psycopg.Connection[Any], registry: Registry, ledger: PostgresLedgerSettings
 ) -> Iterator[str]:
-    """Make what a registry lacks, in a transaction of its own on the ledger's connection.
-
-    Each trigger that was made is yielded by what fires it: `INSERT`.
-    """
+    """Make what a registry lacks, in one transaction; yield what fires each trigger: `INSERT`."""
     schema, table = queue_schema(ledger), sql.Identifier(registry.schema, registry.name)
     name = short(f"hint {ledger.namespace} {registry}")
     function = sql.Identifier(schema, name)

@@ -92,13 +92,9 @@ class Making:
         return self._circuits.open.get(f"target:{target}", "")
 
     def place(self, ids: Sequence[str], noted: Mapping[str, datetime] | None = None) -> Placed:
-        """Find out where tenants go, and reserve their slots in the ledger.
+        """Find out where tenants go, and reserve their slots in the ledger, or do nothing at all.
 
-        Args:
-            noted: Since when tenants wait that the ledger may lack.
-
-        Raises:
-            InfluxopsError: When that could not be found out or written: nothing was done.
+        The ledger may lack since when tenants wait that are `noted`.
         """
         placed = Placed()
         with self.engines.borrow() as (engine, run):

@@ -9,10 +9,7 @@ from influxops.report.model import Report
 
 
 def full_run(engines: Engines, timeout: float) -> ExitCode:
-    """Make a run over all tenants, and drop what is due, each within so many seconds.
-
-    Both are reported; the worse exit code of the two is returned.
-    """
+    """Run over all tenants, then drop what is due, each in its time; return the worse end."""
     with engines.run(timeout) as (engine, context):
         made = engine.run(Ensure(), context)
     if made.interrupted or not _has_due(made):

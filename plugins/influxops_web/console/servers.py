@@ -69,10 +69,7 @@ async def read_contents(fleet: Fleet, target: str, database: str, span: Span) ->
 def fault_now(
     row: TenantRow, contents: Contents | None, doubt: str, servers: Mapping[str, ServerStatus]
 ) -> Fault | None:
-    """Return why a tenant's database is not as the ledger remembers it, as it was asked just now.
-
-    `doubt` says why it may be elsewhere.
-    """
+    """Return why a tenant's database is not as the ledger has it, or may be elsewhere (`doubt`)."""
     fault = fault_of(row, servers)
     if contents is None or (fault is not None and fault.word == "replaced"):
         return fault

@@ -86,12 +86,9 @@ async def add_device(
     code_hash: bytes,
     ttl: int,
 ) -> tuple[str, datetime]:
-    """Register a device in a transaction, with an activation code that is good for `ttl` seconds.
+    """Register a device in a transaction, with a code that is good for `ttl` seconds.
 
-    The values are by the service's names of the columns.
-
-    Returns:
-        The device's id, and when the code expires.
+    The values are by the service's names of the columns. The id comes with when the code expires.
     """
     location = database.location
     named = {location.columns[name]: value for name, value in values.items()}

@@ -46,8 +46,7 @@ def create(
 ) -> tuple[int, str]:
     """Create a token with its owner's name, for the audit log; it lasts `ttl` seconds, or for ever.
 
-    Returns:
-        Its id, and the token itself, which cannot be read again.
+    It is returned with its id, and cannot be read again.
     """
     token = PREFIX + secrets.token_urlsafe(32)
     with confirmed(connection):

@@ -85,11 +85,7 @@ async def log_in(request: Request) -> Response:
 
 
 def count_failure(request: Request) -> None:
-    """Count a request without a good token; refuse it where its address has sent many.
-
-    Raises:
-        Problem: When there were too many.
-    """
+    """Count a request without a good token; refuse it where its address has sent many."""
     address = request.client.host if request.client else ""
     wait = service_of(request).failures.fail(address)
     if wait:
