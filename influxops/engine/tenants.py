@@ -176,7 +176,7 @@ class _Decider:
             kept = (Action.COMPLETE, Action.UNRETIRE)
             left = tuple(each for each in plan.changes if each.action in kept)
             found = plan.recreated_after_drop
-            return replace(plan, status=TenantStatus.OK, finding=found, notes=(), changes=left)
+            return replace(plan, status=TenantStatus.OK, finding=found, changes=left)
         return self._missing(plan)
 
     def _unread(self, plan: TenantPlan) -> TenantPlan:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from influxops.config.load import Config, load_config
 from influxops.domain.durations import parse_duration
 from influxops.domain.plan import TenantPlan, TenantStatus
+from influxops.domain.record import State
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import TenantRequest
 from influxops.errors import InfluxopsError
@@ -37,7 +38,8 @@ from influxops.report.model import RunOrigin
 
 #: Seconds for which what is known is known, where the ledger does not say so.
 CACHE_TTL = 60.0
-#: Seconds for which what only the ledger says is known: its server was not there to be asked.
+#: Seconds for which is known what only the ledger says, whose server was not there to be asked, and
+#: where a tenant is that is being moved.
 _UNSEEN_TTL = 5.0
 #: Seconds that closing waits for what is under way.
 _LAST = 2.0
@@ -55,8 +57,8 @@ class Provisioner:
         timeout: Seconds that a call may take, whatever servers do.
         full_runs: Seconds between full runs in the background, the first of which is made at the
             start; None for none, where something else makes them.
-        cache_ttl: Seconds for which what is known is known; None for what the ledger's settings
-            say.
+        cache_ttl: Seconds for which what is known is known; None for half of what the ledger's
+            settings say: the other half is for the write that follows.
         kinds: The plugins to choose from; all that are installed when left out.
     """
 
@@ -80,7 +82,7 @@ class Provisioner:
             said = ledger.settings.cache_ttl if ledger is not None else None
         self._timeout = timeout
         if cache_ttl is None:
-            cache_ttl = float(parse_duration(said)) if said is not None else CACHE_TTL
+            cache_ttl = parse_duration(said) / 2 if said is not None else CACHE_TTL
         self._ttl = cache_ttl
         self._cache = LocationCache()
         self._lock = threading.Lock()
@@ -359,7 +361,8 @@ class Provisioner:
     def _remember(self, plan: TenantPlan, began: float) -> None:
         found = result_of(plan, self._validator.urls)
         if found.is_ready:
-            ttl = min(self._ttl, _UNSEEN_TTL) if found.reason else self._ttl
+            is_moving = plan.record is not None and plan.record.state is State.MOVING
+            ttl = min(self._ttl, _UNSEEN_TTL) if found.reason or is_moving else self._ttl
             self._cache.add(replace(found, status=EnsureStatus.EXISTING), began + ttl)
 
     def _started(self) -> Process:

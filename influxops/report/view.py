@@ -281,7 +281,7 @@ class ReportView:
         report = self.report
         found: Counter[tuple[int, str]] = Counter({(0, TenantStatus.OK.value): 0})
         if not report.dry_run:
-            found[9, TenantStatus.FAILED.value] = 0
+            found[_PLACES[TenantStatus.FAILED], TenantStatus.FAILED.value] = 0
         for tenant in report.tenants:
             is_pending = tenant.status is TenantStatus.PENDING
             did = _reported(tenant.changes if is_pending else tenant.made)
@@ -394,12 +394,12 @@ _STATUSES: Mapping[FindingKind | None, str] = {
 #: The place in a summary of tenants that nothing was done for; between them, what was done.
 _PLACES = {
     TenantStatus.OK: 0,
-    TenantStatus.CHANGED: 5,
-    TenantStatus.PENDING: 5,
-    TenantStatus.BLOCKED: 6,
-    TenantStatus.GUARDED: 7,
-    TenantStatus.UNKNOWN: 8,
-    TenantStatus.FAILED: 9,
+    TenantStatus.CHANGED: 20,
+    TenantStatus.PENDING: 20,
+    TenantStatus.BLOCKED: 21,
+    TenantStatus.GUARDED: 22,
+    TenantStatus.UNKNOWN: 23,
+    TenantStatus.FAILED: 24,
 }
 
 

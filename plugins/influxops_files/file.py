@@ -34,8 +34,8 @@ Format = Literal["csv", "json", "yaml"]
 _STDIN = "-"
 _SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 _READERS = {"csv": formats.read_csv, "json": formats.read_json, "yaml": formats.read_yaml}
-#: Bytes that are read at once.
-_CHUNK = 1 << 20
+#: Bytes that are read at once, and in all: a million tenants have about a tenth of that.
+_CHUNK, _LARGEST = 1 << 20, 1 << 28
 
 
 class FileSettings(SourceSettings):
@@ -123,8 +123,13 @@ class FileSource(Source, TenantLookup, HealthChecks):
 
     def _read_file(self, context: RunContext) -> bytes:
         path = Path(self.settings.path).expanduser()
+
+        def read() -> bytes:
+            with path.open("rb", buffering=0) as file:
+                return _read_all(file.fileno(), str(path))
+
         try:
-            return context.run_abandonable(path.read_bytes)
+            return context.run_abandonable(read)
         except OSError as error:
             raise SourceError(
                 f"{path} cannot be read: {error.strerror or error}",
@@ -138,15 +143,23 @@ class FileSource(Source, TenantLookup, HealthChecks):
                     "standard input is a terminal",
                     hint="pipe the tenants in: influxops … < tenants.csv",
                 )
-            number = sys.stdin.fileno()
-            self._input = context.run_abandonable(lambda: _read_all(number))
+            number, name = sys.stdin.fileno(), self.settings.name
+            self._input = context.run_abandonable(lambda: _read_all(number, name))
         return self._input
 
 
-def _read_all(number: int) -> bytes:
-    """Read a file descriptor to its end.
+def _read_all(number: int, name: str) -> bytes:
+    """Read a file descriptor to its end, unless it has none.
 
     Python's file object is not used: a thread that is left behind in it would hold its lock, and
     the interpreter could not end.
     """
-    return b"".join(iter(lambda: os.read(number, _CHUNK), b""))
+    data = bytearray()
+    while chunk := os.read(number, _CHUNK):
+        data += chunk
+        if len(data) > _LARGEST:
+            raise SourceError(
+                f"{name} has more than {_LARGEST >> 20} MiB",
+                hint="is it a list of tenants? Cut it into several files, each a source",
+            )
+    return bytes(data)

@@ -47,7 +47,7 @@ FORMATS: Mapping[str, Format] = {
     "csv": Format(_csv, lambda line: line.startswith('"') and ',"","",' not in line),
     "nginx": Format(
         nginx.render,
-        lambda line: line.startswith("\t") and not line.endswith(' -";'),
+        lambda line: line.startswith("\t") and not line.endswith(f' {nginx.NOWHERE}";'),
         nginx.content,
     ),
 }

@@ -18,6 +18,9 @@ from influxops.plugin import Route, Routes
 #: What a map takes for a directive of its own.
 _DIRECTIVES = frozenset({"default", "hostnames", "include", "volatile"})
 
+#: What stands for no server, and what `_place` writes otherwise.
+NOWHERE, _ODD = "*", re.compile("[^a-z0-9_-]")
+
 _HEAD = r"""# Written by influxops, and replaced whole: what is changed here is lost.
 map $uri $influxops_route_version { default "@version@"; }
 
@@ -39,20 +42,32 @@ map $args $influxops_is_unclear {
     "~*(?:^|&)rp(?:=[^&]*)?&(?:.*&)?rp(?:[=&]|$)" 1;
     "~(?:^|&)[^=&]*%" 1;
 }
-# What a name that is not listed gets: 503 until @seconds@ s after @written@.
-map $msec $influxops_unknown { default 404; "~^(?:@young@)" 503; }
+# What requests are counted by, those of workers of before a reload too: moves ask for these.
+map $uri $influxops_in_flight {
+    default "$influxops_target:$influxops_database";
+    /influxops-route-version $arg_in_flight;
+}
+limit_conn_zone $influxops_in_flight zone=influxops_in_flight:10m;
+# 503 keeps Telegraf from writing to all other databases of an output; 507 is kept as well.
+map $http_user_agent $influxops_later { default 503; "~^Telegraf/" 507; }
+# What a name that is not listed gets: the same until @seconds@ s after @written@.
+map $msec $influxops_unknown { default 404; "~^(?:@young@)" $influxops_later; }
 
-# Each name, as clients send it: the same again, and the number of its server; "-" has none now.
+# Each name, as clients send it: the same again, and its server, "*" where it has none now.
 map $influxops_database $influxops_entry {
     default "";
 """
 _TAIL = r"""}
-map "$influxops_database $influxops_entry" $influxops_number {
+map "$influxops_database $influxops_entry" $influxops_place {
     default "";
     "~^(\S+) \1 (?<influxops_found>\S+)$" $influxops_found;
 }
-map $influxops_number $influxops_unrouted { default ""; "" $influxops_unknown; - 503; }
-# 400, 404 or 503 where a request goes nowhere.
+map $influxops_place $influxops_unrouted {
+    default "";
+    "" $influxops_unknown;
+    "*" $influxops_later;
+}
+# 400, 404, 503 or 507 where a request goes nowhere.
 map "$influxops_is_unclear:$influxops_database" $influxops_answer {
     default $influxops_unrouted;
     "~^1:" 400;
@@ -73,8 +88,7 @@ def render(routes: Routes, grace: float) -> str:
     head = head.replace("@young@", "|".join(_prefixes(began, began + seconds)) or "-")
     head = head.replace("@written@", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)))
     targets = {each.target: each.url for each in routes.routes if each.target}
-    numbers = {target: number for number, target in enumerate(sorted(targets))}
-    return "".join([head, *_entries(routes.routes, numbers), _TAIL, *_servers(targets, numbers)])
+    return "".join([head, *_entries(routes.routes), _TAIL, *_servers(targets)])
 
 
 def content(text: str) -> str:
@@ -82,34 +96,44 @@ def content(text: str) -> str:
     return _WRITTEN.sub("", text)
 
 
-def _entries(routes: tuple[Route, ...], numbers: dict[str, int]) -> Iterator[str]:
+def _entries(routes: tuple[Route, ...]) -> Iterator[str]:
     listed = [
-        (form, numbers.get(each.target, "-"))
+        (form, _place(each.target) if each.target else NOWHERE)
         for each in routes
         for form in sorted({quote(each.database, safe=""), quote_plus(each.database)})
     ]
     alike = Counter(form.lower() for form, _ in listed)
-    for form, number in listed:
-        key = form if form not in _DIRECTIVES and form[0] != "~" else f"\\{form}"
+    for form, place in listed:
+        key = _key(form)
         if alike[form.lower()] > 1:
             key = f"~^{re.escape(form)}$"
-        yield f'\t"{key}" "{form} {number}";\n'
+        yield f'\t"{key}" "{form} {place}";\n'
 
 
-def _servers(targets: dict[str, str], numbers: dict[str, int]) -> Iterator[str]:
-    """Yield the servers, and what a request to each of them needs, by its number."""
+def _place(target: str) -> str:
+    """Return a target's name as nginx takes it: without capitals, which it does not tell apart."""
+    return _ODD.sub(lambda found: "".join(f".{each:02x}" for each in found[0].encode()), target)
+
+
+def _key(text: str) -> str:
+    """Return a text as the string of a map."""
+    return f"\\{text}" if text in _DIRECTIVES or text.startswith("~") else text
+
+
+def _servers(targets: dict[str, str]) -> Iterator[str]:
+    """Yield the servers, and what a request to each of them needs."""
     found: dict[str, list[str]] = {"target": [], "host": [], "server": []}
-    for target, number in numbers.items():
-        url = urlsplit(targets[target])
+    for target in sorted(targets):
+        place, url = _place(target), urlsplit(targets[target])
         port = url.port or (443 if url.scheme == "https" else 80)
         host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-        yield f"upstream influxops_{number} {{ server {host}:{port}; keepalive 64; }}\n"
-        found["target"].append(f'    {number} "{quote(target)}";\n')
-        found["host"].append(f'    {number} "{host}";\n')
+        yield f"upstream influxops_{place} {{ server {host}:{port}; keepalive 64; }}\n"
+        found["target"].append(f'    "{_key(place)}" "{quote(target)}";\n')
+        found["host"].append(f'    "{_key(place)}" "{host}";\n')
         path = quote(url.path.rstrip("/"))
-        found["server"].append(f'    {number} "{url.scheme}://influxops_{number}{path}";\n')
+        found["server"].append(f'    "{_key(place)}" "{url.scheme}://influxops_{place}{path}";\n')
     for name, lines in found.items():
-        yield f'map $influxops_number $influxops_{name} {{\n    default "";\n{"".join(lines)}}}\n'
+        yield f'map $influxops_place $influxops_{name} {{\n    default "";\n{"".join(lines)}}}\n'
 
 
 def _prefixes(first: int, end: int) -> Iterator[str]:

@@ -280,6 +280,28 @@ def test_a_named_pipe_that_nobody_writes_to_ends_with_the_run(tmp_path: Path) ->
     os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # ends the thread that was left behind
 
 
+def test_what_has_no_end_is_not_read(pipe: int) -> None:
+    error = failure("/dev/zero", format="csv")
+    assert error.message == "/dev/zero has more than 256 MiB"
+    writer = threading.Thread(target=_fill, args=(pipe,))
+    writer.start()
+    error = failure("-", format="json")
+    assert error.message == "standard input has more than 256 MiB"
+    sys.stdin.close()
+    writer.join()
+
+
+def _fill(pipe: int) -> None:
+    with contextlib.suppress(OSError):  # the reader has gone
+        while True:
+            os.write(pipe, b" " * 65536)
+
+
+def test_a_cell_of_csv_has_a_limit(tmp_path: Path) -> None:
+    error = failure(write(tmp_path, "a.csv", "id\n" + "x" * 200_000))
+    assert "line 2: field larger than field limit" in error.message
+
+
 @pytest.mark.parametrize(
     ("name", "content", "place"),
     [

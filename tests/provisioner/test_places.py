@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
@@ -155,6 +156,40 @@ def test_a_database_that_is_lost_has_no_url(
     server.drop("telemetry_acme")
     for found in (made.ensure("acme"), made.locate("acme")):
         assert (found.status, found.target, found.url) == ("failed", None, "")
+
+
+def test_a_tenant_that_is_cut_over_is_soon_told_at_its_new_target(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    """What is known is known for minutes, but not of a tenant that is being moved."""
+    db.registry("acme")
+    servers = {"one": stand_in(max_databases=None), "two": stand_in(max_databases=None)}
+    made = provide(targets=dict(servers), ledger=True, cache_ttl=600.0)
+    assert made.ensure("acme").target == "one"
+    until(lambda: recorded(db) == {"acme": ("ready", "one")})
+    marker = "_init,source=provisioning,tenant=acme value=1i,initialized=1i"
+    servers["two"].write("telemetry_acme", marker)
+    db.execute(
+        "UPDATE influxops.tenants SET state = 'moving', secondary_target = 'two', "
+        "secondary_identity = NULL, version = version + 1"
+    )
+    asking = provide(targets=dict(servers), ledger=True, cache_ttl=600.0)
+    assert asking.locate("acme").target == "one"
+    db.execute(
+        "UPDATE influxops.tenants SET target = 'two', secondary_target = 'one', identity = NULL, "
+        "drop_after = now() + interval '7 days', version = version + 1"
+    )
+    until(lambda: asking.locate("acme").target == "two")
+
+
+def test_half_of_the_time_that_a_move_waits_is_left_for_writes(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    made = provide(targets={"one": stand_in(max_databases=None)}, ledger=True)
+    assert made.ensure("acme").is_ready
+    _, known_until = made._cache._found["acme"]
+    assert known_until <= time.monotonic() + 30.0
 
 
 def test_what_was_promised_and_is_gone_is_not_made_anew(

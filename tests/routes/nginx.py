@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import json
 import re
@@ -12,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +34,13 @@ DOCS = Path(__file__).parents[2] / "docs" / "routing.md"
 _AUTHORITY = trustme.CA()
 _TRUSTED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _AUTHORITY.configure_trust(_TRUSTED)
+
+
+def authority(folder: Path) -> str:
+    """Write a file with what the proxies' certificates are verified by, and return its path."""
+    path = folder / "authority.pem"
+    _AUTHORITY.cert_pem.write_to_path(path)
+    return f"{path}"
 
 
 @dataclass
@@ -58,6 +67,17 @@ class Nginx:
     @property
     def routes(self) -> Path:
         return self.folder / "influxops-routes.conf"
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.port}"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate by which clients trust it."""
+        path = self.folder / "authority.pem"
+        _AUTHORITY.cert_pem.write_to_path(path)
+        return path
 
     @property
     def log(self) -> str:
@@ -98,18 +118,34 @@ class Nginx:
         """Have it read its files again, and wait until it has."""
         version = re.search(r'default "(\d+)"', self.routes.read_text())
         assert version
+        before = self._workers()
         self.process.send_signal(signal.SIGHUP)
-        until(lambda: self.version() == int(version[1]))
+        # Until then those of before may still take a request.
+        until(lambda: not before & self._workers() and self.version() == int(version[1]))
+
+    def _workers(self) -> set[int]:
+        """Return the processes that take requests."""
+        pid, found = self.process.pid, set()
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                if "shutting down" not in Path(f"/proc/{child}/cmdline").read_text():
+                    found.add(int(child))
+        return found
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, routes: str) -> Iterator[Nginx]:
-    """Run nginx as docs/routing.md configures it, on a free port."""
+def nginx(folder: Path, routes: str, **changed: str) -> Iterator[Nginx]:
+    """Run nginx as docs/routing.md configures it, on a free port, with some lines `changed`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     blocks = re.findall(r"```nginx\n(.*?)```", DOCS.read_text(), re.S)
-    (folder / "nginx.conf").write_text(blocks[0].replace("listen 8443", f"listen 127.0.0.1:{port}"))
+    text = blocks[0].replace("listen 8443", f"listen 127.0.0.1:{port}")
+    for name, value in changed.items():
+        text, number = re.subn(rf"(?m)^( +){name} .*;$", rf"\1{value}", text)
+        assert number == 1
+    (folder / "nginx.conf").write_text(text)
+    (folder / "tokens.conf").write_text(blocks[1])
     (folder / "influxops-routes.conf").write_text(routes)
     certificate = _AUTHORITY.issue_cert("localhost")
     certificate.private_key_pem.write_to_path(folder / "proxy.key")
@@ -137,8 +173,12 @@ def nginx(folder: Path, routes: str) -> Iterator[Nginx]:
 class Recorder:
     """A server that answers each request with its own name and the request's parameters."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, is_secure: bool = False) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
+        self.rows: Counter[str] = Counter()  # by bucket
+        self.held = 0  # requests that wait until they are released
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         recorder = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -147,8 +187,14 @@ class Recorder:
             def do_GET(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length)
+                if not recorder._goes_on.is_set():
+                    recorder.held += 1
+                    recorder._goes_on.wait()
                 recorder.seen.append((self.path, dict(self.headers)))
                 found = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+                is_gzip = self.headers.get("Content-Encoding") == "gzip"
+                lines = (gzip.decompress(body) if is_gzip else body).splitlines()
+                recorder.rows[found.get("bucket", [""])[0]] += len(lines)
                 said = json.dumps({"server": name, "bytes": len(body), **found}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(said)))
@@ -164,13 +210,26 @@ class Recorder:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+        if is_secure:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            _AUTHORITY.issue_cert("localhost").configure_cert(context)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            self.url = f"https://localhost:{self.server.server_port}/path"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def hold(self) -> None:
+        """Answer nothing until `release`."""
+        self._goes_on.clear()
+
+    def release(self) -> None:
+        """Answer what was held."""
+        self._goes_on.set()
 
 
 @contextlib.contextmanager
-def recorders(*names: str) -> Iterator[dict[str, Recorder]]:
+def recorders(*names: str, is_secure: bool = False) -> Iterator[dict[str, Recorder]]:
     """Run recording servers."""
-    found = {name: Recorder(name) for name in names}
+    found = {name: Recorder(name, is_secure=is_secure) for name in names}
     try:
         yield found
     finally:

@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
+from influxops_routes.formats import FORMATS
 from influxops_routes.nginx import _prefixes
 from tests.conftest import GiveStandIn
 from tests.routes.nginx import Nginx, Recorder, file_of, needs_nginx, nginx, recorders
@@ -169,12 +170,58 @@ def test_an_unrouted_name_is_not_to_be_waited_for_in_vain(
         for name in ("telemetry_lost", "telemetry_new"):
             answer = proxy.ask(f"/api/v3/write_lp?db={name}", b"m v=1")
             assert (answer.status, answer.headers.get("Retry-After")) == (503, None)
+        for agent, status in (("Telegraf/1.37.2 Go/1.26", 507), ("not Telegraf/1", 503)):
+            headers = {"User-Agent": agent}
+            for name in ("telemetry_lost", "telemetry_new"):
+                answer = proxy.ask(f"/api/v2/write?bucket={name}", b"m v=1", headers)
+                assert (answer.status, answer.headers.get("Retry-After")) == (status, None)
         old = file_of(PLACES, servers, grace=0, version=2)
         proxy.routes.write_text(old)
         proxy.reload()
         assert where(proxy, "telemetry_lost") == 503
         answer = proxy.ask("/api/v3/write_lp?db=telemetry_new", b"m v=1")
         assert (answer.status, answer.json) == (404, {"error": "no tenant has this database"})
+
+
+def test_a_server_that_has_no_database_any_more_changes_no_other_route(
+    servers: dict[str, Recorder],
+) -> None:
+    before = FORMATS["nginx"].routes(file_of({"a": "eu1", "b": "eu2", "c": None}, servers))
+    after = FORMATS["nginx"].routes(file_of({"a": "eu2", "b": "eu2", "c": None}, servers))
+    assert len(before) == len(after) == 2
+    assert len(before & after) == 1
+
+
+def test_targets_may_have_any_name(servers: dict[str, Recorder], tmp_path: Path) -> None:
+    odd = dict.fromkeys(("eu1", "EU1", "-", "*", "default", "a b;{$x}", "ü.1"), servers["eu1"])
+    places = {f"telemetry_{number}": name for number, name in enumerate(odd)}
+    with nginx(tmp_path, file_of(places, odd)) as proxy:
+        assert {where(proxy, name) for name in places} == {"eu1"}
+
+
+def test_a_server_is_known_by_its_certificate_and_may_have_a_path(tmp_path: Path) -> None:
+    with recorders("eu1", is_secure=True) as servers:
+        text = file_of({"telemetry_x": "eu1"}, servers)
+        with nginx(tmp_path, text) as proxy:
+            assert where(proxy, "telemetry_x") == 502  # signed by nobody that is known
+        trusted = f"proxy_ssl_trusted_certificate {proxy.authority};"
+        with nginx(tmp_path, text, proxy_ssl_trusted_certificate=trusted) as proxy:
+            assert where(proxy, "telemetry_x") == "eu1"
+        assert servers["eu1"].seen[-1][0] == "/path/api/v3/write_lp?precision=ns&db=telemetry_x"
+
+
+def test_the_proxy_may_have_tokens_of_its_own(servers: dict[str, Recorder], tmp_path: Path) -> None:
+    changed = {
+        "include": "include influxops-routes.conf; include tokens.conf;",
+        r"proxy_set_header Host": "proxy_set_header Host $influxops_host; "
+        "proxy_set_header Authorization $influx_token;",
+    }
+    with nginx(tmp_path, file_of(PLACES, servers), **changed) as proxy:
+        sent = {"Authorization": "Bearer client"}
+        for name, token in (("telemetry_acme", "Bearer …"), ("telemetry_beta", None)):
+            proxy.ask(f"/write?db={name}", b"m v=1", sent)
+            seen = servers[str(PLACES[name])].seen[-1][1].get("Authorization")
+            assert (seen and seen.encode("latin-1").decode()) == token
 
 
 def test_the_grace_ends_by_itself() -> None:

@@ -195,6 +195,30 @@ def due(fleet: Fleet, db: TestDatabase) -> None:
     db.execute("UPDATE influxops.tenants SET drop_after = now() WHERE state = 'retiring'")
 
 
+def test_a_move_that_was_killed_at_its_cut_over_writes_before_it_waits(
+    fleet: Fleet, db: TestDatabase
+) -> None:
+    def recorded() -> object:
+        with psycopg.connect(db.conninfo) as connection:
+            return connection.execute(
+                "SELECT state, target FROM influxops.tenants WHERE tenant = 'acme'"
+            ).fetchone()
+
+    slow = LEDGER.replace('"1s"', '"1h"')
+    fleet.cli.config(targets_toml(fleet.servers, slow))  # nothing is written by this one
+    with fleet.cli.running("move", "acme", "--to", "eu2") as process:
+        until(lambda: recorded() == ("moving", "eu2"))
+        process.kill()
+        process.wait()
+    assert fleet.routes["acme"] == "eu1"
+    fleet.reporter()
+    fleet.cli.config((fleet.cli.folder / "influxops.toml").read_text().replace('"1s"', '"1h"'))
+    with fleet.cli.running("move", "acme", "--to", "eu2") as process:
+        until(lambda: fleet.routes["acme"] == "eu2")
+        assert recorded() == ("moving", "eu2")
+        process.kill()
+
+
 def test_a_route_is_gone_before_the_last_look_and_the_drop(
     fleet: Fleet, db: TestDatabase, proxied: StartProxy
 ) -> None:

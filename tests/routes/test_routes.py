@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -17,6 +17,7 @@ from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli, ended
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
+from tests.pgbouncer import pgbouncer
 from tests.queue.workers import until
 
 pytestmark = pytest.mark.stand_in
@@ -135,6 +136,44 @@ def test_the_version_grows_with_the_commit_that_changes_a_route_and_with_no_othe
     assert kept("move", "acme", "--to", "eu2").code == 0
     assert version(kept) > before + 2
     assert routes(kept)["telemetry_acme"] == "eu2"
+
+
+def test_a_greater_version_has_all_that_a_smaller_one_had(kept: Cli, db: TestDatabase) -> None:
+    query: LiteralString = "UPDATE influxops.tenants SET state = 'lost' WHERE tenant = %s"
+    before = version(kept)
+    with psycopg.connect(db.conninfo) as first, psycopg.connect(db.conninfo) as second:
+        first.execute(query, ["acme"])
+        second.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):  # the first one's comes before it
+            second.execute(query, ["beta"])
+        second.rollback()
+        first.commit()
+        second.execute(query, ["beta"])
+    assert version(kept) == before + 2
+
+
+def test_a_tenant_that_is_forgotten_is_a_change(kept: Cli, db: TestDatabase) -> None:
+    before = version(kept)
+    db.execute("DELETE FROM influxops.tenants WHERE tenant = 'acme'")
+    assert version(kept) == before + 1
+    assert "telemetry_acme" not in routes(kept)
+
+
+def test_a_temporary_table_of_that_name_takes_no_version(kept: Cli, db: TestDatabase) -> None:
+    before = version(kept)
+    with psycopg.connect(db.conninfo) as connection:
+        connection.execute("CREATE TEMP TABLE routes (LIKE influxops.routes INCLUDING ALL)")
+        connection.execute("UPDATE influxops.tenants SET state = 'lost' WHERE tenant = 'acme'")
+    assert version(kept) == before + 1
+
+
+def test_watching_through_a_pooler_that_lends_by_the_transaction_is_refused(
+    kept: Cli, db: TestDatabase
+) -> None:
+    with pgbouncer(db, "transaction", size=2) as bouncer:
+        shown = kept("routes", "--watch", env={"PG_PORT": str(bouncer.port)})
+    assert shown.code == 2
+    assert "lends connections by the transaction" in shown.err
 
 
 def test_a_file_is_replaced_where_it_differs(kept: Cli, db: TestDatabase) -> None:

@@ -197,11 +197,15 @@ class MoveSteps(MovesInProgress):
             raise ClaimLost(current)
         move.copied, move.record, move.progress = move.progress, current, current.progress
         move.is_back = False  # from here on it is like any other
-        for failed in self.request.write_routes():
-            self.warn(move, failed.message, "its writers are led to the old target until then")
+        self._write_routes(move)
         self._keep(move)
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)
+
+    def _write_routes(self, move: MoveProgress) -> None:
+        """Have clients led to the new target."""
+        for failed in self.request.write_routes():
+            self.warn(move, failed.message, "its writers are led to the old target until then")
 
     def _catch_up(self, move: MoveProgress, took: float) -> None:
         """Copy what came since the pass before began, which `took` seconds, until one is short."""
@@ -255,7 +259,9 @@ class MoveSteps(MovesInProgress):
             self._without_source(move)
             return
         if not move.cut_at:
-            move.cut_at = time.monotonic()  # taken up again: clients are waited for again
+            # Taken up again: clients are waited for again, and may not be led on yet.
+            self._write_routes(move)
+            move.cut_at = time.monotonic()
         is_first = not move.safe_at
         if is_first:
             ttl = 0 if move.writers_paused else self.goal.cache_ttl
@@ -292,7 +298,7 @@ class MoveSteps(MovesInProgress):
         """Wait until no proxy leads a client to the old target any more; then none writes there."""
         routing, plan, source = self.goal.routing, move.plan, self.handles[move.route.source]
         version = self.ledger.load_records((plan.tenant,), self.context).route_version
-        # Where one did not get there in time, a later move does not wait as long once more.
+        # Where one did not get there in time, a later move does not wait as long again.
         end = time.monotonic() + (0 if self._is_proxy_late else parse_duration(routing.timeout))
         self.context.on_stage(f"waiting for proxies to lead {truncate(plan.database)} on", 0)
         why = ""
@@ -308,11 +314,11 @@ class MoveSteps(MovesInProgress):
                 move,
                 f"not all proxies led its clients on within {routing.timeout}, so that these were "
                 f"waited for as without proxies ({self.goal.cache_ttl} s): {why}",
-                "see that each of them loads new routes (docs/routing.md)",
+                "see that each of them loads new routes (`influxops docs routing`)",
             )
             return
         move.is_routed = True
-        # What was acknowledged by then is visible, and found by the pass that follows.
+        # What was acknowledged before is visible then, and found by the pass that follows.
         move.safe_at = time.monotonic() + 2 * source.capabilities.visible_after
 
     def _without_source(self, move: MoveProgress) -> None:

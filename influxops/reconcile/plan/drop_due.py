@@ -206,8 +206,11 @@ class DropCopies(DropDue, Struct, frozen=True):
         assert record is not None
         if record.state is State.MOVING:
             return plan.block(move_in_progress_finding(record))
-        if not is_copy(record, plan.target or ""):
+        if record.secondary_target is None or record.secondary_target == record.target:
             return plan.note(plan.info(FindingKind.RETIRING, "it has no old copy"))
+        if record.state is not State.READY:
+            why = f"it is recorded as {record.state.value}, so its old copy on "
+            return plan.blocked(FindingKind.MOVING, f"{why}{record.secondary_target} stays")
         return super().plan_one(plan, planning)
 
 

@@ -139,7 +139,7 @@ class Unretire(RecordOperation, Struct, frozen=True):
             return plan
         if is_recreated(record, plan.before):
             return lost(plan, observed)
-        if record.claimed_by is not None and not record.is_claimed:
+        if record.claimed_by and not record.is_claimed:
             warning = plan.warning(
                 FindingKind.OUTCOME_UNKNOWN,
                 "a drop of it was not answered, and may still be carried out",

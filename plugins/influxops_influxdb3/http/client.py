@@ -59,6 +59,8 @@ _ENDPOINTS = {
 _JSON = json_reader.Decoder()
 #: What `--query-file-limit` is by default.
 _FILE_LIMIT = 432
+#: The most bytes of a row in JSON: a write takes 10 MiB, and a byte of it may be six here.
+_LONGEST_LINE = 64 * 1024 * 1024
 _VERSION = re.compile(r"v?(\d+)\.")
 
 
@@ -239,17 +241,20 @@ class Client:
         )
         if response.chunks is None:
             return
-        rest = b""
+        rest = bytearray()
         with contextlib.closing(response.chunks) as chunks:
             for chunk in chunks:
                 head, end, tail = chunk.rpartition(b"\n")
                 if end:
-                    yield _json_lines(rest + head, request)
-                    rest = tail
-                else:
-                    rest += tail
+                    rest += head
+                    yield _json_lines(bytes(rest), request)
+                    rest = bytearray()
+                rest += tail
+                if len(rest) > _LONGEST_LINE:
+                    message = f"it answered a row of more than {_LONGEST_LINE // 1024**2} MiB"
+                    raise request.error(NotInfluxDB3, message, CHECK_URL)
         if rest.strip():
-            yield _json_lines(rest, request)
+            yield _json_lines(bytes(rest), request)
 
     def delete(self, context: RunContext, database: str, *, hard_delete_at: datetime) -> None:
         """Delete a database: its name is free at once, its data stays until `hard_delete_at`.

@@ -55,8 +55,9 @@ class Raw:
 
     def _talk(self, connection: socket.socket) -> None:
         with connection:
-            connection.settimeout(0.02)
+            connection.settimeout(30)
             connection.recv(65536)
+            connection.settimeout(0.02)
             self.requests += 1
             self.asked.release()
             pieces = self._pieces()
@@ -333,6 +334,18 @@ def test_what_is_packed_counts_unpacked(
         else:
             with pytest.raises(errors.NotInfluxDB3, match="it answered more than"):
                 client.databases(RunContext())
+
+
+def test_a_streamed_row_without_end_is_not_read(make_client: MakeClient) -> None:
+    good = b'{"a": 1}\n' * 10
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
+    with saying(head, good, b'{"a": "', dripping=b"x" * 2**20) as raw:
+        rows = make_client(url=raw.url).rows(RunContext(), "acme", "SELECT 1")
+        assert len(next(rows)) == 10
+        with pytest.raises(errors.NotInfluxDB3, match="it answered a row of more than 64 MiB"):
+            next(rows)
+        assert raw.gone.wait(SOON)
+    assert raw.requests == 1
 
 
 @pytest.mark.parametrize(

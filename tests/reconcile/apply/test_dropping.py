@@ -510,6 +510,15 @@ def test_a_tenant_that_is_still_moving_keeps_its_copy(one: Bench) -> None:
     assert drop_copies(one).tenants == ()
 
 
+def test_the_old_copy_of_a_lost_tenant_stays(one: Bench) -> None:
+    books(one).records["a"] = replace(record(one), state=State.LOST)
+    del one.server("eu2").databases["telemetry_a"]
+    report = drop_copies(one, "a")
+    assert "recorded as lost, so its old copy on eu1 stays" in finding(report).message
+    assert drop_copies(one).tenants == ()
+    assert "telemetry_a" in one.server("eu1").databases
+
+
 def test_one_without_an_old_copy_is_left_as_it_is(one: Bench) -> None:
     books(one).records["a"] = replace(record(one), secondary_target=None, drop_after=None)
     report = drop_copies(one, "a")

@@ -109,7 +109,7 @@ def test_clients_are_not_waited_for_once_all_proxies_have_the_routes(
     assert next(counts) > 5
     record = routed.world.books.records["a"]
     assert (record.state, record.target) == ("ready", "eu2")
-    # Right after the cut-over what is young, the same once more at the end, and then all.
+    # Right after the cut-over what is young, the same again at the end, and then all.
     passes = [order.recent for order in routed.server("eu1").orders if order.only_missing]
     assert passes == [True, True, False]
 

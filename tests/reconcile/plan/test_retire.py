@@ -273,8 +273,17 @@ def test_a_retiring_tenant_can_be_kept(kept: Bench) -> None:
     assert report.exit_code is ExitCode.OK
     assert (record(kept).state, record(kept).drop_after) == (State.READY, None)
     assert events(kept)[-1] == "unretired"
+    assert FindingKind.OUTCOME_UNKNOWN not in kinds(report)
     again = kept.run(tenants=("a",), operation=Unretire(("a",)))
     assert (again.exit_code, again.changed) == (ExitCode.OK, ())
+
+
+def test_who_keeps_a_tenant_hears_of_a_drop_that_a_run_did_not_live_to_see(kept: Bench) -> None:
+    retire(kept, "a")
+    books(kept).records["a"] = replace(record(kept), claimed_by="dead")
+    report = kept.run(tenants=("a",), operation=Unretire(("a",)))
+    assert FindingKind.OUTCOME_UNKNOWN in kinds(report)
+    assert record(kept).state is State.READY
 
 
 def test_what_was_dropped_cannot_be_kept_and_says_until_when_its_data_is_there(due: Bench) -> None:

@@ -5,6 +5,9 @@ CREATE TABLE routes (
     version bigint NOT NULL
 );
 
+-- What runs with its owner's rights finds no temporary table of its caller's first.
+SELECT set_config('search_path', current_setting('search_path') || ', pg_temp', true);
+
 -- The row stays locked until the commit, so that a greater version always has all that a smaller
 -- one had. A user that may write tenants need not have the right to write this table.
 CREATE FUNCTION grow_routes(changed text) RETURNS void

@@ -1,0 +1,48 @@
+"""Programs of others that write to InfluxDB, of fixed versions, built or installed once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+#: What is kept of them, beside what `make` installs.
+_KEPT = Path(__file__).parents[1] / ".venv" / "clients"
+_PYTHON = ("influxdb3-python==0.21.0", "reactivex==6.1.0")
+_NODE = "@influxdata/influxdb3-client@2.1.0"
+_TELEGRAF = "github.com/influxdata/telegraf/cmd/telegraf@v1.37.2"
+#: The plugins that it is built with; without a choice it has all, and takes an hour.
+_TAGS = "custom,inputs.file,parsers.influx,outputs.influxdb_v2"
+
+
+def telegraf() -> Path:
+    """Return Telegraf's program."""
+    program = _KEPT / "telegraf"
+    go = shutil.which("go") or "/usr/local/go/bin/go"
+    if not program.exists():
+        env = {**os.environ, "GOBIN": str(_KEPT)}
+        subprocess.run([go, "install", "-tags", _TAGS, _TELEGRAF], env=env, check=True)
+    return program
+
+
+def python_client() -> Path:
+    """Return the folder that has `influxdb_client_3`, for a process of its own."""
+    folder = _KEPT / "python"
+    if not folder.exists():
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+        subprocess.run([*pip, "--target", f"{folder}.new", *_PYTHON], check=True)
+        Path(f"{folder}.new").rename(folder)
+    return folder
+
+
+def node_client() -> Path:
+    """Return the folder whose scripts can require `@influxdata/influxdb3-client`."""
+    folder = _KEPT / "node"
+    if not (folder / "done").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        npm = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]
+        subprocess.run([*npm, str(folder), _NODE], check=True, stdout=subprocess.DEVNULL)
+        (folder / "done").touch()
+    return folder
