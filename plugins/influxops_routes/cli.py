@@ -22,9 +22,6 @@ from influxops.plugin.cli import (
 if TYPE_CHECKING:
     from influxops.plugin import Routes
 
-#: The guard of a file, which is imported when one is written.
-GUARD = "mass-change"
-
 
 @click.command("routes", short_help="Show, or write for a proxy, which database is where.")
 @click.argument("tenants", nargs=-1, metavar="[TENANT]...")
@@ -54,7 +51,7 @@ GUARD = "mass-change"
 @click.option(
     "--allow",
     multiple=True,
-    type=click.Choice([GUARD]),
+    type=click.Choice(["mass-change"]),
     help="Let a writing take away or change more than a fifth of the file's routes.",
 )
 @timeout_option

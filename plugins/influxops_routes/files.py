@@ -7,9 +7,10 @@ from pathlib import Path
 
 from influxops.plugin import ExitCode, Hint, ReporterError, Routes, RunContext, pluralize
 from influxops.plugin.files import is_special, lock_folder, replace_file, unwritable
-from influxops_routes.cli import GUARD
 from influxops_routes.formats import FORMATS
 
+#: The guard of a file, as `--allow` has it.
+GUARD = "mass-change"
 _WHAT = "the routes"
 #: The share of the routes in a file that one writing may change or take away.
 _MOST = 0.2

@@ -179,22 +179,28 @@ class Fleet:
             )
 
         none = TargetSummary(target.name, {}, 0)
-        found = await self.ask(target.name, read)
+        found = await self.ask(target.name, read, alone=True)
         if isinstance(found, ServerStatus):
             return found
         last = self._last.get(target.name) or ServerStatus(none, target)
         return replace(last, fault="unavailable", trouble=found)
 
-    async def ask(self, target: str, ask: Callable[[Engine, RunContext], T]) -> T | str:
-        """Return what a target said, or why it said nothing."""
+    async def ask(
+        self, target: str, ask: Callable[[Engine, RunContext], T], *, alone: bool = False
+    ) -> T | str:
+        """Return what a target said, or why it said nothing.
+
+        What is asked `alone` is not remembered for what is asked next.
+        """
         known = self._provisioner.health().trouble.get(self.targets[target].section)
         if known:
             return str(known)
 
         def work() -> T | str:
+            limit = self._timeout * _SHARE
             try:
-                with self._engines.borrow() as (engine, run):
-                    return ask(engine, run.with_timeout(self._timeout * _SHARE))
+                with self._engines.run(limit) if alone else self._engines.borrow() as (engine, run):
+                    return ask(engine, run.with_timeout(limit))
             except InfluxopsError as error:
                 return error.message
 

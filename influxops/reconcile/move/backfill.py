@@ -314,7 +314,7 @@ class MoveSteps(MovesInProgress):
                 move,
                 f"not all proxies led its clients on within {routing.timeout}, so that these were "
                 f"waited for as without proxies ({self.goal.cache_ttl} s): {why}",
-                "see that each of them loads new routes (docs/routing.md)",
+                "see that each of them loads new routes (`influxops docs routing`)",
             )
             return
         move.is_routed = True

@@ -111,7 +111,10 @@ def look_ahead(
         found = [*source.copy(order, target, context)]
         beyond = {}
         if route.is_back and context.dry_run:
+            label = f"looking at {truncate(plan.database)} on {route.target}"
+            context.on_stage(label, (found[-1].total or 0) if found else 0)
             beyond = _beyond(source, target, plan, context)
+            context.on_stage("", 0)
     except Interrupted:
         raise
     except InfluxopsError as error:

@@ -34,7 +34,9 @@ def test_a_move_that_the_services_end_interrupts_is_gone_on_with_by_another_pres
             assert web.rows("SELECT state, target FROM influxops.tenants") == [("moving", "eu1")]
             with serving(web.cli, web.db, second, web.admin, web.reader) as again:
                 page = again.ask("GET", "/tenant?id=acme", headers=PAGE).data.decode()
-                assert ">moving</span>" in page and "Move…" in page
+                # Its server may be too slow for this service's timeout.
+                assert ">moving</span>" in page or "was moving</span>" in page, page
+                assert "Move…" in page
                 press_move(again)
                 until(again, "under way")
         assert first.databases() == second.databases() == ["telemetry_acme"]

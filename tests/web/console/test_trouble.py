@@ -319,7 +319,7 @@ def test_a_move_under_way_shows_rows_and_percent_and_is_looked_at_again(
         assert '<meta http-equiv="refresh" content="5">' in text
         assert 'max="100" value="20"' in text
         assert "us1" in text and "moving" in text
-        # Whoever reads it at leisure stops that.
+        # A reader can stop that.
         assert 'http-equiv="refresh"' not in page(web, "/tenant?id=acme&still=1")
     finally:
         held.let_go.set()
