@@ -25,6 +25,6 @@ def test_a_commit_is_noticed_at_once(
         )
     assert next(versions) == before + 1
     with psycopg.connect(database.conninfo) as connection:
-        for state in ("lost", "ready"):  # several are told of together, or one after the other
+        for state in ("lost", "ready"):  # both may be noticed together, or one by one
             connection.execute("UPDATE influxops.tenants SET state = %s", [state])
     assert next(versions) == before + 3
