@@ -111,6 +111,15 @@ def test_what_looks_like_a_command_in_recorded_outputs_can_be_typed() -> None:
     assert [hint for hint in sorted(found) if not can_be_typed(hint)] == []
 
 
+def test_one_of_something_has_a_verb_in_the_singular() -> None:
+    plural = re.compile(
+        r"(?<![\d.,:-])1 [a-z]+( [a-z]+)?(?<!may) (have|are|were|wait|belong|need|hold)\b"
+    )
+    outputs = sorted((ROOT / "tests/golden/expected").glob("*.txt"))
+    texts = [path.read_text(encoding="utf-8") for path in outputs]
+    assert [found[0] for text in texts for found in plural.finditer(text)] == []
+
+
 def test_commands_that_the_code_advises_can_be_typed() -> None:
     found = {hint for hint in hints_in_code() if hint[0].isalpha() and not hint.startswith("x")}
     assert len(found) > 30

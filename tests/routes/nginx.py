@@ -134,13 +134,18 @@ class Nginx:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, routes: str) -> Iterator[Nginx]:
-    """Run nginx as docs/routing.md configures it, on a free port."""
+def nginx(folder: Path, routes: str, **changed: str) -> Iterator[Nginx]:
+    """Run nginx as docs/routing.md configures it, on a free port, with some lines `changed`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     blocks = re.findall(r"```nginx\n(.*?)```", DOCS.read_text(), re.S)
-    (folder / "nginx.conf").write_text(blocks[0].replace("listen 8443", f"listen 127.0.0.1:{port}"))
+    text = blocks[0].replace("listen 8443", f"listen 127.0.0.1:{port}")
+    for name, value in changed.items():
+        text, number = re.subn(rf"(?m)^( +){name} .*;$", rf"\1{value}", text)
+        assert number == 1
+    (folder / "nginx.conf").write_text(text)
+    (folder / "tokens.conf").write_text(blocks[1])
     (folder / "influxops-routes.conf").write_text(routes)
     certificate = _AUTHORITY.issue_cert("localhost")
     certificate.private_key_pem.write_to_path(folder / "proxy.key")
@@ -168,7 +173,7 @@ def nginx(folder: Path, routes: str) -> Iterator[Nginx]:
 class Recorder:
     """A server that answers each request with its own name and the request's parameters."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, is_secure: bool = False) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.rows: Counter[str] = Counter()  # by bucket
         self.held = 0  # requests that wait until they are released
@@ -205,6 +210,11 @@ class Recorder:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+        if is_secure:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            _AUTHORITY.issue_cert("localhost").configure_cert(context)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            self.url = f"https://localhost:{self.server.server_port}/path"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def hold(self) -> None:
@@ -217,9 +227,9 @@ class Recorder:
 
 
 @contextlib.contextmanager
-def recorders(*names: str) -> Iterator[dict[str, Recorder]]:
+def recorders(*names: str, is_secure: bool = False) -> Iterator[dict[str, Recorder]]:
     """Run recording servers."""
-    found = {name: Recorder(name) for name in names}
+    found = {name: Recorder(name, is_secure=is_secure) for name in names}
     try:
         yield found
     finally:

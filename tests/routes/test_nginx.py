@@ -199,6 +199,31 @@ def test_targets_may_have_any_name(servers: dict[str, Recorder], tmp_path: Path)
         assert {where(proxy, name) for name in places} == {"eu1"}
 
 
+def test_a_server_is_known_by_its_certificate_and_may_have_a_path(tmp_path: Path) -> None:
+    with recorders("eu1", is_secure=True) as servers:
+        text = file_of({"telemetry_x": "eu1"}, servers)
+        with nginx(tmp_path, text) as proxy:
+            assert where(proxy, "telemetry_x") == 502  # signed by nobody that is known
+        trusted = f"proxy_ssl_trusted_certificate {proxy.authority};"
+        with nginx(tmp_path, text, proxy_ssl_trusted_certificate=trusted) as proxy:
+            assert where(proxy, "telemetry_x") == "eu1"
+        assert servers["eu1"].seen[-1][0] == "/path/api/v3/write_lp?precision=ns&db=telemetry_x"
+
+
+def test_the_proxy_may_have_tokens_of_its_own(servers: dict[str, Recorder], tmp_path: Path) -> None:
+    changed = {
+        "include": "include influxops-routes.conf; include tokens.conf;",
+        r"proxy_set_header Host": "proxy_set_header Host $influxops_host; "
+        "proxy_set_header Authorization $influx_token;",
+    }
+    with nginx(tmp_path, file_of(PLACES, servers), **changed) as proxy:
+        sent = {"Authorization": "Bearer client"}
+        for name, token in (("telemetry_acme", "Bearer …"), ("telemetry_beta", None)):
+            proxy.ask(f"/write?db={name}", b"m v=1", sent)
+            seen = servers[str(PLACES[name])].seen[-1][1].get("Authorization")
+            assert (seen and seen.encode("latin-1").decode()) == token
+
+
 def test_the_grace_ends_by_itself() -> None:
     for first, seconds in ((1_796_035_881, 60), (1_799_999_990, 86_400), (1_000_000_000, 1)):
         begins = tuple(_prefixes(first, first + seconds))

@@ -60,7 +60,7 @@ def reserve(
         why = f"clients may still be led to it: {failures[0].message}"
         for plan in (each for each in mine if each.tenant in dropped):
             later = replace(plan, after=plan.before)
-            tenants[plan.tenant] = later.defer(FindingKind.MOVING, why, failures[0].remedy)
+            tenants[plan.tenant] = later.defer(FindingKind.RETIRING, why, failures[0].remedy)
         mine = [plan for plan in mine if plan.tenant not in dropped]
     observed = replace(state.observed, ledger_view=ledger_view.with_records(found))
     return replace(state, observed=observed, plan=replace(state.plan, tenants=tenants)), mine

@@ -55,8 +55,9 @@ class Raw:
 
     def _talk(self, connection: socket.socket) -> None:
         with connection:
-            connection.settimeout(0.02)
+            connection.settimeout(30)
             connection.recv(65536)
+            connection.settimeout(0.02)
             self.requests += 1
             self.asked.release()
             pieces = self._pieces()

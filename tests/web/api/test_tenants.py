@@ -96,8 +96,12 @@ def test_stats_count_devices_and_telemetry(web: Web) -> None:
         return web.ask("GET", "/operator/tenants/counted/stats").json()
 
     web.influx.write("telemetry_counted", "cpu,device=a value=1 1767225600000000000")
-    until(lambda: stats()["influxdb"]["telemetry_count"] == 2)
-    found = stats()
+
+    def counted() -> Any:
+        found = stats()
+        return found if found["influxdb"]["telemetry_count"] == 2 else None
+
+    found = until(counted)
     assert found["influxdb"]["rows"] == 3
     cpu, telemetry = found["influxdb"]["tables"]
     assert (cpu["name"], cpu["rows"], cpu["last_write"]) == ("cpu", 1, "2026-01-01T00:00:00Z")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -182,6 +183,24 @@ def test_pages_fit_on_a_phone(chromium: Browser, fleet: Fleet, tmp_path: Path) -
         assert wider == dict.fromkeys(PAGES, 0)
         page.goto("/")
         assert accessible(page) == []
+        row = page.get_by_role("link", name="acme").bounding_box()
+        assert row is not None and row["height"] < 30, "a name is not broken into letters"
+        page.goto(tenant_page("acme"))
+        labels = page.get_by_role("img").locator("text").all()
+        boxes = [box for each in labels if (box := each.bounding_box()) is not None]
+        assert min(box["height"] for box in boxes) > 12, "it is as large as other text"
+        times = sorted((box for box in boxes if box["width"] > 60), key=lambda box: box["x"])
+        assert len(times) == 3
+        assert all(a["x"] + a["width"] < b["x"] for a, b in pairwise(times))
+
+
+def test_the_active_tab_does_not_move_the_others(chromium: Browser, fleet: Fleet) -> None:
+    with opened(chromium, fleet.web, fleet.web.reader) as page:
+        places = []
+        for path in ("/", "/fleet", "/runs"):
+            page.goto(path)
+            places.append([tab.bounding_box() for tab in page.locator("header a").all()])
+        assert places[0] == places[1] == places[2]
 
 
 def test_the_keyboard_alone_logs_in_and_ensures_a_tenant(chromium: Browser, fleet: Fleet) -> None:
