@@ -63,7 +63,7 @@ def reserve(
     for plan, why, remedy in _still_led(dropped, request, context):
         later = replace(plan, after=plan.before)
         why = f"clients may still be led to it: {why}"
-        tenants[plan.tenant] = later.defer(FindingKind.MOVING, why, remedy)
+        tenants[plan.tenant] = later.defer(FindingKind.RETIRING, why, remedy)
         mine.remove(plan)
     observed = replace(state.observed, ledger_view=ledger_view.with_records(found))
     return replace(state, observed=observed, plan=replace(state.plan, tenants=tenants)), mine

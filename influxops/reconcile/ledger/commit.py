@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -11,10 +10,11 @@ from msgspec.structs import replace
 from influxops.domain.database import UNKNOWN, Database
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Action, Change, ChangeResult, Outcome, TenantPlan, TenantStatus
-from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, Server, State
+from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError
-from influxops.reconcile.observe.ledger import failed_ledger, identities
+from influxops.reconcile.ledger.servers import ServerFacts
+from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.plan.recorded import explain_lost, is_copy, is_recreated
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
@@ -96,6 +96,7 @@ class _Writer:
         self.state, self.request, self.run = state, request, run
         self.observed, self.ledger_view = state.observed, state.observed.ledger_view
         self.entries: list[HistoryEntry] = []
+        self._facts = ServerFacts(state.observed, request)
 
     def writing(self, *, at_end: bool, with_seen: bool) -> LedgerUpdate:
         """Return the update."""
@@ -121,10 +122,10 @@ class _Writer:
         records += self._given_up() if with_seen else ()
         return LedgerUpdate(
             tuple(records),
-            self._servers(records),
+            self._facts.servers(records),
             {} if self.observed.is_selected else self.ledger_view.renamed,
-            self._sources(),
-            tuple(self.entries),
+            self._facts.sources(),
+            (*self.entries, *self._facts.entries),
         )
 
     def _given_up(self) -> Iterator[Record]:
@@ -326,101 +327,6 @@ class _Writer:
         if made or record.created_at is None or record.state is State.RETIRED:
             record = replace(record, created_at=self._now, created_by=self.run)
         return record
-
-    def _missed(self, records: Iterable[Record]) -> set[str | None]:
-        """Return the targets that lack a database which stays recorded as ready on them.
-
-        This run does not change such records: their tenants are in no source or out of scope.
-        """
-        written = {record.tenant: record for record in records}
-        known = (written.get(id_, record) for id_, record in self.ledger_view.records.items())
-        return {
-            record.target
-            for record in known
-            if record.state is State.READY
-            and record.target in self.observed.inventories
-            and self.observed.database(record.target, record.database) is None
-        }
-
-    def _servers(self, records: Iterable[Record]) -> tuple[Server, ...]:
-        """Return the facts of all servers that were read in full and did not replace another."""
-        if self.observed.is_selected:
-            return self._learned()
-        servers = []
-        records = [*records]
-        missed, placed = self._missed(records), self._placed_on(records)
-        reachable = {state.name for state in self.observed.targets if state.reachable}
-        for name, inventory in self.observed.inventories.items():
-            known = self.ledger_view.replaced.get(name)
-            if name not in reachable or not inventory.complete:
-                continue
-            if known is not None:
-                if "replaced-server" not in self.request.allow:
-                    continue
-                before, after = known.identity or "", inventory.identity or ""
-                entry = HistoryEntry(Event.REPLACED_SERVER, target=name, before=before, after=after)
-                self.entries.append(self.request.signed(entry))
-            read: datetime | None = self._now
-            if name in missed:  # keep the time of the last read that found all recorded databases
-                read = (
-                    self.ledger_view.servers[name].read
-                    if name in self.ledger_view.servers
-                    else None
-                )
-            facts = Server(
-                name,
-                inventory.identity,
-                read=read,
-                edition=inventory.edition,
-                capacity=inventory.capacity,
-                unrecorded=max(len(inventory.databases) - placed[name], 0),
-            )
-            servers.append(self._full(facts))
-        for old, new in self.ledger_view.renamed.items():
-            entry = HistoryEntry(Event.RENAMED_TARGET, target=new, before=old, after=new)
-            self.entries.append(self.request.signed(entry))
-        return tuple(servers)
-
-    def _placed_on(self, records: Iterable[Record]) -> Counter[str | None]:
-        """Count the databases that are recorded on each target."""
-        now = {**self.ledger_view.records, **{record.tenant: record for record in records}}
-        placeless = (State.PENDING, State.RETIRED)
-        return Counter(
-            target
-            for record in now.values()
-            if record.state not in placeless
-            for target in {record.target, record.secondary_target}
-        )
-
-    def _learned(self) -> tuple[Server, ...]:
-        """Return the facts of servers that a run for single tenants read or found to be full."""
-        learned = {server.target: server for server in self.observed.learned}
-        for name, inventory in self.observed.inventories.items():
-            known = self.ledger_view.servers.get(name)
-            if name in self.observed.closed and not (known and known.is_full(self._now)):
-                learned.setdefault(name, Server(name, inventory.identity))
-        return tuple(self._full(server) for name, server in learned.items() if self._is_known(name))
-
-    def _is_known(self, target: str) -> bool:
-        """Return whether a target is reachable, and its server is the one that is recorded."""
-        answers = {state.name for state in self.observed.targets if state.reachable}
-        return target in answers and target not in self.ledger_view.replaced
-
-    def _full(self, server: Server) -> Server:
-        why = self.observed.closed.get(server.target)
-        return server if why is None else replace(server, full=why, full_at=self._now)
-
-    def _sources(self) -> frozenset[str]:
-        """Return the sources that the ledger sees for the first time, where that is allowed."""
-        if self.ledger_view.sources and "new-source" not in self.request.allow:
-            return frozenset()
-        read = {state.name for state in self.observed.sources if not state.error}
-        seen = {each for name, each in identities(self.request.sources).items() if name in read}
-        new = frozenset(seen) - self.ledger_view.sources
-        for identity in sorted(new if self.ledger_view.sources else ()):
-            entry = HistoryEntry(Event.NEW_SOURCE, after=identity)
-            self.entries.append(self.request.signed(entry))
-        return new
 
 
 #: A tenant that no source has yet may be registered within this time: it was enqueued before.

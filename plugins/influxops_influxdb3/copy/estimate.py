@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator
 
@@ -22,8 +23,9 @@ from influxops_influxdb3.copy.slices import slices
 from influxops_influxdb3.copy.tables import TableSync, UnreadableTables
 from influxops_influxdb3.queries import FIRST, LAST, Span
 
-#: So many rows, or so many seconds of reading, tell how fast rows can be copied.
-_SAMPLE, _SAMPLING = 50_000, 3.0
+#: So many rows, or so many seconds of reading, tell how fast rows can be copied. They are of so
+#: many slices at most, each of which takes a query.
+_SAMPLE, _SAMPLING, _SLICES = 50_000, 3.0, 4
 #: Each row is read about so often: to copy it, and on both sides to compare it, and when nobody can
 #: write to the old target any more.
 _READ = 5
@@ -73,7 +75,8 @@ def _rate(source: CopyEndpoint, name: str, context: RunContext) -> float:
     table = source.table(name)
     lines, read, began = LineEncoder(table), 0, time.monotonic()
     # More than one slice: the first may have few rows, which say nothing of the others.
-    for rows in (rows for span in slices(source, name) for rows in source.rows(table, span)):
+    spans = itertools.islice(slices(source, name), _SLICES)
+    for rows in (rows for span in spans for rows in source.rows(table, span)):
         lines.of(rows)
         read += len(rows)
         context.check()

@@ -139,7 +139,7 @@ def test_a_whole_move_takes_few_queries(wire: Wire, blocks: int, paused: bool) -
     assert wire.assert_equal(blocks, "telemetry") == 2 * blocks
     most = 5 * -(-files // 400)
     beside = reading - most
-    assert beside <= 8
+    assert beside <= 11  # three of them for the estimate, which reads four slices at most
     assert all_of_them - reading <= 50
 
 
