@@ -30,11 +30,12 @@ def write(
     *,
     grace: float,
     allow: Collection[str] = (),
+    changing: Callable[[], object] = lambda: None,
 ) -> bool:
     """Write the routes as they are now; return whether the file was replaced.
 
     They are read while other processes that write this file wait, so that none of them puts older
-    ones in the place of newer ones.
+    ones in the place of newer ones. `changing` is called right before the file is replaced.
 
     Raises:
         RoutesRefused: When the file would lead nobody to a server any more, or more than a fifth
@@ -50,6 +51,7 @@ def write(
             return False
         if before is not None and GUARD not in allow:
             _guard(path, form.routes(before), form.routes(text))
+        changing()
         # What leads clients runs as another user.
         replace_file(path, text.encode(), context, what=_WHAT, mode=0o644)
     return True

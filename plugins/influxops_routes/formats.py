@@ -24,7 +24,8 @@ class Format(Struct, frozen=True):
 
     def routes(self, text: str) -> set[str]:
         """Return the lines of a file that lead clients to a server."""
-        return {line for line in text.splitlines() if self.is_route(line)}
+        # JSON has a comma behind all but the last one.
+        return {line.rstrip(",") for line in text.splitlines() if self.is_route(line)}
 
 
 def _json(routes: Routes, _: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -97,17 +98,32 @@ class RoutesReporter(Reporter, RouteFiles, HealthChecks):
     ) -> None:
         """Write the file where it would differ, and tell of it."""
         form, grace = self.settings.format, parse_duration(self.settings.grace)
-        is_new = write(self._path, form, read, context, grace=grace, allow=allow)
         if not self.settings.on_change:
+            write(self._path, form, read, context, grace=grace, allow=allow)
             return
         try:
-            if is_new:
-                self._untold.touch()
-            if self._untold.exists():
+            # Before the change, as this process may end right after it; and after it, as another
+            # one may have told of the file of before in the meantime.
+            if write(
+                self._path, form, read, context, grace=grace, allow=allow, changing=self._note
+            ):
+                self._note()
+            if noted := self._noted():
                 self._tell(context)
-                self._untold.unlink(missing_ok=True)
+                if self._noted() == noted:
+                    self._untold.unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(self._untold, error, "what on_change is to know") from None
+
+    def _note(self) -> None:
+        self._untold.write_text(secrets.token_hex())
+
+    def _noted(self) -> str:
+        """Return which change no program has noticed yet; empty for none."""
+        try:
+            return self._untold.read_text() or "?"
+        except FileNotFoundError:
+            return ""
 
     def _tell(self, context: RunContext) -> None:
         """Run the program.

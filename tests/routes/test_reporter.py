@@ -12,6 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from influxops.plugin import Route, Routes, RunContext
+from influxops_routes.reporter import RoutesReporter
 from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.command import Cli
 from tests.integration.proxy import Seen
@@ -124,6 +126,58 @@ def test_a_program_that_is_not_there_is_named(fleet: Fleet) -> None:
     assert moved.code == 0
     assert "on_change failed, /nowhere/nginx: No such file or directory" in moved.err
     assert "there is no program /nowhere/nginx" in fleet.cli("doctor").out
+
+
+def test_a_program_that_began_before_a_change_does_not_count_as_told_of_it(
+    fleet: Fleet, db: TestDatabase
+) -> None:
+    wait = (
+        "import os, time\nopen('told', 'a').write('once ')\n"
+        "while not os.path.exists('go on'): time.sleep(0.01)"
+    )
+    fleet.reporter(script(fleet.cli.folder, wait), on_change_timeout=60.0)
+    set_record(db, "acme", target="eu2")
+    with fleet.cli.running("ensure", "corp") as first:
+        until(fleet.told.exists)
+        script(fleet.cli.folder, "raise SystemExit('no')")
+        set_record(db, "beta", target="eu2")
+        assert "on_change failed" in fleet.cli("ensure", "corp").err
+        assert fleet.routes["beta"] == "eu2"
+        (fleet.cli.folder / "go on").touch()
+        first.communicate(timeout=60)
+    script(fleet.cli.folder, "open('told', 'a').write('twice ')")
+    for _ in range(2):
+        assert "on_change failed" not in fleet.cli("ensure", "corp").err
+    assert fleet.told.read_text() == "once twice "
+
+
+def test_a_program_is_told_of_a_change_whose_process_was_killed_right_after_it(
+    fleet: Fleet, db: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = script(fleet.cli.folder, "open('told', 'a').write('once ')")
+    fleet.reporter(program)
+    replaced = Path.replace
+
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path, to: Path) -> None:
+        replaced(path, to)
+        raise Killed
+
+    settings = RoutesReporter.Settings(path=str(fleet.file), on_change=[program])
+    reporter = RoutesReporter("reporter:proxy", settings)
+    routes = Routes(9, (Route("telemetry_acme", "acme", "eu2", "http://eu2"),))
+    allow = frozenset({"mass-change"})
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(Killed):
+            reporter.influxops_write_routes(lambda: routes, allow, RunContext())
+    assert not fleet.told.exists()
+    monkeypatch.chdir(fleet.cli.folder)
+    for _ in range(2):
+        reporter.influxops_write_routes(lambda: routes, allow, RunContext())
+    assert fleet.told.read_text() == "once "
 
 
 def test_what_a_program_leaves_running_keeps_nobody_waiting(fleet: Fleet) -> None:

@@ -212,6 +212,16 @@ def test_a_file_that_would_change_too_much_stays_unless_that_is_allowed(
     assert "none would be left" in kept(*asked).err
 
 
+@pytest.mark.parametrize("form", ["json", "csv", "nginx"])
+def test_the_last_one_in_a_file_may_go_as_any_other(kept: Cli, db: TestDatabase, form: str) -> None:
+    file = kept.folder / "routes"
+    asked = ("routes", "--format", form, "--output", str(file))
+    assert kept(*asked).code == 0
+    set_record(db, "corp", state="retired")
+    assert kept(*asked).code == 0
+    assert "telemetry_corp" not in file.read_text()
+
+
 def test_a_file_that_cannot_be_written_is_named_and_stays(kept: Cli, db: TestDatabase) -> None:
     def asked(path: Path | str) -> str:
         shown = kept("routes", "--format", "csv", "--output", str(path))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
+from influxops.domain.durations import parse_duration
 from influxops.domain.finding import FindingKind
+from influxops.domain.hint import Hint
 from influxops.domain.plan import Action, Change, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
+from influxops.reconcile.move.probes import wait_for_proxies
 from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.plan.recorded import busy, is_copy
 from influxops.reconcile.request import RunRequest
@@ -55,15 +59,46 @@ def reserve(
             tenants[plan.tenant] = busy(replace(plan, changes=(), after=plan.before), record)
         else:
             mine.append(plan)
-    dropped = {plan.tenant for plan in mine if _takes_route(plan)}
-    if dropped and (failures := request.write_routes()):
-        why = f"clients may still be led to it: {failures[0].message}"
-        for plan in (each for each in mine if each.tenant in dropped):
-            later = replace(plan, after=plan.before)
-            tenants[plan.tenant] = later.defer(FindingKind.RETIRING, why, failures[0].remedy)
-        mine = [plan for plan in mine if plan.tenant not in dropped]
+    dropped = [plan for plan in mine if _takes_route(plan)]
+    for plan, why, remedy in _still_led(dropped, request, context):
+        later = replace(plan, after=plan.before)
+        why = f"clients may still be led to it: {why}"
+        tenants[plan.tenant] = later.defer(FindingKind.RETIRING, why, remedy)
+        mine.remove(plan)
     observed = replace(state.observed, ledger_view=ledger_view.with_records(found))
     return replace(state, observed=observed, plan=replace(state.plan, tenants=tenants)), mine
+
+
+def _still_led(
+    dropped: Sequence[TenantPlan], request: RunRequest, context: RunContext
+) -> Iterator[tuple[TenantPlan, str, str | Hint]]:
+    """Take out the routes of what is to be dropped; yield where clients may still be led, and why.
+
+    Routes are those of this run's reporters, and of all proxies that are asked.
+    """
+    if not dropped or request.ledger is None:
+        return
+    if failures := request.write_routes():
+        yield from ((plan, failures[0].message, failures[0].remedy) for plan in dropped)
+        return
+    routing = request.rules.routing
+    if not routing.probes:
+        return
+    try:
+        version = request.ledger.load_records((dropped[0].tenant,), context).route_version
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        yield from ((plan, f"the ledger: {error.message}", error.remedy) for plan in dropped)
+        return
+    end, why = time.monotonic() + parse_duration(routing.timeout), ""
+    for plan in dropped:
+        if not why or time.monotonic() < end:  # one that is late keeps nobody waiting twice
+            change = _reserving(plan)
+            left = change.target if change else ""
+            why = wait_for_proxies(routing.probes, version, plan, left, end, context)
+        if why:
+            yield plan, why, "see that each of them loads new routes (`influxops docs routing`)"
 
 
 def _reserving(plan: TenantPlan) -> Change | None:

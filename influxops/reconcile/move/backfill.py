@@ -17,7 +17,7 @@ from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.reconcile.move.copy import Unread, about, copy, only_there
 from influxops.reconcile.move.plan import MoveRequest
-from influxops.reconcile.move.probes import why_not_yet
+from influxops.reconcile.move.probes import wait_for_proxies
 from influxops.reconcile.move.state import (
     ClaimLost,
     MoveFailed,
@@ -35,8 +35,6 @@ from influxops.runtime.context import RunContext
 _EVERY = 5.0
 #: Seconds between two passes that look whether anything is new.
 _BETWEEN = 5.0
-#: Seconds before proxies are asked again.
-_ASK_AGAIN = 0.2
 #: After so many passes of which each found something, the move fails: clients still write.
 _PASSES = 12
 
@@ -300,14 +298,7 @@ class MoveSteps(MovesInProgress):
         version = self.ledger.load_records((plan.tenant,), self.context).route_version
         # Where one did not get there in time, a later move does not wait as long again.
         end = time.monotonic() + (0 if self._is_proxy_late else parse_duration(routing.timeout))
-        self.context.on_stage(f"waiting for proxies to lead {truncate(plan.database)} on", 0)
-        why = ""
-        while True:
-            why = why_not_yet(routing.probes, version, plan.database, source.name, self.context)
-            if not why or time.monotonic() >= end:
-                break
-            self.context.sleep(_ASK_AGAIN)
-        self.context.on_stage("", 0)
+        why = wait_for_proxies(routing.probes, version, plan, source.name, end, self.context)
         self._is_proxy_late = bool(why)
         if why:
             self.warn(

@@ -7,6 +7,7 @@ with the routes of before a reload (docs/routing.md).
 
 from __future__ import annotations
 
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -14,13 +15,39 @@ from functools import partial
 from http.client import HTTPException
 from urllib.parse import quote, quote_plus
 
-from influxops.domain.text import one_line
+from influxops.domain.plan import TenantPlan
+from influxops.domain.text import one_line, truncate
 from influxops.runtime.cancellation import WaitTimeout
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
-#: Seconds for one answer.
-_ANSWER = 2.0
+#: Seconds for one answer, and before all are asked again.
+_ANSWER, _ASK_AGAIN = 2.0, 0.2
+
+
+def wait_for_proxies(
+    probes: Sequence[str],
+    version: int,
+    plan: TenantPlan,
+    left: str,
+    end: float,
+    context: RunContext,
+) -> str:
+    """Wait until no proxy leads a tenant's clients to a target that it leaves, or until `end`.
+
+    It returns which proxy may still do so, and why; else empty.
+    """
+    context.on_stage(
+        f"waiting for proxies to lead nobody to {truncate(plan.database)} on {left}", 0
+    )
+    try:
+        while why := why_not_yet(probes, version, plan.database, left, context):
+            if time.monotonic() >= end:
+                break
+            context.sleep(_ASK_AGAIN)
+    finally:
+        context.on_stage("", 0)
+    return why
 
 
 def why_not_yet(

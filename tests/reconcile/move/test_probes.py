@@ -6,6 +6,7 @@ import http.server
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ import pytest
 from influxops.domain.copy import CopyRequest
 from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.plan import Scope
-from influxops.engine.operations import Move
+from influxops.engine.operations import DropDue, Move
 from influxops.errors import ConfigError
 from influxops.plugin import ExitCode, Report
-from influxops.reconcile.move import backfill
+from influxops.reconcile.move import probes
 from influxops.reconcile.move.probes import why_not_yet
+from influxops.reconcile.plan.retire import Retire
 from influxops.runtime.context import RunContext
 from tests.bench import Bench
 
@@ -71,7 +73,7 @@ def proxies() -> Iterator[Callable[..., FakeProxy]]:
 @pytest.fixture
 def routed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Give a bench with two targets and two tenants, whose clients are waited for an hour."""
-    monkeypatch.setattr(backfill, "_ASK_AGAIN", 0.01)
+    monkeypatch.setattr(probes, "_ASK_AGAIN", 0.01)
     bench.extra = {"ledger": {"kind": "books", "world": bench.name, "cache_ttl": "1h"}}
     bench.targets = ("eu1", "eu2")
     bench.tenants("a", "b")
@@ -167,7 +169,7 @@ def test_a_proxy_that_is_late_is_not_waited_for_again(
     routed: Bench, proxies: Callable[..., FakeProxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     routed.extra["ledger"]["cache_ttl"] = "2s"
-    monkeypatch.setattr(backfill, "_ASK_AGAIN", 0.3)
+    monkeypatch.setattr(probes, "_ASK_AGAIN", 0.3)
     proxy = proxies(lambda path: (200, 0))
     report = move(routed, proxy.url, tenants=("a", "b"), timeout="1s")
     assert len(warnings(report)) == 2
@@ -234,3 +236,34 @@ def test_a_move_that_was_killed_after_the_cut_over_asks_again_and_looks_at_all(
     assert passes == [False, False]
     assert routed.server("eu2").data["telemetry_a"] == {"k0": 0, "late": 1}
     assert routed.world.books.records["a"].state == "ready"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda version: (200, version - 1), "of the routes, not"),
+        (lambda version: (503, 0), "still has a request for eu1"),
+        (lambda version: (200, version), ""),
+    ],
+)
+def test_a_database_is_dropped_once_no_proxy_leads_clients_to_it_any_more(
+    routed: Bench,
+    proxies: Callable[..., FakeProxy],
+    answer: Callable[[int], tuple[int, int]],
+    why: str,
+) -> None:
+    routed.tenants("b")
+    routed.run(operation=Retire(("a",)), allow=["recent-telemetry"])
+    routed.world.books.now += timedelta(days=8)
+    asked: list[str] = []
+    proxy = proxies(lambda path: (asked.append(path), answer(current(routed)))[1])
+    routed.extra["routing"] = {"probes": [proxy.url], "timeout": "1s"}
+    report = routed.run(operation=DropDue(), allow=["recent-telemetry", "drop"])
+    assert asked
+    assert all(path.endswith("in_flight=eu1:telemetry_a") for path in asked)
+    is_there = "telemetry_a" in routed.server("eu1").databases
+    assert is_there is bool(why)
+    found = [f.message for f in report.findings if "clients may still be led to it" in f.message]
+    assert [why in message for message in found] == ([True] if why else [])
+    assert routed.world.books.records["a"].state == ("retiring" if why else "retired")
+    assert not routed.world.books.records["a"].claimed_by
