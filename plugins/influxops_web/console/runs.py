@@ -58,8 +58,11 @@ class OperatorRun(Struct, frozen=True):
 
     @property
     def percent(self) -> int | None:
-        """How much of its stage is done, in percent; None where that is not known."""
-        return min(100 * self.done // self.total, 100) if self.total else None
+        """How much of its stage is done, in percent; None where that is not known.
+
+        What there was at the beginning says nothing once there is more.
+        """
+        return 100 * self.done // self.total if self.total and self.total >= self.done else None
 
 
 class OperatorRuns:
