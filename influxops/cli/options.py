@@ -58,7 +58,8 @@ def command_line(ctx: click.Context, command: str = "") -> str:
             named += values
         elif name not in _SHOWS:
             option = max(parameter.opts, key=len)
-            words = [f"{value:.0f}s" if isinstance(value, float) else value for value in values]
+            unit = "s" if isinstance(parameter.type, Duration) else ""
+            words = [f"{v:.12g}{unit}" if isinstance(v, (int, float)) else v for v in values]
             options += [option] if given is True else [w for v in words for w in (option, v)]
     apart = ["--"] if any(name.startswith("-") for name in named) else []
     rest = shlex.join([*options, *apart, *named])

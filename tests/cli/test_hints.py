@@ -133,11 +133,12 @@ def test_the_next_step_of_a_plan_is_its_whole_command_and_writes_for_the_same_te
     servers = {"eu1": stand_in(), "eu2": stand_in()}
     cli.config(targets_toml({**servers}))
     (cli.folder / "influxops.toml").rename(cli.folder / "other.toml")
-    planned = cli("plan", "zz-new", "--target", "eu1", "-c", "other.toml", "--detailed-exitcode")
+    own = ("zz-new", "--target", "eu1", "--timeout", "90s", "-c", "other.toml")
+    planned = cli("plan", *own, "--detailed-exitcode")
     assert planned.code == 3, planned.all
     next_step = next(line for line in planned.lines if line.startswith("Next: "))
     words = next_step.removeprefix("Next: ").removesuffix(" makes these changes")
-    assert words == "influxops ensure --config other.toml --target eu1 zz-new"
+    assert words == "influxops ensure --config other.toml --target eu1 --timeout 90s zz-new"
     assert cli(*shlex.split(words)[1:]).code == 0
     held = {name: [*server.databases()] for name, server in servers.items()}
     assert held == {"eu1": ["telemetry_zz-new"], "eu2": []}

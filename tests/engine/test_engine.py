@@ -387,7 +387,7 @@ def test_who_finds_no_place_anywhere_is_named(bench: Bench) -> None:
     bench.tenants("a", "b", "c")
     bench.server(limit=2, capacity=2, edition="Core")
     planned = bench.run(dry_run=True)
-    assert planned.exit_code == 1
+    assert planned.exit_code == 0  # an estimate, which the server may disprove
     assert "3 to create, ~2 slots free" in planned.findings[0].message
     report = bench.run()
     assert states(report) == {"a": "changed", "b": "changed", "c": "blocked"}
@@ -410,7 +410,8 @@ def test_who_may_find_no_place_is_not_sent_where_others_just_found_none(bench: B
 def test_a_wrong_estimate_is_forgotten_once_the_server_has_decided(bench: Bench) -> None:
     bench.tenants(*"abcdefg")
     bench.server(capacity=5)
-    assert bench.run(dry_run=True).exit_code == 1
+    planned = bench.run(dry_run=True)
+    assert (planned.exit_code, kinds(planned)["over-capacity"]) == (0, 1)
     report = bench.run()
     assert len(bench.server().databases) == 7
     assert report.exit_code == 0

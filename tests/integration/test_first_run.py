@@ -88,8 +88,8 @@ def test_seven_tenants_and_five_places_are_five_databases_and_two_names(
 ) -> None:
     db.registry(*(f"t{number}" for number in range(1, 8)))
     plan = ops("plan")
-    assert plan.code == 1
-    assert "ERR target default: 7 to create, ~5 slots free (estimated capacity 5)" in plan.out
+    assert plan.code == 0  # an estimate, which the server may disprove
+    assert "WARN target default: 7 to create, ~5 slots free (estimated capacity 5)" in plan.out
     done = ops("ensure")
     assert done.code == 1
     # Tenants within the estimated capacity are created, although two writes are in flight.

@@ -58,7 +58,7 @@ def test_a_database_of_any_name_becomes_a_tenants(kept: Cli, server: Influx) -> 
     telemetry(server, "factory7", timedelta(days=3))
     plan = kept("adopt", "acme=factory7", "--dry-run")
     assert "PLAN adopt and add marker to factory7 on eu1" in plan.out
-    assert "influxops adopt makes these changes" in plan.out
+    assert "influxops adopt acme=factory7 makes these changes" in plan.out
     assert story(kept, "acme") == ["created"]
 
     done = kept("adopt", "acme=factory7")

@@ -484,7 +484,7 @@ def test_a_tenant_of_several_days_is_moved_in_few_queries(
     told = f"659 files: {len(reading)} queries that read rows, {len(asked)} in all, {seconds:.1f} s"
     logging.getLogger(__name__).info(told)
     print(told)  # noqa: T201
-    assert len(reading) <= 5 * 2 + 8
+    assert len(reading) <= 5 * 2 + 11
     for start in range(0, 630, 90):
         low, high = (first + (start + n) * TEN_MINUTES for n in (0, 90))
         sql = (
