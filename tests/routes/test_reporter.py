@@ -325,3 +325,19 @@ def test_a_worker_writes_what_anybody_changes(fleet: Fleet, db: TestDatabase) ->
         insert(db, ["dora"])
         until(lambda: fleet.routes.get("dora") == "eu1")
         assert worker.end(signal.SIGTERM)[0] == 0
+
+
+def test_a_worker_lists_a_tenant_for_which_there_is_no_place(
+    fleet: Fleet, db: TestDatabase
+) -> None:
+    """Its writers would get 404, and drop what they have, where it was not listed."""
+    fleet.servers = {"eu1": fleet.servers["eu1"]}
+    fleet.reporter()
+    config = (fleet.cli.folder / "influxops.toml").read_text()
+    fleet.cli.config(config.replace("[targets.eu1]\n", "[targets.eu1]\ncapacity = 3\n"))
+    assert fleet.cli("queue", "install", "--trigger").code == 0
+    with working(fleet.cli) as worker:
+        insert(db, ["dora"])
+        until(lambda: fleet.routes.get("dora") == "pending")
+        worker.end(signal.SIGTERM)
+    assert fleet.routes["acme"] == "eu1"
