@@ -163,6 +163,21 @@ def test_a_page_of_the_console_allows_by_a_whole_command() -> None:
         [command] = re.findall(r"on the command line, `(influxops [^`]+)`", line)
         assert shlex.split(command)[1:] == ["retire", "a b", "--allow", "unreachable"]
         assert can_be_typed(command.removeprefix("influxops "))
+    for line in lines_of(replace(told, command="adopt")):
+        assert f"adopt 'a b={told.tenants[0].database}' --allow" in line  # and no other database
+
+
+def test_where_names_the_command_that_makes_that_database_alone(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme", "zz new", "zz-new")
+    server = stand_in()
+    cli.config(targets_toml({"eu1": server}))
+    told = cli("where", "zz-new")
+    hint = re.search(r"`influxops ([^`]+)` would make it on eu1", told.all)
+    assert hint is not None, told.all
+    assert cli(*shlex.split(hint[1])).code == 0
+    assert [*server.databases()] == ["telemetry_zz-new"]
 
 
 def test_each_command_that_prints_a_result_prints_it_as_json() -> None:

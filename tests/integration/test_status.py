@@ -140,6 +140,17 @@ def test_recorded_tenants_that_are_in_no_source_are_counted_and_can_be_listed(
     assert row[:5] == ["beta", "telemetry_beta", "eu1", "ready", "1"]
     (held,) = _rows(cli("status", "--orphans", "--format", "json")).values()
     assert (held["ledger_state"], held["rows"]) == ("ready", 1)
+    assert server.stand_in is not None
+    server.stand_in.kill()
+    away = cli("status", "--orphans")
+    (row,) = (re.split("  +", line) for line in away.lines if line.startswith("beta "))
+    assert (away.code, row[4]) == (1, "?"), away.all
+    db.execute("DROP TABLE device_registry")
+    unread = cli("status", "--orphans")
+    assert unread.code == 1 and "every recorded tenant" not in unread.all
+    cli.config(targets_toml({"eu1": server}))
+    without = cli("status", "--orphans")
+    assert without.code == 2 and "no ledger is configured" in without.err
 
 
 def test_a_held_tenant_is_an_error_and_an_acknowledged_one_is_none(

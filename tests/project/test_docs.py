@@ -20,6 +20,7 @@ from influxops.errors import ExitCode, SourceError
 from influxops.plugin_host.hookspecs import API_VERSION, OPTIONAL, REQUIRED, hooks_of
 from influxops.plugin_host.resolve import resolve_section
 from influxops.runtime.context import RunContext
+from influxops_postgres.connection.migrations import migrations
 from tests.bench import Bench
 from tests.fakes import KINDS, kind
 
@@ -66,6 +67,15 @@ def test_the_page_of_what_is_promised_names_all_exit_codes_and_modules_for_plugi
 def test_every_command_of_the_core_is_in_the_readme() -> None:
     documented = set(re.findall(r"^\| `influxops (\w+)", README, flags=re.MULTILINE))
     assert documented == set(cli._modules)
+
+
+def test_pages_show_the_ledger_of_the_version_that_is_installed() -> None:
+    newest = migrations("influxops_postgres.ledger")[-1].version
+    pages = (ROOT / "docs" / name for name in ("ledger.md", "lifecycle.md"))
+    shown = {
+        number for page in pages for number in re.findall(r"of version (\d+)", page.read_text())
+    }
+    assert shown == {str(newest)}
 
 
 def test_the_readmes_configuration_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.plan import Scope, TenantStatus
+from influxops.domain.record import State
 from influxops.domain.text import group_alike, pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
 
@@ -49,11 +50,13 @@ def command(
         raise click.UsageError("--orphans shows those that are in no source, whatever their id")
     scope = Scope(frozenset(tenants) or None)
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
+        if orphans:
+            engine.needs_ledger()
         view, errors = look(engine, context)
         rows = (orphan_status if orphans else tenant_status)(engine, view, context)
     if output == "json":
         say_json({"version": 2, "tenants": rows})
-    elif orphans:
+    elif orphans and (rows or not errors):  # with errors it may be unknown who is in no source
         _show_orphans(rows)
     elif rows:
         _show(view, rows)
@@ -146,6 +149,9 @@ def _show_orphans(rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows
     ]
     states = [{**cell, "state": row["ledger_state"]} for cell, row in zip(cells, rows, strict=True)]
+    for cell, row in zip(states, rows, strict=True):
+        if row["rows"] is None and row["ledger_state"] in (State.READY, State.MOVING):
+            cell["rows"] = "?"
     show_table(headers, [[row[header] for header in headers] for row in states])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influxops.cli.options import read_options
+from influxops.cli.options import command_line, read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.plan import Scope
@@ -136,8 +136,9 @@ def _tell(
         )
         on = tenant.target
         then = f"try {on}, which may be full" if full else f"make it on {on}"
+        make = command_line(click.get_current_context(), "ensure")
         say(
-            f"{truncate(tenant.database)} is not there yet; `influxops ensure` would {then}",
+            f"{truncate(tenant.database)} is not there yet; `{make}` would {then}",
             err=True,
         )
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Form, Query, Request
+from fastapi import Path, Query, Request
 
 from influxops.domain.text import truncate
 from influxops_web.api.problems import Problem
@@ -79,8 +79,8 @@ class Lists:
         more = found[-1]["id"] if len(found) == history.ENTRIES_A_PAGE else None
         return self._pages.page(request, "audit.html", lines=found, tenant=tenant, more=more)
 
-    async def revoke(self, request: Request, id: Annotated[int, Form(ge=1, le=_BIGGEST)]) -> Any:
-        """Revoke a token."""
+    async def revoke(self, request: Request, id: Annotated[int, Path(ge=1, le=_BIGGEST)]) -> Any:
+        """Revoke a token, which the path names: so does the audit log."""
         async with self._service.transaction() as database:
             await database.execute(api_keys.REVOKE, {"id": id})
         return see("/tokens")

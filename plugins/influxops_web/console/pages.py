@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from starlette.staticfiles import StaticFiles
 
 from influxops import __version__
+from influxops.domain.database import Unknown
 from influxops.domain.durations import format_duration_approx
 from influxops.domain.text import format_time, one_line, pluralize, truncate
 from influxops.report.wording import format_entry, format_retention
@@ -105,7 +106,9 @@ def _environment() -> jinja2.Environment:
     pages.filters |= {
         "shown": lambda text: truncate(text or ""),
         "line": lambda text: one_line(text or ""),
-        "retention": lambda seconds: format_retention(seconds) or "not known",
+        "retention": lambda found: (
+            "not known" if isinstance(found, Unknown) else format_retention(found)
+        ),
         "happened": lambda entry: one_line(format_entry(entry)),
         "words": _words,
         "number": lambda number: "not known" if number is None else f"{number:,}",

@@ -74,7 +74,7 @@ class Console:
             ("/tenant/move", self.move),
             ("/tenant/adopt", self.adopt),
             ("/create", self.create),
-            ("/tokens/revoke", lists.revoke),
+            ("/tokens/{id}/revoke", lists.revoke),
         ):
             self.router.add_api_route(path, act, methods=["POST"])
 
@@ -259,14 +259,18 @@ class Console:
         servers, (contents, _) = await asyncio.gather(
             self._service.servers(), self._ask(row, SPANS["24h"])
         )
+        begun = row.secondary_target if row.state == "moving" else None
+        if begun and row.drop_after is not None:
+            begun = row.target  # it is there already, and the rest of its rows follows
         others = [
             (name, each)
             for name, each in servers.items()
-            if name != row.target and each.target is not None and each.target.state != "draining"
+            if name == begun
+            or (name != row.target and each.target is not None and each.target.state != "draining")
         ]
         # The one with most room first; a full one, or one that is away, is not chosen beforehand.
         others.sort(key=lambda other: -other[1].room)
-        chosen = row.secondary_target if row.state == "moving" else ""
+        chosen = begun or ""
         if not chosen and others and others[0][1].room > 0:
             chosen = others[0][0]
         return self._pages.page(

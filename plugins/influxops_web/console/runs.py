@@ -58,8 +58,11 @@ class OperatorRun(Struct, frozen=True):
 
     @property
     def percent(self) -> int | None:
-        """How much of its stage is done, in percent; None where that is not known."""
-        return min(100 * self.done // self.total, 100) if self.total else None
+        """How much of its stage is done, in percent; None where that is not known.
+
+        What there was at the beginning says nothing once there is more.
+        """
+        return 100 * self.done // self.total if self.total and self.total >= self.done else None
 
 
 class OperatorRuns:
@@ -171,8 +174,10 @@ def lines_of(report: Report) -> tuple[str, ...]:
 
 def _words(report: Report) -> HintStyle:
     """Return how hints are written on a page: a guard is allowed by a command, as it is typed."""
-    command = ["influxops", report.command, *(shlex.quote(each.tenant) for each in report.tenants)]
+    command = ["influxops", report.command]
     for each in report.tenants:
+        is_adopted = report.command == "adopt" and each.database
+        command.append(shlex.quote(f"{each.tenant}={each.database}" if is_adopted else each.tenant))
         command += ["--to", shlex.quote(each.move.target)] if each.move else []
     allow = f"on the command line, `{' '.join(command)} --allow {{}}`"
     return replace(_STYLE, allow=allow)

@@ -134,6 +134,8 @@ def state_of(row: TenantRow) -> str:
     """Return what a tenant's state means."""
     if row.state == State.MOVING and row.drop_after is not None:
         return "it is on its new server; the last rows of the old one are being copied"
+    if row.state == State.RETIRED and not row.database:
+        return "it was given up before it had a database"
     return STATES[row.state or UNRECORDED]
 
 

@@ -76,8 +76,11 @@ def test_tokens_are_listed_and_revoked_on_a_page(web: Web) -> None:
     assert made not in text and web.admin not in text
     assert "Revoke" not in page(web, "/tokens", web.reader).partition("<table")[2]
     assert web.ask("GET", "/operator/fleet", token=made).status == 200
-    assert send(web, "/tokens/revoke", web.reader, id=str(number)).status == 403
-    assert send(web, "/tokens/revoke", id=str(number)).status == 303
+    assert send(web, f"/tokens/{number}/revoke", web.reader).status == 403
+    assert f'action="/tokens/{number}/revoke"' in text
+    assert send(web, f"/tokens/{number}/revoke").status == 303
+    query = f"SELECT status FROM operator_audit_log WHERE path = '/tokens/{number}/revoke'"
+    assert web.rows(query) == [(403,), (303,)]  # the log tells which one
     assert web.ask("GET", "/operator/fleet", token=made).status == 401
     assert ">revoked</span>" in page(web, "/tokens")
 

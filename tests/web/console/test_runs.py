@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from influxops.config.load import load_config
 from influxops.engine.engine import Engine
@@ -53,6 +54,7 @@ def test_moves_that_go_on_keep_no_other_run_waiting(runs: OperatorRuns) -> None:
         assert ended.lines == ("it was begun", "run `influxops plan`")
         until(lambda: of(runs, "t3").percent == 25)
         assert of(runs, "t3").done == 50
+        assert replace(of(runs, "t3"), done=201).percent is None
         assert of(runs, "t5").stage == "waiting for its turn"
     finally:
         runs.close()

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 
 from influxops_demo.postgres import EmbeddedPostgres
+from influxops_web.console.wording import state_of
+from influxops_web.db.queries import TenantRow
 from tests.integration.command import Cli
 from tests.integration.proxy import Answer, Seen, running_proxy
 from tests.integration.servers import Influx, new_stand_in
@@ -226,12 +228,20 @@ def test_a_tenants_page_names_the_fault_and_not_what_was(web: Web) -> None:
     text = page(web, "/tenant?id=gone")
     assert "`" not in text.partition("<main")[2], "what is to be typed is set as code"
     assert "<code>influxops plan</code>" in text
+    assert "<dt>Retention</dt><dd>not known</dd>" in page(web, "/tenant?id=away")
+
+
+def test_a_tenant_that_was_given_up_is_not_said_to_have_lost_a_database() -> None:
+    given_up = TenantRow("t", state="retired", database="")
+    assert state_of(given_up) == "it was given up before it had a database"
+    assert state_of(TenantRow("t", state="retired", database="d")) == "its database was dropped"
 
 
 def test_the_fleet_names_a_replaced_server_and_counts_nothing_on_it_as_ready(web: Web) -> None:
     text = page(web, "/fleet")
     cards = {part.partition('<h3 class="h6">')[2][:3]: part for part in text.split("<article")}
     assert ">1 missing</span>" in cards["eu1"]
+    assert ", 1 further copy;" in cards["eu1"]
     card = cards["eu3"]
     assert ">replaced</span>" in card
     assert "2 were ready" in card
@@ -266,6 +276,16 @@ def test_a_move_is_offered_with_room_and_no_full_server_chosen_beforehand(web: W
     assert "slots used, " in choices["us1"] and " free" in choices["us1"]
     assert [name for name, part in choices.items() if " checked>" in part] == ["us1"]
     assert "To copy:</strong> 0 rows" in text
+
+
+@pytest.mark.parametrize(("tenant", "target"), [("mover", "eu1"), ("moved", "eu1")])
+def test_a_move_that_ended_with_its_process_goes_on_where_it_was(
+    web: Web, tenant: str, target: str
+) -> None:
+    text = page(web, f"/tenant/move?id={tenant}")
+    choices = {part.partition('"')[0]: part for part in text.split('name="to" value="')[1:]}
+    assert [name for name, part in choices.items() if " checked>" in part] == [target]
+    assert ("It is on eu1 already" in text) == (tenant == "moved")
 
 
 @needs_chromium
