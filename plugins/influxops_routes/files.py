@@ -45,8 +45,10 @@ def write(
     """
     form = FORMATS[format]
     with lock_folder(path, context):
-        text = form.render(read(), grace)
         before = _read(path)
+        # One that waited for long writes all the same, and read later than this one.
+        while (text := form.render(read(), grace)) and (now := _read(path)) != before:
+            before = now
         if before is not None and form.content(before) == form.content(text):
             return False
         if before is not None and GUARD not in allow:

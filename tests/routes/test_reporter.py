@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from influxops.plugin import Route, Routes, RunContext
+from influxops.plugin import Route, Routes, RunContext, files
+from influxops_routes.files import write
 from influxops_routes.reporter import RoutesReporter
 from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.command import Cli
@@ -325,3 +326,40 @@ def test_a_worker_writes_what_anybody_changes(fleet: Fleet, db: TestDatabase) ->
         insert(db, ["dora"])
         until(lambda: fleet.routes.get("dora") == "eu1")
         assert worker.end(signal.SIGTERM)[0] == 0
+
+
+def test_a_worker_lists_a_tenant_for_which_there_is_no_place(
+    fleet: Fleet, db: TestDatabase
+) -> None:
+    """Its writers would get 404, and drop what they have, where it was not listed."""
+    fleet.servers = {"eu1": fleet.servers["eu1"]}
+    fleet.reporter()
+    config = (fleet.cli.folder / "influxops.toml").read_text()
+    fleet.cli.config(config.replace("[targets.eu1]\n", "[targets.eu1]\ncapacity = 3\n"))
+    assert fleet.cli("queue", "install", "--trigger").code == 0
+    with working(fleet.cli) as worker:
+        insert(db, ["dora"])
+        until(lambda: fleet.routes.get("dora") == "pending")
+        worker.end(signal.SIGTERM)
+    assert fleet.routes["acme"] == "eu1"
+
+
+def test_who_reads_for_long_puts_nothing_older_in_the_place_of_newer_routes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_PATIENCE", 0.1)
+    path, context = tmp_path / "routes", RunContext()
+    known = [Routes(7, (Route("a", "a", "eu1", "http://eu1"),))]
+
+    def newest() -> Routes:
+        return known[-1]
+
+    def slow() -> Routes:
+        found = newest()
+        if found.version == 7:
+            known.append(Routes(8, (Route("a", "a", "eu2", "http://eu2"),)))
+            write(path, "json", newest, context, grace=0)
+        return found
+
+    write(path, "json", slow, context, grace=0)
+    assert json.loads(path.read_text())["route_version"] == 8

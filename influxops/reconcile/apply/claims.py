@@ -125,7 +125,10 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
     if action is Action.DROP:
         if is_copy(record, target):
             return record  # an old copy goes, and the tenant stays where it is
-        state = State.RETIRING
+        state, due = State.RETIRING, record.drop_after
+        if due is not None and due > observed.ledger_view.now and record.secondary_target is None:
+            # It goes now: a claim of one that is not due yet leaves its clients where they are.
+            record = replace(record, drop_after=None)
     elif record.is_provisioned:
         state = record.state  # it keeps its state until its database exists again
     else:

@@ -124,7 +124,9 @@ def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: RunContext) -> Iter
         endpoint.handshake()
         if (period := endpoint.retention()) is not None:
             periods.append(period)
-    oldest = max(copy.now() - min(periods) + _EXPIRING, FIRST) if periods else FIRST
+    oldest = FIRST
+    if periods:
+        oldest = max(copy.now() - min(periods) + min(_EXPIRING, min(periods) // 2), FIRST)
     tables = copy.tables()
     counter, conflicts, reported_at = _Counter(source, context), 0, time.monotonic()
     unread = UnreadableTables()

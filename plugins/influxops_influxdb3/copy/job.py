@@ -44,7 +44,7 @@ from influxops_influxdb3.queries import ALL, FIRST, Span
 
 #: Seconds between two steps, and between two words about a long one.
 _STEP, _REPORT_INTERVAL = 3.0, 2.0
-#: What a retention period is about to take away is not compared.
+#: What a retention period is about to take away is not compared: no more than half of it.
 _EXPIRING = 3600 * 1_000_000_000
 #: How often a step is done again whose answers broke off.
 _ATTEMPTS = 4
@@ -265,7 +265,7 @@ class CopyJob:
                 hint="do several nodes answer there? Each has a log of its own; name one of them",
             )
         for check in self._checks:
-            if check.span.start < self._oldest() - _EXPIRING // 2:
+            if check.span.start < self._oldest() - self._expiring // 2:
                 # It took so long that rows may have expired; the next pass tells.
                 continue
             with self._unread.table(check.table.name):
@@ -282,7 +282,8 @@ class CopyJob:
             if state.files:
                 self._checks.append(SliceCheck(table, span, digest))
             return
-        oldest = self._oldest()
+        # An old copy may lack all of it.
+        oldest = FIRST if state.merge and state.number == 1 else self._oldest()
         if span.start < oldest:
             gone = Span(span.start, min(span.end, oldest))
             rows = self._source.count(table.name, gone)
@@ -311,7 +312,11 @@ class CopyJob:
         """Return the time from which on rows stay long enough to be compared."""
         if self._retention is None:
             return FIRST
-        return max(self._source.now() - self._retention + _EXPIRING, FIRST)
+        return max(self._source.now() - self._retention + self._expiring, FIRST)
+
+    @property
+    def _expiring(self) -> int:
+        return min(_EXPIRING, (self._retention or 2 * _EXPIRING) // 2)
 
     def _copy_rows(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         """Copy a slice, and return the digest of what was read."""

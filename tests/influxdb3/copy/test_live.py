@@ -450,6 +450,29 @@ def test_what_is_about_to_expire_is_copied_and_not_compared(pair: Pair) -> None:
     assert (missing.expiring, missing.rows) == (49, 0)
 
 
+def test_an_old_copy_gets_also_what_is_about_to_expire(pair: Pair) -> None:
+    pair.make("2h")
+    minute, now = 60 * SECOND, time.time_ns() + 30 * SECOND
+    pair.write(*(f"telemetry,device=d{n} v={n}i {now - n * minute}" for n in range(1, 110)))
+    assert pair.all(merge=True).done
+    pair.assert_equal()
+
+
+def test_what_comes_meanwhile_is_copied_also_where_all_of_it_expires_within_an_hour(
+    pair: Pair,
+) -> None:
+    pair.make("1h")
+    now = time.time_ns()
+    pair.write(f"telemetry,device=d1 v=1i {now - 600 * SECOND}")
+    done = pair.all()
+    pair.write(f"telemetry,device=d2 v=2i {now - 5 * SECOND}")
+    assert pair.all(progress=done.progress).done
+    pair.assert_equal()
+    pair.write(f"telemetry,device=d3 v=3i {now - 4 * SECOND}")
+    assert pair.all(only_missing=True).rows == 1
+    pair.assert_equal()
+
+
 def test_a_copy_that_would_lose_rows_is_refused(pair: Pair) -> None:
     pair.make("30d")
     pair.copy.send(

@@ -255,12 +255,11 @@ def test_a_database_is_dropped_once_no_proxy_leads_clients_to_it_any_more(
     routed.tenants("b")
     routed.run(operation=Retire(("a",)), allow=["recent-telemetry"])
     routed.world.books.now += timedelta(days=8)
-    asked: list[str] = []
-    proxy = proxies(lambda path: (asked.append(path), answer(current(routed)))[1])
+    proxy = proxies(lambda path: answer(current(routed)))
     routed.extra["routing"] = {"probes": [proxy.url], "timeout": "1s"}
     report = routed.run(operation=DropDue(), allow=["recent-telemetry", "drop"])
-    assert asked
-    assert all(path.endswith("in_flight=eu1:telemetry_a") for path in asked)
+    assert proxy.asked
+    assert all(path.endswith("in_flight=eu1:telemetry_a") for path in proxy.asked)
     is_there = "telemetry_a" in routed.server("eu1").databases
     assert is_there is bool(why)
     found = [f.message for f in report.findings if "clients may still be led to it" in f.message]

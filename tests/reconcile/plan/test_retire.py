@@ -9,6 +9,8 @@ from msgspec.structs import replace
 from influxops.domain.database import TableStats
 from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.plan import Action, ChangeResult, TenantStatus
+from influxops.domain.record import LedgerSnapshot
+from influxops.domain.route import routes_of
 from influxops.engine.operations import Drop, DropDue
 from influxops.plugin import (
     ConfigError,
@@ -574,6 +576,25 @@ def test_a_drop_that_nobody_retired_needs_its_guard(kept: Bench) -> None:
     assert guards(report) == ["drop"]
     assert kept.run(tenants=("a",), operation=Drop(), allow=["drop"]).exit_code is ExitCode.OK
     assert record(kept).state is State.RETIRED
+
+
+def test_clients_are_led_nowhere_while_a_tenant_is_dropped_that_is_retiring_and_not_due(
+    kept: Bench,
+) -> None:
+    kept.tenants(*IDS)
+    retire(kept, "a", allow=["still-registered"])
+    led: list[str] = []
+
+    def claimed(hook: str) -> None:
+        if hook == "claim":
+            found = LedgerSnapshot({"a": record(kept)}, now=books(kept).now)
+            led.extend(each.target for each in routes_of(found, {"eu1": "http://eu1"}, str).routes)
+
+    assert record(kept).target == "eu1"
+    books(kept).called = claimed
+    report = kept.run(tenants=("a",), operation=Drop(), allow=["drop"])
+    assert report.exit_code is ExitCode.OK
+    assert led == [""]
 
 
 # a record that was edited by hand

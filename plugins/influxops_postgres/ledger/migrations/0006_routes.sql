@@ -18,23 +18,23 @@ CREATE FUNCTION grow_routes(changed text) RETURNS void
 $$;
 
 -- What a record's state says of its route; empty where that is nothing yet.
-CREATE FUNCTION route_kind(state text, claimed_by text, attempts integer) RETURNS text
+CREATE FUNCTION route_kind(state text, claimed_by text, attempts integer, error text) RETURNS text
     LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE
         WHEN state IN ('ready', 'moving') OR (state = 'retiring' AND claimed_by = '') THEN 'routed'
-        WHEN state = 'pending' AND attempts = 0 THEN ''
+        WHEN state = 'pending' AND attempts = 0 AND error = '' THEN ''
         ELSE state END
 $$;
 
 -- An application that notes a tenant in a transaction of its own, which may last, keeps nobody
--- waiting: a tenant that no run has tried yet changes no route.
+-- waiting: a tenant that no run has looked at yet changes no route.
 CREATE FUNCTION routes_change() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         PERFORM grow_routes(namespace) FROM (
             SELECT DISTINCT namespace FROM after
-             WHERE route_kind(state, claimed_by, attempts) <> ''
+             WHERE route_kind(state, claimed_by, attempts, error) <> ''
              ORDER BY 1) AS c;
     ELSIF TG_OP = 'DELETE' THEN
         PERFORM grow_routes(namespace) FROM (
@@ -42,9 +42,9 @@ BEGIN
     ELSE
         PERFORM grow_routes(namespace) FROM (
             SELECT DISTINCT namespace FROM before FULL JOIN after USING (namespace, tenant)
-             WHERE (route_kind(before.state, before.claimed_by, before.attempts),
+             WHERE (route_kind(before.state, before.claimed_by, before.attempts, before.error),
                     before.database, before.target, before.identity) IS DISTINCT FROM
-                   (route_kind(after.state, after.claimed_by, after.attempts),
+                   (route_kind(after.state, after.claimed_by, after.attempts, after.error),
                     after.database, after.target, after.identity)
              ORDER BY 1) AS c;
     END IF;
