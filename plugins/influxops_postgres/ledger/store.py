@@ -278,11 +278,13 @@ def record(session: LedgerSession, writing: LedgerUpdate) -> list[Record]:
         _run(session, _PUT_SOURCES, {"sources": sources})
     found = _write(session, writing.records, "", None) if writing.records else []
     if writing.forgotten:
-        _run(
-            session,
-            _FORGET,
-            {"forgotten": _document(session, [_Sent(*_sent(r)) for r in writing.forgotten])},
-        )
+        sent = _document(session, [_Sent(*_sent(each)) for each in writing.forgotten])
+        if _run(session, _FORGET, {"forgotten": sent}).rowcount != len(writing.forgotten):
+            raise LedgerError(
+                f"{session.location}: another run changed a tenant that was to be forgotten; "
+                "nothing was written",
+                hint="run it again",
+            )
     if writing.entries:
         values = {"entries": _document(session, writing.entries)}
         _run(session, _APPEND, values)

@@ -127,6 +127,16 @@ def test_a_change_that_is_based_on_another_version_is_refused(ledger: PostgresLe
     assert list(remembered(ledger).records) == ["acme"]
 
 
+def test_a_record_that_has_changed_meanwhile_is_not_forgotten(ledger: PostgresLedger) -> None:
+    context = RunContext()
+    with ledger.influxops_session(context):
+        first = reserve(ledger, context, a_place("acme"))["acme"]
+        record(ledger, context, LedgerUpdate((first,)))
+        with pytest.raises(LedgerError, match="another run changed"):
+            record(ledger, context, LedgerUpdate(forgotten=(first,)))
+    assert list(remembered(ledger).records) == ["acme"]
+
+
 def test_what_a_living_run_holds_is_nobody_else_s_even_with_the_right_version(
     ledger: PostgresLedger, make_ledger: MakeLedger
 ) -> None:

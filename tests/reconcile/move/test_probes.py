@@ -187,6 +187,13 @@ def test_a_name_is_asked_for_in_each_form_that_clients_send(
     assert sorted(found) == ["in_flight=eu%201:my%20db", "in_flight=eu%201:my+db"]
 
 
+def test_what_a_probe_s_url_asks_for_is_not_repeated(proxies: Callable[..., FakeProxy]) -> None:
+    proxy = proxies(lambda _: (200, 6))
+    told = why_not_yet([f"{proxy.url}?token=s3cret"], 7, "db", "eu1", RunContext())
+    assert told.startswith(f"{proxy.url} ")
+    assert "s3cret" not in told
+
+
 def test_a_probe_that_is_no_url_is_refused_where_it_is_written(routed: Bench) -> None:
     with pytest.raises(ConfigError, match=r"number 2 is no URL as `http://proxy1:8080/PATH`"):
         move(routed, "http://proxy1:8080/v", "proxy2:8080/v")
