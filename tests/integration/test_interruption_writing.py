@@ -228,7 +228,7 @@ def test_a_write_of_a_copy_under_way_keeps_the_claim_of_its_move(
         assert "it stays on eu2, where all of it is" in done.out
         assert "what was written last may still arrive at the copy" in done.out
         assert "influxops move acme --to eu1" in done.out
-        assert "1 unknown, 0 failed" in done.out
+        assert "1 interrupted, 0 failed" in done.out
         assert recorded(db) == ("moving", "eu1", True)
         assert history(db)[-1] == ("moving", "unknown")
     finally:
