@@ -60,11 +60,13 @@ def reserve(
         else:
             mine.append(plan)
     dropped = [plan for plan in mine if _takes_route(plan)]
+    led = set()
     for plan, why, remedy in _still_led(dropped, request, context):
         later = replace(plan, after=plan.before)
         why = f"clients may still be led to it: {why}"
         tenants[plan.tenant] = later.defer(FindingKind.RETIRING, why, remedy)
-        mine.remove(plan)
+        led.add(plan.tenant)
+    mine = [plan for plan in mine if plan.tenant not in led]
     observed = replace(state.observed, ledger_view=ledger_view.with_records(found))
     return replace(state, observed=observed, plan=replace(state.plan, tenants=tenants)), mine
 
