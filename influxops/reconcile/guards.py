@@ -308,6 +308,19 @@ _GUARDS = (
         _shortens_retention,
         lambda plans: _listed(plans, 3, "given a shorter retention period"),
     ),
+    Guard(
+        "overwrite",
+        lambda plan, change, _: (
+            change.action is Action.IMPORT
+            and any(note.kind is FindingKind.NOT_EMPTY for note in plan.notes)
+        ),
+        lambda plans: (
+            f"{_number(plans)} with rows in the database that the export lacks or has with other "
+            f"values: {_named_databases(plans)}"
+        ),
+        "to keep the rows that only the database has, and give the others the export's values",
+        note=FindingKind.NOT_EMPTY,
+    ),
     Guard("empty-source", run=_empty_source),
     # In full: each is to be decided.
     Guard("drop", _drops, lambda plans: _listed(plans, len(plans), "dropped")),
