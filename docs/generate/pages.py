@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import io
 import pkgutil
 import textwrap
+import tokenize
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -46,3 +49,24 @@ def _cell(text: str) -> str:
 def code(*texts: str) -> str:
     """Return texts as code, with commas in between."""
     return ", ".join(f"`{text}`" for text in texts)
+
+
+def comments(owner: type) -> dict[str, str]:
+    """Return what the comments of a class say of its members: behind each, or `#:` before it."""
+    found: dict[str, str] = {}
+    before: list[str] = []
+    text = textwrap.dedent(inspect.getsource(owner))
+    name = ""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.NAME and token.line[: token.start[1]] == "    ":
+            name = token.string
+            if before:
+                found[name], before = " ".join(before), []
+        elif token.type == tokenize.COMMENT:
+            if token.string.startswith("#:"):
+                before.append(token.string[2:].strip())
+            elif before and token.line.lstrip().startswith("#"):
+                before.append(token.string[1:].strip())
+            elif name:
+                found.setdefault(name, token.string[1:].strip())
+    return found
