@@ -48,7 +48,7 @@ def write_plugin(name: str, role: str, folder: str | None) -> Path:
         "role": role,
         "distribution": f"influxops-{kind}",
         "module": module,
-        "Class": "".join(part.capitalize() for part in kind.split("-")) + role.capitalize(),
+        "Class": "".join(part.capitalize() for part in (*kind.removesuffix(role).split("-"), role)),
         "version": __version__,
         "group": PLUGIN_GROUP,
     }

@@ -4,7 +4,21 @@ It needs no pytest, though its suites are made for it.
 """
 
 from influxops.testing.memory import MemorySource, MemoryTarget
+from influxops.testing.reporter import ReporterContract
+from influxops.testing.reports import sample_report, sample_reports, sample_start
 from influxops.testing.runner import Result, Runner
 from influxops.testing.source import SourceContract
+from influxops.testing.target import TargetContract
 
-__all__ = ["MemorySource", "MemoryTarget", "Result", "Runner", "SourceContract"]
+__all__ = [
+    "MemorySource",
+    "MemoryTarget",
+    "ReporterContract",
+    "Result",
+    "Runner",
+    "SourceContract",
+    "TargetContract",
+    "sample_report",
+    "sample_reports",
+    "sample_start",
+]

@@ -105,11 +105,11 @@ class PluginContract:
         assert not faults, faults
 
     def test_its_checks_tell_of_a_place_that_is_not_there(self) -> None:
-        """`influxops doctor` finds a fault, and goes on."""
+        """`influxops doctor` finds a fault, or says that it cannot know, and goes on."""
         self.needs("influxops_check")
         with self.handle(self.unreachable_settings()) as tested:
-            faults = [each for each in tested.checks(RunContext()) if each.ok is False]
-        assert faults, "it finds no fault"
+            checks = [*tested.checks(RunContext())]
+        assert any(each.ok is not True for each in checks), f"it is content: {checks}"
 
     def unreachable_settings(self) -> Mapping[str, Any]:
         """Return settings for a place where nothing is to be had; skip the test without."""

@@ -96,7 +96,7 @@ class MemoryTarget(Target, DatabaseLookup, FastCreation):
         for change in changes:
             is_new = change.database not in self.databases
             (outcome,) = self.influxops_ensure([change], context)
-            yield replace(outcome, effect=is_new)
+            yield replace(outcome, partially_applied=is_new)
 
 
 def kinds_of(plugins: Mapping[str, type[Any]]) -> dict[str, PluginType]:

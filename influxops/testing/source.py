@@ -9,7 +9,7 @@ from influxops.engine.operations import Ensure
 from influxops.errors import Interrupted, LockBusy, SourceError
 from influxops.plugin_host.source import SourceHandle
 from influxops.runtime.context import RunContext
-from influxops.testing.contract import TESTED, PluginContract, raised
+from influxops.testing.contract import PluginContract, raised
 
 
 class SourceContract(PluginContract):
@@ -86,6 +86,3 @@ class SourceContract(PluginContract):
                 assert isinstance(error, LockBusy | SourceError), error
             with other.lock(RunContext()):
                 pass
-
-
-__all__ = ["TESTED", "SourceContract"]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.command import Cli
 
-ROLES = ("source",)
+ROLES = ("source", "target", "reporter")
 
 
 @pytest.fixture(scope="module")
