@@ -32,7 +32,7 @@ class PluginContract:
     plugin: ClassVar[type[Any]]
     #: What its section says, as it would be written in influxops.toml.
     settings: Mapping[str, Any] = {}
-    #: The same for a place where nothing is to be had; None where it has none.
+    #: The same for a place where nothing is available; None where it has none.
     unreachable: Mapping[str, Any] | None = None
 
     def configuration(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class PluginContract:
         assert any(each.ok is not True for each in checks), f"it is content: {checks}"
 
     def unreachable_settings(self) -> Mapping[str, Any]:
-        """Return settings for a place where nothing is to be had; skip the test without."""
+        """Return settings for a place where nothing is available; skip the test without."""
         if self.unreachable is None:
             skip("`unreachable` says no settings")
         return self.unreachable
