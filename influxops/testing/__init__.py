@@ -5,6 +5,7 @@ It needs no pytest, though its suites are made for it.
 
 from influxops.testing.ledger import LedgerContract
 from influxops.testing.memory import MemorySource, MemoryTarget
+from influxops.testing.provisioner import FakeProvisioner
 from influxops.testing.reporter import ReporterContract
 from influxops.testing.reports import sample_report, sample_reports, sample_start
 from influxops.testing.runner import Result, Runner
@@ -12,6 +13,7 @@ from influxops.testing.source import SourceContract
 from influxops.testing.target import TargetContract
 
 __all__ = [
+    "FakeProvisioner",
     "LedgerContract",
     "MemorySource",
     "MemoryTarget",

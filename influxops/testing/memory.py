@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -13,14 +14,18 @@ from influxops.plugin import (
     ChangeResult,
     Database,
     DatabaseLookup,
+    DatabaseStatistics,
+    DatabaseStats,
     FastCreation,
     Inventory,
+    Location,
     Outcome,
     RunContext,
     Source,
     SourceSettings,
     Target,
     TargetCapabilities,
+    TargetSettings,
     Tenant,
     TenantLookup,
     hookimpl,
@@ -50,12 +55,27 @@ class MemorySource(Source, TenantLookup):
         return [Tenant(id_) for id_ in self.settings.tenants if id_ in ids]
 
 
-class MemoryTarget(Target, DatabaseLookup, FastCreation):
+class MemoryTarget(Target, DatabaseLookup, FastCreation, DatabaseStatistics):
     """Keeps databases in memory, for as long as its class lives."""
 
     #: What each server holds, by the name of its section; a test may look at it and change it.
     servers: ClassVar[dict[str, dict[str, Database]]] = {}
-    capabilities = TargetCapabilities(server="memory", retention=(1, 10**9))
+    #: The times of the rows in each database, by its name.
+    rows: ClassVar[dict[str, list[datetime]]] = {}
+    capabilities = TargetCapabilities(
+        server="memory", retention=(1, 10**9), table_label="telemetry"
+    )
+
+    class Settings(TargetSettings):
+        """What a section says."""
+
+        url: str = setting("http://influxdb.invalid:8181", description="Where it says that it is.")
+
+        def location(self) -> Location:
+            """Return that."""
+            return Location(self.url)
+
+    settings: Settings
 
     @property
     def databases(self) -> dict[str, Database]:
@@ -80,6 +100,7 @@ class MemoryTarget(Target, DatabaseLookup, FastCreation):
             context.check()
             if change.after is None or change.action is Action.DROP:
                 self.databases.pop(change.database, None)
+                self.rows.pop(change.database, None)
             else:
                 retention = change.after.retention
                 kept = retention if isinstance(retention, int) else None
@@ -98,6 +119,15 @@ class MemoryTarget(Target, DatabaseLookup, FastCreation):
             (outcome,) = self.influxops_ensure([change], context)
             yield replace(outcome, partially_applied=is_new)
 
+    @hookimpl
+    def influxops_database_stats(
+        self, names: Sequence[str], context: RunContext
+    ) -> Iterator[DatabaseStats]:
+        """Count the rows."""
+        for name in names:
+            rows = self.rows.get(name, [])
+            yield DatabaseStats(name, len(rows), max(rows, default=None))
+
 
 def kinds_of(plugins: Mapping[str, type[Any]]) -> dict[str, PluginType]:
     """Return classes as kinds, by the name that a section gives."""
@@ -111,5 +141,5 @@ def kinds_of(plugins: Mapping[str, type[Any]]) -> dict[str, PluginType]:
 
 def memory_kinds() -> dict[str, PluginType]:
     """Return the kind `memory` of a source, and of a target whose servers are empty."""
-    target = type("MemoryTarget", (MemoryTarget,), {"servers": {}})
+    target = type("MemoryTarget", (MemoryTarget,), {"servers": {}, "rows": {}})
     return kinds_of({"sources.memory": MemorySource, "targets.memory": target})

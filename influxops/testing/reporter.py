@@ -59,7 +59,7 @@ class ReporterContract(PluginContract):
         assert self.expected in delivered, f"{self.expected!r} is not in {delivered!r}"
 
     def test_what_is_delivered_steers_no_terminal_and_has_no_secret(self) -> None:
-        """An id may hold anything: it is made harmless, and no secret is told."""
+        """An id may hold anything: it is made harmless, and no secret is shown."""
         with self.handle() as tested:
             self.report(tested)
             secrets = [secret.reveal() for secret in tested.settings.secrets()]
@@ -68,7 +68,7 @@ class ReporterContract(PluginContract):
         assert not [secret for secret in secrets if secret in delivered], "a secret is delivered"
 
     def test_it_reports_again_and_after_others(self) -> None:
-        """It is made anew for each run, and one instance may report twice."""
+        """Each run has another instance, and one may report twice."""
         with self.handle() as tested:
             for _ in range(2):
                 assert self.report(tested) is None
@@ -100,7 +100,7 @@ class ReporterContract(PluginContract):
         assert failure is None, failure.message
 
     def test_it_writes_routes(self) -> None:
-        """They may be written again, and read anew each time."""
+        """They may be written again, and are read each time."""
         self.needs("influxops_write_routes")
         with self.handle() as tested:
             for _ in range(2):

@@ -105,7 +105,7 @@ def sample_reports() -> Iterator[tuple[str, Report]]:
 
 
 def sample_start(**fields: Any) -> RunStart:
-    """Return what a reporter is told before anything is written."""
+    """Return what a reporter gets before anything is written."""
     of = sample_report()
     start = RunStart(of.run_id, of.dry_run, of.origin, of.sources, of.targets)
     return replace(start, **fields)

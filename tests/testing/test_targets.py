@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -29,3 +30,6 @@ class TestInfluxDB3(TargetContract):
 
 class TestMemory(TargetContract):
     plugin = MemoryTarget
+
+    def write(self, database: str) -> None:
+        MemoryTarget.rows.setdefault(database, []).append(datetime.now(UTC))
