@@ -152,8 +152,8 @@ class FastCreation:
         """Create databases; what else makes them complete comes later, as a `COMPLETE` change.
 
         All changes are of the kind `CREATE`. It yields an outcome as soon as it is known: DONE
-        once the database itself is durable, with `effect` where it was created and without where
-        it existed already. It must be safe to repeat.
+        once the database itself is durable, with `partially_applied` where
+        it was created just now and without where it existed already. It must be safe to repeat.
 
         Raises:
             TargetError: When the target itself is in trouble (it cannot be reached, is silent,
