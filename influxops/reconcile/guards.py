@@ -327,8 +327,7 @@ _GUARDS = (
     ),
     Guard(
         "overwrite",
-        "importing into a database that holds rows which the export lacks, or has with other "
-        "values",
+        "importing into a database that has rows which the export lacks or has otherwise",
         lambda plan, change, _: (
             change.action is Action.IMPORT
             and any(note.kind is FindingKind.NOT_EMPTY for note in plan.notes)
