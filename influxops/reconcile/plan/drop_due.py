@@ -8,6 +8,7 @@ that; what moved tenants left behind takes more (`apply/drop_due.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from msgspec import Struct
@@ -21,6 +22,7 @@ from influxops.errors import ConfigError
 from influxops.reconcile.apply.apply import carry_out, still_open
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.drop_due import OldCopies, drops_old_copy, note_late_writes
+from influxops.reconcile.files.export import export_first
 from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record as write
 from influxops.reconcile.operation import RecordOperation
@@ -47,9 +49,14 @@ _AT_ONCE, _COPIES, _READINGS = 200, 16, 20
 
 
 class DropDue(RecordOperation, Struct, frozen=True):
-    """Drops what is due: databases of retired tenants, and what moved ones left behind."""
+    """Drops what is due: databases of retired tenants, and what moved ones left behind.
+
+    The former are exported first, where `export` or the ledger's settings have a directory.
+    """
 
     command: ClassVar[str] = "retire --due"
+
+    export: Path | None = None
 
     def candidates(self, planning: Planning) -> Iterator[TenantPlan]:
         """Return the tenants of which something is due, with what is."""
@@ -119,7 +126,9 @@ class DropDue(RecordOperation, Struct, frozen=True):
     def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
         """Drop what is planned, after it was claimed, read again and planned again."""
         request, context = planning.request, planning.context
-        while batch := _next_batch(state):
+        assert request.ledger is not None
+        folder = self.export or request.ledger.settings.export_before_drop
+        while batch := _next_batch(state, 1 if folder else _AT_ONCE):
             context.check()
             state, batch = reserve(batch, state, request, context)
             yield state
@@ -129,6 +138,9 @@ class DropDue(RecordOperation, Struct, frozen=True):
             yield state
             copies = [plan for plan in batch if drops_old_copy(plan)]
             others = [plan for plan in batch if not drops_old_copy(plan)]
+            if others and folder:
+                state, others = export_first(others, Path(folder), state, request, context)
+                yield state
             if others:
                 state = carry_out(others, state, request, context)
                 yield state
@@ -214,13 +226,16 @@ class DropCopies(DropDue, Struct, frozen=True):
         return super().plan_one(plan, planning)
 
 
-def _next_batch(state: RunState) -> list[TenantPlan]:
-    """Return the tenants that are claimed next: what was read is soon old, and costly to read."""
+def _next_batch(state: RunState, most: int) -> list[TenantPlan]:
+    """Return the tenants that are claimed next: what was read is soon old, and costly to read.
+
+    Only one is dropped after its export: nothing is to be written to it in between.
+    """
     waiting = still_open(state)
     copies = [plan for plan in waiting if drops_old_copy(plan)]
     others = [plan for plan in waiting if not drops_old_copy(plan)]
     share = len(state.plan.tenants) // _READINGS
-    return others[: max(_AT_ONCE, share)] or copies[: max(_COPIES, share)]
+    return others[: max(most, share if most > 1 else 1)] or copies[: max(_COPIES, share)]
 
 
 def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | None:
