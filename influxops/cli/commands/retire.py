@@ -75,7 +75,8 @@ def command(
     if copies and after is not None:
         raise click.UsageError("--copies drops them now; it takes no --after", ctx)
     if due or copies:
-        report = execute(ctx, DropCopies(tenants=tenants) if copies else DropDue(export), **options)
+        operation = DropCopies(tenants=tenants) if copies else DropDue(export)
+        report = execute(ctx, operation, endless=export is not None, **options)
         _say_nothing_due(ctx, report, "there is no old copy" if copies else "nothing is due")
         ctx.exit(report.exit_code)
     if not tenants:
