@@ -175,31 +175,31 @@ def test_values_that_were_overwritten_are_found_by_comparing(
 
 
 def test_an_export_that_was_whole_is_brought_up_to_date(files: Files) -> None:
-    files.pair.write(*rows(0, 100), *rows(0, 10, "other"))
+    files.pair.write(*rows(0, 100), *rows(0, 10, "second"))
     files.export()
     before = {path.name for path in files.parts()}
     files.pair.write(*rows(100, 150))
     assert files.export().late == 50
     assert before & {path.name for path in files.parts()} == {
-        name for name in before if name.startswith("other")
+        name for name in before if name.startswith("second")
     }
     assert files.load().done
     files.pair.assert_equal()
 
 
 def test_rows_that_are_only_in_the_export_are_never_lost_from_it(files: Files) -> None:
-    files.pair.write(*rows(0, 100), *rows(0, 10, "other"))
+    files.pair.write(*rows(0, 100), *rows(0, 10, "second"))
     files.export()
     source, database = files.pair.source, files.pair.database
     source.delete(database)
     assert source.create(database, None).status == 200
-    write(source, database, *rows(0, 50), *rows(0, 10, "other"))
+    write(source, database, *rows(0, 50), *rows(0, 10, "second"))
     with pytest.raises(ExportError, match="50 rows of the table telemetry that the database lacks"):
         files.export()
     source.delete(database)
     assert source.create(database, None).status == 200
     write(source, database, *rows(0, 100))
-    with pytest.raises(ExportError, match="10 rows of the table other that the database lacks"):
+    with pytest.raises(ExportError, match="10 rows of the table second that the database lacks"):
         files.export()
     assert files.manifest.rows == 110
     assert files.load().done
@@ -248,7 +248,7 @@ def test_one_that_is_killed_goes_on_and_ends_the_same(files: Files, tmp_path: Pa
         "manifest.json",
     }
     assert named
-    other = Files(files.pair, tmp_path / "other")
+    other = Files(files.pair, tmp_path / "second")
     other.export()
     assert _digest(files) == _digest(other)
     assert files.load().done
