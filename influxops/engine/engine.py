@@ -14,7 +14,7 @@ from influxops.config.secrets import Redactor
 from influxops.constants import CHECK_GROUP
 from influxops.domain.database import DatabaseStats, Inventory
 from influxops.domain.finding import Check, Finding
-from influxops.domain.plan import Scope, TenantPlan
+from influxops.domain.plan import TenantPlan
 from influxops.engine.routes import EngineRoutes
 from influxops.errors import ConfigError, ExitCode, InfluxopsError, Interrupted
 from influxops.plugin_host.base import Handle, manager
@@ -33,7 +33,7 @@ from influxops.reconcile.plan.contents import stats_of
 from influxops.reconcile.policy import Rules, TargetPolicy
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.run import NO_LEDGER, reconcile
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 from influxops.report.model import (
     LedgerState,
     Report,
@@ -143,7 +143,7 @@ class Engine:
             return replace(report, notes=(*report.notes, *failures)) if failures else report
         # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
         # and the command line itself says what is raised.
-        if tell and not context.scope.is_limited:
+        if tell and not context.is_limited:
             others = [each for each in self.reporters if each.full_name not in self._own]
             self.tell(report, context, others)
         raise error
@@ -190,8 +190,8 @@ class Engine:
                 yield "targets", Check("servers", False, error.message, error.remedy)
         if self.ledger is not None and self.ledger.missing is None:
             read = read_ledger(self.ledger, context)  # its own checks say what is wrong with it
-            observed = with_memory(Observed(inventories=inventories), read, self.sources)
-            for finding in stale_ledger(observed, None, self.request, Scope(), context):
+            state = RunState(self.request, context, inventories=inventories)
+            for finding in stale_ledger(with_memory(state, read), None):
                 check = Check("up to date", False, finding.sentence, finding.remedy)
                 yield self.ledger.full_name, check
         for name, kind in installed(CHECK_GROUP).items():

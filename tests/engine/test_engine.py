@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from influxops.config.load import parse_config
 from influxops.domain.database import UNKNOWN, Database, TableStats
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.plan import Action, ChangeResult, Scope, TenantStatus
+from influxops.domain.plan import Action, ChangeResult, TenantStatus
 from influxops.domain.tenant import Tenant
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Drop, Ensure
@@ -238,7 +238,7 @@ def test_a_drop_finds_a_database_that_is_not_where_its_pin_says(bench: Bench) ->
 
 def test_nobody_is_in_an_empty_scope(bench: Bench) -> None:
     bench.tenants("a")
-    report = bench.run(context=RunContext(scope=Scope(frozenset())))
+    report = bench.run(context=RunContext(tenants=frozenset()))
     assert report.tenants == ()
     assert not bench.server().databases
 
@@ -923,9 +923,9 @@ def supplemented(bench: Bench, *tenants: Tenant, **arguments: Any) -> Report:
     )
     bench.tenants(*tenants, source="task")
     with Engine(replace(config, sections=sections), kinds=KINDS) as engine:
-        scope = Scope(frozenset(tenant.id for tenant in tenants))
+        named = frozenset(tenant.id for tenant in tenants)
         operation = arguments.pop("operation", None) or Ensure()
-        return engine.run(operation, RunContext(scope=scope), **arguments)
+        return engine.run(operation, RunContext(tenants=named), **arguments)
 
 
 def _memory(bench: Bench) -> dict[str, str]:

@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from influxops.domain.database import Inventory
 from influxops.domain.finding import FindingKind
-from influxops.reconcile.policy import Policy, Rules, TargetPolicy
-from influxops.reconcile.state import Observed
+from influxops.reconcile.policy import Policy, TargetPolicy
+from influxops.reconcile.state import RunState
 
 
 class Location(Struct):
@@ -70,22 +70,20 @@ def locate(
     )
 
 
-def placement_of(
-    observed: Observed, rules: Rules, takes: Callable[[str], bool] = lambda target: True
-) -> Placement:
+def placement_of(state: RunState, takes: Callable[[str], bool] = lambda target: True) -> Placement:
     """Return how full each target that `takes` databases is, in the order of the configuration."""
     locations = [
         locate(
             name,
             policy,
-            observed.inventories[name],
-            observed.closed.get(name),
-            observed.used.get(name),
+            state.inventories[name],
+            state.closed.get(name),
+            state.used.get(name),
         )
-        for name, policy in rules.targets.items()
-        if name in observed.inventories and takes(name)
+        for name, policy in state.rules.targets.items()
+        if name in state.inventories and takes(name)
     ]
-    return Placement(locations, rules.policy)
+    return Placement(locations, state.rules.policy)
 
 
 class Placement:

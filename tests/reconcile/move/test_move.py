@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from influxops.domain.copy import CopyRequest
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.plan import Scope
 from influxops.domain.record import Event, Record, State
 from influxops.engine.operations import Drain, DropDue, Move, Rebalance
 from influxops.errors import ConfigError
@@ -61,9 +60,9 @@ def move(
     **arguments: Any,
 ) -> Report:
     named = frozenset(tenants or ("a",)) if away is None else None
-    scope = Scope(named, frozenset([away]) if away else None)
+    targets = frozenset([away]) if away else None
     with bench.engine() as engine:
-        context = context or RunContext(dry_run=dry_run, scope=scope)
+        context = context or RunContext(dry_run=dry_run, tenants=named, targets=targets)
         allow = arguments.pop("allow", ())
         operation = Move(to, **arguments) if away is None else Drain(away, **arguments)
         return engine.run(operation, context, allow=allow)
@@ -344,7 +343,7 @@ def test_it_is_cut_over_only_after_a_short_pass(
     seen = passes(two, monkeypatch, 900, 60, 11, 2)
     stages: list[str] = []
     context = RunContext(
-        scope=Scope(frozenset(["a"])), on_stage=lambda label, total: stages.append(label)
+        tenants=frozenset(["a"]), on_stage=lambda label, total: stages.append(label)
     )
     report = move(two, context=context)
     assert report.exit_code is ExitCode.OK
@@ -403,7 +402,7 @@ def test_a_pass_follows_once_no_client_can_use_the_old_place_any_more(two: Bench
             assert states(two) == {"a": "moving"}
             eu1.write("telemetry_a", straggler=1)
 
-    context = RunContext(scope=Scope(frozenset(["a"])), on_stage=stage)
+    context = RunContext(tenants=frozenset(["a"]), on_stage=stage)
     report = move(two, context=context)
     assert report.exit_code is ExitCode.OK
     assert two.server("eu2").data["telemetry_a"] == {**ROWS, "straggler": 1}
@@ -654,7 +653,7 @@ def test_killed_at_any_point_and_started_again_it_ends_equal(two: Bench) -> None
 
 def test_a_move_that_is_ended_says_what_to_do_and_goes_on_from_there(two: Bench) -> None:
     eu1 = two.server("eu1")
-    context = RunContext(scope=Scope(frozenset(["a"])))
+    context = RunContext(tenants=frozenset(["a"]))
     steps = itertools.count()
 
     def end(order: CopyRequest) -> None:
@@ -1022,7 +1021,7 @@ def test_draining_tells_what_stays(three: Bench) -> None:
 
 def test_draining_that_is_ended_goes_on_when_it_is_run_again(three: Bench) -> None:
     eu1 = three.server("eu1")
-    context = RunContext(scope=Scope(None, frozenset(["eu1"])))
+    context = RunContext(targets=frozenset(["eu1"]))
     steps = itertools.count()
 
     def end(order: CopyRequest) -> None:

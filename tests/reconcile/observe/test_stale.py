@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from influxops.domain.database import Database
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Scope
 from influxops.plugin import ExitCode, Marker, Record, Report, State, Tenant
 from influxops.runtime.context import RunContext
 from tests.bench import Bench
@@ -273,7 +272,7 @@ def test_only_whom_a_run_is_for_is_told_of(kept: Bench) -> None:
 def test_doctor_tells_it(kept: Bench) -> None:
     held(kept, "eu2", "a")
     with kept.engine() as engine:
-        checks = [check for _, check in engine.doctor(RunContext(scope=Scope()))]
+        checks = [check for _, check in engine.doctor(RunContext())]
     (found,) = (check for check in checks if check.name == "up to date")
     assert found.ok is False
     assert "its database is on eu2 with its marker, and recorded on eu1" in found.message

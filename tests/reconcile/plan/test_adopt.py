@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import ChangeResult, Scope, TenantStatus
+from influxops.domain.plan import ChangeResult, TenantStatus
 from influxops.engine.operations import Move
 from influxops.plugin import (
     ConfigError,
@@ -246,7 +246,7 @@ def moved(bench: Bench) -> Bench:
     bench.run()
     bench.server("eu1").write("telemetry_a", k0=0)
     with bench.engine() as engine:
-        report = engine.run(Move("eu2"), RunContext(scope=Scope(frozenset(["a"]))))
+        report = engine.run(Move("eu2"), RunContext(tenants=frozenset(["a"])))
     assert report.exit_code is ExitCode.OK
     return bench
 

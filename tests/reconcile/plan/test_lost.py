@@ -425,7 +425,7 @@ def test_a_lost_tenant_is_not_moved(kept: Bench) -> None:
     kept.run()
     recreate(kept)
     with kept.engine() as engine:
-        context = RunContext(scope=replace(RunContext().scope, tenants=frozenset(["a"])))
+        context = RunContext(tenants=frozenset(["a"]))
         report = engine.run(Move("eu2"), context)
     assert finding(report).kind is FindingKind.LOST
     assert "it holds 12 rows" in finding(report).message
