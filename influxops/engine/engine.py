@@ -17,11 +17,11 @@ from influxops.domain.finding import Check, Finding
 from influxops.domain.plan import TenantPlan
 from influxops.engine.routes import EngineRoutes
 from influxops.errors import ConfigError, ExitCode, InfluxopsError, Interrupted
-from influxops.plugin_host.base import Handle, manager
+from influxops.plugin_host.base import Handle, ResolvedSection, manager
 from influxops.plugin_host.discovery import PluginType, installed
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.reporter import ReporterHandle, failed_reporter
-from influxops.plugin_host.resolve import ResolvedSection, resolve, resolve_section
+from influxops.plugin_host.resolve import resolve, resolve_section
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.guards import validate_guard_names

@@ -98,7 +98,7 @@ def _notes(state: RunState, tenants: Sequence[TenantPlan]) -> Iterator[Finding]:
         severity = finding.severity
         if finding.kind in _UNREAD:
             # A target that no tenant in the scope depends on, or that may be unavailable.
-            elsewhere = (context.tenants is not None and not waits) or not context.covers(
+            elsewhere = (context.tenants is not None and not waits) or not state.covers(
                 None, finding.target
             )
             if elsewhere or ("unreachable" in state.request.allow and not waits):

@@ -135,6 +135,13 @@ class RunState(Struct, frozen=True):
         """Whether it would change anything."""
         return any(plan.changes for plan in self.plans.values())
 
+    def covers(self, tenant: str | None, target: str | None = None) -> bool:
+        """Return whether the run may write something about this tenant on this target."""
+        tenants, targets = self.context.tenants, self.context.targets
+        return (tenants is None or tenant is None or tenant in tenants) and (
+            targets is None or target is None or target in targets
+        )
+
     @property
     def is_selected(self) -> bool:
         """Whether only what concerns some tenants was read."""

@@ -69,12 +69,6 @@ class RunContext:
         """Whether tenants or targets were named; what is read is the operation's to say."""
         return self.tenants is not None or self.targets is not None
 
-    def covers(self, tenant: str | None, target: str | None = None) -> bool:
-        """Return whether something about this tenant on this target may be written."""
-        return (self.tenants is None or tenant is None or tenant in self.tenants) and (
-            self.targets is None or target is None or target in self.targets
-        )
-
     def with_tenants(self, tenants: frozenset[str]) -> RunContext:
         """Return this run for some tenants alone."""
         part = copy.copy(self)

@@ -316,8 +316,12 @@ class MovePlanner:
         """Return the places for what leaves a target: on others of its kind."""
         kind = self.handles[source].kind
         if kind not in self._placements:
+            state = self.state
             self._placements[kind] = placement_of(
-                self.state,
+                self.rules,
+                state.inventories,
+                state.closed,
+                state.used,
                 lambda name: name != self.goal.away and self.handles[name].kind == kind,
             )
         return self._placements[kind]

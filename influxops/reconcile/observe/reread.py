@@ -60,7 +60,7 @@ def confirm_losses(state: RunState) -> RunState:
         for id_ in state.desired
         if (record := state.ledger_view.record(id_)) is not None
         and seems_lost(record, state)
-        and context.covers(id_, record.target)
+        and state.covers(id_, record.target)
     }
     if not lost or request.ledger is None:
         return state
@@ -89,7 +89,7 @@ def look_closely(state: RunState) -> RunState:
     wanted = {
         plan.database
         for plan in state.desired.values()
-        if context.covers(plan.tenant)
+        if state.covers(plan.tenant)
         and (context.verify or _is_in_doubt(state.ledger_view.record(plan.tenant)))
     }
     if not wanted:
@@ -97,7 +97,7 @@ def look_closely(state: RunState) -> RunState:
     names = {
         name: wanted & inventory.databases.keys()
         for name, inventory in state.inventories.items()
-        if context.covers(None, name)
+        if state.covers(None, name)
     }
     context.on_stage("verifying", sum(map(len, names.values())))
     targets = [name for name, wanted in names.items() if wanted]

@@ -83,7 +83,7 @@ def stale_ledger(observed: RunState, desired: Mapping[str, TenantPlan] | None) -
 def _noticed(
     observed: RunState, desired: Mapping[str, TenantPlan] | None
 ) -> tuple[list[Suspect], list[tuple[Record, datetime | None]]]:
-    covers = observed.context.covers
+    covers = observed.covers
     suspects = [each for each in _suspects(observed, desired or {}) if covers(each.tenant)]
     missed = [each for each in _deleted(observed, desired) if covers(each[0].tenant)]
     return suspects, missed

@@ -146,11 +146,11 @@ def _left(plan: TenantPlan, record: Record) -> Finding:
 def _home(plan: TenantPlan, state: RunState) -> str | TenantPlan:
     """Return the target that holds a database, or the tenant with why that is not known."""
     context = state.context
-    homes = [each for each in state.targets_holding(plan.database) if context.covers(None, each)]
+    homes = [each for each in state.targets_holding(plan.database) if state.covers(None, each)]
     record = plan.record
     if record is not None and record.target in homes and record.secondary_target in homes:
         homes.remove(record.secondary_target)  # what a move has begun, or left behind
-    unread = [each for each in state.unread if context.covers(None, each)]
+    unread = [each for each in state.unread if state.covers(None, each)]
     if len(homes) > 1:
         advice = f"find out which one holds its data, then say which: `--target {homes[0]}`"
         return plan.on_several(homes, advice)

@@ -66,7 +66,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
             if number % LOOK == 0:
                 state.context.check()
             target = due_on(record, state.now)
-            if target is not None and state.context.covers(record.tenant, target):
+            if target is not None and state.covers(record.tenant, target):
                 yield record, target
 
     def plan(self, state: RunState) -> RunState:

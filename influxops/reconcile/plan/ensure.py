@@ -111,7 +111,7 @@ def make_plan(
     if absent:
         return state.planned(planner.absent(desired))
     planned = planner.present(desired)
-    plans = {id_: planned[id_] for id_ in desired if id_ in planned and context.covers(id_)}
+    plans = {id_: planned[id_] for id_ in desired if id_ in planned and state.covers(id_)}
     warnings = PlanWarnings(state, planner.placement)
     notes = [*warnings.in_plan([*plans.values()])]
     if not context.is_limited and state.sources_complete:
@@ -127,7 +127,7 @@ class _EnsurePlanner:
         self.check = check
         self.unread = state.unread
         self.ledger_view = state.ledger_view
-        self.placement = placement_of(state)
+        self.placement = placement_of(state.rules, state.inventories, state.closed, state.used)
         for record in self.ledger_view.records.values():
             # What another run has reserved is as good as created.
             location = self.placement.locations.get(record.target or "")
@@ -358,7 +358,7 @@ class _EnsurePlanner:
         return self.placement.explain_no_placement("no target can be reached", pin)
 
     def _writes(self, target: str | None) -> bool:
-        return self.context.covers(None, target)
+        return self.observed.covers(None, target)
 
 
 def new_database(

@@ -8,8 +8,7 @@ from msgspec import Struct
 
 from influxops.domain.database import Inventory
 from influxops.domain.finding import FindingKind
-from influxops.reconcile.policy import Policy, TargetPolicy
-from influxops.reconcile.state import RunState
+from influxops.reconcile.policy import Policy, Rules, TargetPolicy
 
 
 class Location(Struct):
@@ -70,20 +69,20 @@ def locate(
     )
 
 
-def placement_of(state: RunState, takes: Callable[[str], bool] = lambda target: True) -> Placement:
+def placement_of(
+    rules: Rules,
+    inventories: Mapping[str, Inventory],
+    closed: Mapping[str, str],
+    used: Mapping[str, int],
+    takes: Callable[[str], bool] = lambda target: True,
+) -> Placement:
     """Return how full each target that `takes` databases is, in the order of the configuration."""
     locations = [
-        locate(
-            name,
-            policy,
-            state.inventories[name],
-            state.closed.get(name),
-            state.used.get(name),
-        )
-        for name, policy in state.rules.targets.items()
-        if name in state.inventories and takes(name)
+        locate(name, policy, inventories[name], closed.get(name), used.get(name))
+        for name, policy in rules.targets.items()
+        if name in inventories and takes(name)
     ]
-    return Placement(locations, state.rules.policy)
+    return Placement(locations, rules.policy)
 
 
 class Placement:

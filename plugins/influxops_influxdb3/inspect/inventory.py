@@ -14,7 +14,7 @@ from influxops.plugin import UNKNOWN, Database, Marker, RunContext, Unknown
 from influxops_influxdb3 import queries
 from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound, QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
-from influxops_influxdb3.provision.marker import marker_time
+from influxops_influxdb3.naming_rules import marker_time
 from influxops_influxdb3.queries import read_timestamp
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from influxops_influxdb3.errors import (
 )
 from influxops_influxdb3.inspect.inventory import MarkerCheck
 from influxops_influxdb3.inspect.parquet_files import FileTotals, file_totals, usable_limit
-from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.naming_rules import MARKER_TABLE
 from influxops_influxdb3.queries import (
     NO_TABLE,
     TABLES_WITH_TIME,

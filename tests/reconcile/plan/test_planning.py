@@ -289,6 +289,16 @@ def test_the_database_of_a_held_tenant_is_no_orphan() -> None:
     assert not found(result, "orphan")
 
 
+def test_an_empty_scope_covers_nobody_and_none_covers_all() -> None:
+    def run(**scope: frozenset[str]) -> RunState:
+        return RunState(RunRequest((), (), rules(), RunOrigin()), RunContext(**scope))  # type: ignore[arg-type]
+
+    assert run().covers("a", "eu1")
+    assert not run(tenants=frozenset()).covers("a")
+    assert not run(targets=frozenset()).covers("a", "eu1")
+    assert RunContext(tenants=frozenset()).is_limited
+
+
 def test_a_scope_of_targets_writes_only_what_belongs_there() -> None:
     two = {"eu1": inventory(capacity=1), "eu2": inventory(capacity=5)}
     context = RunContext(targets=frozenset(["eu2"]))
