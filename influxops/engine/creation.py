@@ -132,7 +132,7 @@ def _create(
                 tell(with_completion(plan) if target.capabilities.completion_marker else plan)
             else:
                 # Another run or a client was faster: its marker was not seen.
-                there = Database(plan.database)
+                there = Database()
                 plan = replace(plan, status=TenantStatus.OK, before=there, after=there, changes=())
                 tell(plan if is_complete else with_completion(plan))
     except InfluxopsError as error:
@@ -164,7 +164,7 @@ def _ended(plan: TenantPlan, outcome: Outcome) -> TenantPlan:
 
 def with_completion(plan: TenantPlan) -> TenantPlan:
     """Return a tenant whose database exists, with what completes it still to be done."""
-    before, after = (Database(plan.database, complete=each) for each in (False, True))
+    before, after = (Database(complete=each) for each in (False, True))
     change = Change(Action.COMPLETE, plan.tenant, plan.target or "", plan.database, before, after)
     left = before if plan.after is None else replace(plan.after, complete=False)
     return replace(plan, after=left, changes=(change,))

@@ -48,7 +48,7 @@ def why(report: Report, number: int) -> str:
 
 
 def there(name: str, **values: object) -> dict[str, Database]:
-    return {name: Database(name, **{"retention": None, "complete": True, **values})}  # type: ignore[arg-type]
+    return {name: Database(**{"retention": None, "complete": True, **values})}  # type: ignore[arg-type]
 
 
 def test_missing_databases_are_made_and_read_again(bench: Bench) -> None:
@@ -790,7 +790,7 @@ def test_reporters_hear_of_a_run_that_was_refused_as_a_whole(bench: Bench) -> No
 
 def test_a_period_that_nobody_manages_fails_no_creation(bench: Bench) -> None:
     bench.tenants("a")
-    bench.server(makes=Database("telemetry_a", 86400, True))
+    bench.server(makes=Database(86400, True))
     report = bench.run()
     assert states(report) == {"a": "changed"}
     assert report.exit_code == 0
@@ -1058,6 +1058,6 @@ def test_a_retention_period_that_was_asked_for_and_cannot_be_read_back_is_a_warn
 ) -> None:
     bench.extra = {"database": {"retention": "30d"}}
     bench.tenants("a")
-    bench.server(makes=Database("telemetry_a", UNKNOWN, complete=True))
+    bench.server(makes=Database(UNKNOWN, complete=True))
     report = bench.run()
     assert kinds(report)["retention-not-read"] == 1

@@ -274,7 +274,7 @@ class MovePlanner:
         changes = [plan.change(Action.MOVE, target, f"from {source}")]
         if found is None:
             capabilities = self.rules.targets[target or ""].capabilities
-            after = new_database(before.name, before.retention, capabilities)
+            after = new_database(before.retention, capabilities)
             reason = f"for what is moved from {source}"
             create = plan.change(Action.CREATE, target, reason, before=None, after=after)
             changes.insert(0, create)

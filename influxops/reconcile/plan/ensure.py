@@ -274,7 +274,7 @@ class _EnsurePlanner:
         retention: Retention | Unknown = UNKNOWN if capabilities.retention is None else None
         if not isinstance(plan.retention, Unmanaged) and capabilities.retention is not None:
             retention = plan.retention
-        return new_database(plan.database, retention, capabilities)
+        return new_database(retention, capabilities)
 
     @staticmethod
     def _misplaced(plan: TenantPlan, home: str) -> Finding:
@@ -361,12 +361,9 @@ class _EnsurePlanner:
         return self.observed.covers(None, target)
 
 
-def new_database(
-    name: str, retention: Retention | Unknown, capabilities: TargetCapabilities
-) -> Database:
+def new_database(retention: Retention | Unknown, capabilities: TargetCapabilities) -> Database:
     """Return a database as it is once it was created on a target that has some traits."""
     return Database(
-        name,
         retention,
         complete=True if capabilities.completion_marker else UNKNOWN,
         in_use=False if capabilities.table_label else UNKNOWN,

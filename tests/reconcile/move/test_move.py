@@ -84,7 +84,7 @@ def told(report: Report, kind: FindingKind, tenant: str = "a") -> Finding:
 
 def test_a_tenant_is_moved_with_its_rows_and_its_retention(two: Bench) -> None:
     eu1, eu2 = two.server("eu1"), two.server("eu2")
-    eu1.databases["telemetry_a"] = database("a", retention=7200)
+    eu1.databases["telemetry_a"] = database(retention=7200)
     report = move(two)
     assert report.exit_code is ExitCode.OK
     assert verdicts(report) == {"a": "changed"}
@@ -199,7 +199,7 @@ def _pinned(bench: Bench) -> None:
 
 
 def _namesake(bench: Bench) -> None:
-    bench.server("eu2").databases["telemetry_a"] = database("a")
+    bench.server("eu2").databases["telemetry_a"] = database()
     books(bench).records["a"] = replace(record(bench), secondary_target=None)
 
 
@@ -250,7 +250,7 @@ def test_who_cannot_be_moved_is_held_with_the_reason(
 
 def test_a_database_that_the_ledger_does_not_know_is_recorded_first(two: Bench) -> None:
     two.tenants("a", "b")
-    two.server("eu1").databases["telemetry_b"] = database("b")
+    two.server("eu1").databases["telemetry_b"] = database()
     report = move(two, "b")
     assert "the ledger does not know it" in why(report, "b")
     two.run()
@@ -694,7 +694,7 @@ def test_a_copy_that_fails_is_told_and_recorded_and_goes_on(two: Bench) -> None:
 
 def test_a_copy_that_was_lost_meanwhile_begins_anew(two: Bench) -> None:
     eu1, eu2 = two.server("eu1"), two.server("eu2")
-    eu2.databases["telemetry_a"] = database("a")
+    eu2.databases["telemetry_a"] = database()
     books(two).records["a"] = replace(
         record(two),
         state=State.MOVING,
@@ -728,7 +728,7 @@ def test_a_ledger_that_breaks_at_the_cut_over_leaves_it_open(two: Bench) -> None
 
 def _begun(bench: Bench) -> None:
     """Let a move to eu2 be begun, and killed."""
-    bench.server("eu2").databases["telemetry_a"] = database("a")
+    bench.server("eu2").databases["telemetry_a"] = database()
     bench.server("eu2").write("telemetry_a", k0=0)
     books(bench).records["a"] = replace(
         record(bench),
@@ -882,18 +882,18 @@ def test_going_back_that_was_killed_at_any_point_goes_on_and_keeps_the_same(two:
 def test_an_old_copy_gets_the_retention_period_that_it_lacks(two: Bench) -> None:
     eu1, eu2 = two.server("eu1"), two.server("eu2")
     diverged(two)
-    eu1.databases["telemetry_a"] = database("a", retention=7200)
-    eu2.databases["telemetry_a"] = database("a", retention=9000)
+    eu1.databases["telemetry_a"] = database(retention=7200)
+    eu2.databases["telemetry_a"] = database(retention=9000)
     assert back(two).exit_code is ExitCode.OK
     assert eu1.databases["telemetry_a"].retention == 9000
-    eu2.databases["telemetry_a"] = database("a", retention=7200)
+    eu2.databases["telemetry_a"] = database(retention=7200)
     assert back(two).exit_code is ExitCode.OK  # and there again
     assert eu2.databases["telemetry_a"].retention == 9000
 
 
 def _cut_over(bench: Bench) -> None:
     """Let a move to eu2 be cut over, and killed before the last pass."""
-    bench.server("eu2").databases["telemetry_a"] = database("a")
+    bench.server("eu2").databases["telemetry_a"] = database()
     bench.server("eu2").write("telemetry_a", **ROWS)
     books(bench).records["a"] = replace(
         record(bench),
@@ -1011,7 +1011,7 @@ def test_draining_takes_tenants_along_that_no_source_has_any_more(three: Bench) 
 
 
 def test_draining_tells_what_stays(three: Bench) -> None:
-    three.server("eu1").databases["sandbox"] = database("x", name="sandbox")
+    three.server("eu1").databases["sandbox"] = database()
     three.extra["targets"] = {}
     report = move(three, away="eu1", dry_run=True)
     messages = " ".join(note.message for note in report.notes)
@@ -1204,7 +1204,7 @@ def test_rebalancing_that_was_ended_goes_on_with_the_same_tenants(added: Bench) 
 
 def test_one_that_cannot_be_moved_is_passed_over(added: Bench) -> None:
     del added.server("eu1").databases["telemetry_e"]
-    added.server("eu1").databases["other"] = database("other")
+    added.server("eu1").databases["other"] = database()
     report = rebalance(added)
     assert placed(added)["eu3"] == "dj"
     assert verdicts(report) == {"d": "changed", "j": "changed"}
