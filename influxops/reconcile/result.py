@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -14,6 +14,7 @@ from influxops.errors import ExitCode
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.state import RunState
 from influxops.report.model import LedgerState, Report, RunOrigin
+from influxops.report.wording import without_slot
 
 _UNREAD = (FindingKind.UNREACHABLE, FindingKind.REFUSED, FindingKind.WRONG_SERVER)
 
@@ -27,6 +28,8 @@ def conclude(state: RunState, operation: Operation, origin: RunOrigin) -> Report
         for final in (_final(plan, state) for plan in state.plans.values())
     )
     notes = [*_notes(state, tenants)]
+    if operation.reconciles and not operation.drops:
+        notes += _without_slot(tenants, state.rules.acknowledged)
     code = _exit_code(notes, tenants, state.refusals)
     if state.error is not None:
         code = state.error.exit_code
@@ -115,6 +118,19 @@ def _notes(state: RunState, tenants: Sequence[TenantPlan]) -> Iterator[Finding]:
     if state.error is not None:
         error = state.error
         yield Finding(FindingKind(error.kind), Severity.ERROR, error.message, error.remedy)
+
+
+def _without_slot(
+    tenants: Iterable[TenantPlan], acknowledged: Collection[str]
+) -> Iterator[Finding]:
+    """Yield how many tenants have no slot, or may get none, where slots have run out."""
+    asked = [plan for plan in tenants if plan.tenant not in acknowledged]
+    number = sum(plan.kind is FindingKind.OVER_CAPACITY for plan in asked)
+    perhaps = sum(p.may_exceed_capacity and p.status is TenantStatus.PENDING for p in asked)
+    if number or perhaps:
+        text, remedy = without_slot(number, perhaps)
+        facts = {"without_slot": number, "beyond": perhaps}
+        yield Finding.warning(FindingKind.OVER_CAPACITY, text, remedy, facts=facts)
 
 
 def _is_elsewhere(source: str, state: RunState) -> bool:
