@@ -10,7 +10,7 @@ import click
 from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
-from influxops.domain.plan import Scope, TenantStatus
+from influxops.domain.plan import TenantStatus
 from influxops.domain.record import State
 from influxops.domain.text import group_alike, pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
@@ -48,8 +48,7 @@ def command(
 
     if orphans and tenants:
         raise click.UsageError("--orphans shows those that are in no source, whatever their id")
-    scope = Scope(frozenset(tenants) or None)
-    with session(ctx, timeout=timeout, scope=scope) as (engine, context):
+    with session(ctx, timeout=timeout, tenants=tenants) as (engine, context):
         if orphans:
             engine.needs_ledger()
         view, errors = look(engine, context)

@@ -10,7 +10,6 @@ import click
 from influxops.cli.options import command_line, read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.domain.finding import FindingKind, Severity
-from influxops.domain.plan import Scope
 from influxops.domain.record import Record, State
 from influxops.domain.text import pluralize, quote, truncate
 from influxops.errors import ExitCode
@@ -45,8 +44,7 @@ def command(
     from influxops.engine.status import copies_of, place
     from influxops.report.document import plain
 
-    scope = Scope(frozenset([tenant]))
-    with session(ctx, timeout=timeout, scope=scope) as (engine, context):
+    with session(ctx, timeout=timeout, tenants=[tenant]) as (engine, context):
         view, _ = look(engine, context, leave_out=(FindingKind.OVER_CAPACITY,))
     found = next((each for each in view.report.tenants if each.tenant == tenant), None)
     if found is None:

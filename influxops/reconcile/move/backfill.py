@@ -26,10 +26,8 @@ from influxops.reconcile.move.state import (
     is_written,
 )
 from influxops.reconcile.plan.recorded import is_cut_over
-from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import RunState
 from influxops.report.wording import format_copied
-from influxops.runtime.context import RunContext
 
 #: Seconds between two notes in the ledger of how far copying is.
 _EVERY = 5.0
@@ -42,10 +40,8 @@ _PASSES = 12
 class MoveSteps(MovesInProgress):
     """Takes the steps of moves, one at a time; the record of a tenant says which one is next."""
 
-    def __init__(
-        self, goal: MoveRequest, state: RunState, request: RunRequest, context: RunContext
-    ) -> None:
-        super().__init__(goal, state, request, context)
+    def __init__(self, goal: MoveRequest, state: RunState) -> None:
+        super().__init__(goal, state)
         #: Moves that were cut over, by when their next pass is due.
         self.waiting: list[tuple[float, int, MoveProgress]] = []
         self._is_proxy_late = False  # whether one did not lead the clients of the last move on
@@ -253,7 +249,7 @@ class MoveSteps(MovesInProgress):
 
     def _next_pass(self, move: MoveProgress) -> None:
         """Copy what only the old target has; the tenant is done once nothing more can come."""
-        if not self.state.observed.database(move.route.source, move.plan.database):
+        if not self.state.database(move.route.source, move.plan.database):
             self._without_source(move)
             return
         if not move.cut_at:
@@ -314,7 +310,7 @@ class MoveSteps(MovesInProgress):
 
     def _without_source(self, move: MoveProgress) -> None:
         """End a move whose old target cannot be read any more, as was allowed."""
-        gone = move.route.source in self.state.observed.inventories
+        gone = move.route.source in self.state.inventories
         what = "is gone" if gone else "cannot be read"
         self.warn(
             move,
