@@ -25,6 +25,7 @@ from influxops.plugin_host.resolve import ResolvedSection, resolve, resolve_sect
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.guards import validate_guard_names
+from influxops.reconcile.move.probes import check_proxies
 from influxops.reconcile.observe.ledger import read_ledger, with_memory
 from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.observe.targets import refuse_one_server_twice
@@ -194,6 +195,9 @@ class Engine:
             for finding in stale_ledger(observed, None, self.request, Scope(), context):
                 check = Check("up to date", False, finding.sentence, finding.remedy)
                 yield self.ledger.full_name, check
+            newest = read.memory.route_version if read.memory is not None else None
+            for check in check_proxies(self.rules.routing.probes, newest, context):
+                yield "routing", check
         for name, kind in installed(CHECK_GROUP).items():
             for check in self._command_checks(kind, context):
                 yield name, check
