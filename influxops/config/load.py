@@ -238,17 +238,18 @@ class Config(Struct, frozen=True):
         )
 
 
-def load_config(path: str | Path | None = None) -> Config:
+def load_config(path: str | Path | None = None, mistakes: list[str] | None = None) -> Config:
     """Read the configuration; plugins have not looked at their sections yet.
 
     Without a path it is that of INFLUXOPS_CONFIG, else `influxops.toml` in the current folder where
-    there is one, else the environment alone.
+    there is one, else the environment alone. What is wrong with it is raised, or added to
+    `mistakes`.
     """
     chosen = path or os.environ.get("INFLUXOPS_CONFIG") or _default_file()
     if chosen is None:
-        return parse_config({}, ENVIRONMENT)
+        return parse_config({}, ENVIRONMENT, mistakes)
     file = TomlFile(Path(chosen))
-    return parse_config(file.data, file)
+    return parse_config(file.data, file, mistakes)
 
 
 def _default_file() -> str | None:
@@ -269,10 +270,13 @@ def _default_file() -> str | None:
     return None if is_folder else DEFAULT_FILE
 
 
-def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
+def parse_config(
+    data: Mapping[str, Any], author: Author = PROGRAM, told: list[str] | None = None
+) -> Config:
     """Return the configuration that tables of a file or program mean; refuse all mistakes at once.
 
-    What a program says wins over environment variables.
+    With `told` they are added to that, and what is wrong is left out. What a program says wins over
+    environment variables.
     """
     is_known = data.keys() <= {*TABLES, *ROLE_NAMES}
     classes = TABLES if is_known else all_tables()
@@ -300,13 +304,17 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
     for role in ROLE_NAMES:
         _read_sections(role, data.get(role, {}), author, sections, mistakes)
     mistakes += _wrong_pins(data, sections, author)
-    if mistakes:
+    if mistakes and told is None:
         raise ConfigError("\n".join(mistakes))
+    if told is not None:
+        told += mistakes
     return Config(
         path=_absolute(author.path) if isinstance(author, TomlFile) else None,
         sections=tuple(sections),
         authors={name: author for name in classes if name in data},
-        plugin_tables={name: tables.pop(name) for name in classes if name not in TABLES},
+        plugin_tables={
+            name: tables.pop(name) for name in classes if name not in TABLES and name in tables
+        },
         **tables,
     )
 

@@ -82,8 +82,6 @@ def check_proxies(
     probes: Sequence[str], newest: int | None, context: RunContext
 ) -> Iterator[Check]:
     """Yield whether each proxy answers, and with the ledger's version of the routes if known."""
-    if not probes:
-        return
     for url, (has, why) in _asked(probes, [""], "a target", context).items():
         why = why or _differs(has, has if newest is None else newest, newest or has)
         advice = "see that it loads new routes (`influxops docs routing`)"
