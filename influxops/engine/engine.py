@@ -188,6 +188,8 @@ class Engine:
         if self.ledger is None:
             yield "ledger", Check("ledger", None, NO_LEDGER.message, NO_LEDGER.remedy)
         yield from self._fleet_checks(context)
+        for check in self.routes.checks(self.rules.routing.probes, context):
+            yield "routing", check
         for name, kind in installed(CHECK_GROUP).items():
             for check in self._command_checks(kind, context):
                 yield name, check

@@ -84,19 +84,26 @@ def _still_led(
     routing = request.rules.routing
     if not routing.probes:
         return
-    try:
-        version = request.ledger.load_records((dropped[0].tenant,), context).route_version
-    except Interrupted:
-        raise
-    except InfluxopsError as error:
-        yield from ((plan, f"the ledger: {error.message}", error.remedy) for plan in dropped)
-        return
+    ledger = request.ledger
     end, why = time.monotonic() + parse_duration(routing.timeout), ""
     for plan in dropped:
         if not why or time.monotonic() < end:  # one that is late keeps nobody waiting twice
             change = _reserving(plan)
             left = change.target if change else ""
-            why = wait_for_proxies(routing.probes, version, plan, left, end, context)
+            try:
+                why = wait_for_proxies(
+                    routing.probes,
+                    lambda: ledger.load_records((), context).route_version,
+                    plan,
+                    left,
+                    end,
+                    context,
+                )
+            except Interrupted:
+                raise
+            except InfluxopsError as error:
+                yield plan, f"the ledger: {error.message}", error.remedy
+                continue
         if why:
             yield plan, why, "see that each of them loads new routes (`influxops docs routing`)"
 

@@ -291,10 +291,9 @@ class MoveSteps(MovesInProgress):
     def _ask_proxies(self, move: MoveProgress) -> None:
         """Wait until no proxy leads a client to the old target any more; then none writes there."""
         routing, plan, source = self.goal.routing, move.plan, self.handles[move.route.source]
-        version = self.ledger.load_records((plan.tenant,), self.context).route_version
         # Where one did not get there in time, a later move does not wait as long again.
         end = time.monotonic() + (0 if self._is_proxy_late else parse_duration(routing.timeout))
-        why = wait_for_proxies(routing.probes, version, plan, source.name, end, self.context)
+        why = wait_for_proxies(routing.probes, self._version, plan, source.name, end, self.context)
         self._is_proxy_late = bool(why)
         if why:
             self.warn(
@@ -307,6 +306,10 @@ class MoveSteps(MovesInProgress):
         move.is_routed = True
         # What was acknowledged before is visible then, and found by the pass that follows.
         move.safe_at = time.monotonic() + 2 * source.capabilities.visible_after
+
+    def _version(self) -> int:
+        """Read the version of the routes."""
+        return self.ledger.load_records((), self.context).route_version
 
     def _without_source(self, move: MoveProgress) -> None:
         """End a move whose old target cannot be read any more, as was allowed."""

@@ -233,6 +233,15 @@ class MovePlanner:
             drop = f"retire --copies {shlex.quote(record.tenant)}"
             remedy = Hint.command(drop, "{} drops it now, after a last look")
             return Finding.error(kind, f"its old copy on {other} is not dropped yet", remedy)
+        if record.state is State.READY and other == to is not None and record.claimed_by:
+            # It may have asked for the drop, which comes whenever the server gets to it.
+            message = (
+                f"the run {record.claimed_by} was dropping its old copy on {other} when it ended, "
+                f"and {other} may still carry that out"
+            )
+            drop = f"retire --copies {shlex.quote(record.tenant)}"
+            how = f"{{}} drops it after a last look; influxops {move} {other} copies all then"
+            return Finding.error(kind, message, Hint.command(drop, how))
         return None
 
     def _plan_move(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
