@@ -9,7 +9,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from influxops.config.load import Config, Section
+from influxops.config.load import ROLE_NAMES, Config, Section
 from influxops.config.secrets import Redactor
 from influxops.constants import CHECK_GROUP
 from influxops.domain.database import DatabaseStats
@@ -18,8 +18,9 @@ from influxops.domain.plan import Scope, TenantPlan
 from influxops.engine.routes import EngineRoutes
 from influxops.errors import ConfigError, ExitCode, Interrupted
 from influxops.plugin_host.base import Handle, manager
-from influxops.plugin_host.discovery import PluginType, installed
+from influxops.plugin_host.discovery import PluginType, installed, outdated
 from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.plugin_files import all_kinds
 from influxops.plugin_host.reporter import ReporterHandle, failed_reporter
 from influxops.plugin_host.resolve import ResolvedSection, resolve, resolve_section
 from influxops.plugin_host.source import SourceHandle
@@ -60,7 +61,7 @@ class Engine:
         kinds: Mapping[str, PluginType] | None = None,
         reporters: Sequence[Section] = (),
     ) -> None:
-        kinds = installed() if kinds is None else kinds
+        kinds = all_kinds(config, installed() if kinds is None else kinds)
         self.config = config
         configured = resolve(config, kinds)
         resolved = [*(resolve_section(section, kinds) for section in reporters), *configured]
@@ -86,10 +87,10 @@ class Engine:
                     handle = ReporterHandle(each, hooks, self.redact, missing)
                     handle.is_own = each.name in self._own
                     self.reporters.append(handle)
-        self._refuse_one_file_twice()
         self.routes = EngineRoutes(
             self.needs_ledger, self.targets, self.reporters, config.template.name
         )
+        self._outdated = [*_outdated(resolved)]
         self.rules = _rules(config, self.targets, self.ledger)
 
     def __enter__(self) -> Engine:
@@ -137,6 +138,7 @@ class Engine:
             for handle in self.reporters
             if handle.missing is not None
         ]
+        late += self._outdated
         report, error = reconcile(operation, request, context, origin, late)
         report = replace(report, apply=apply)
         if error is None:
@@ -173,6 +175,8 @@ class Engine:
 
     def doctor(self, context: RunContext) -> Iterator[tuple[str, Check]]:
         """Look at everything that a run depends on."""
+        for finding in self._outdated:
+            yield "plugins", Check("API version", None, finding.sentence, finding.remedy)
         for handle in self._handles:
             if handle.missing is not None:
                 missing = handle.missing
@@ -237,16 +241,6 @@ class Engine:
             user = "unknown"
         return RunOrigin(user, socket.gethostname(), self.config.path, door=self.config.door)
 
-    def _refuse_one_file_twice(self) -> None:
-        kept: dict[str, str] = {}
-        for handle in self.reporters:
-            file = handle.settings.file
-            if file is not None and kept.setdefault(file, handle.full_name) != handle.full_name:
-                raise ConfigError(
-                    f"{kept[file]} and {handle.full_name} both keep {file}",
-                    hint="give each a file of its own",
-                )
-
     @property
     def _handles(self) -> list[Handle]:
         ledger = [self.ledger] if self.ledger is not None else []
@@ -302,6 +296,16 @@ class Engine:
                 failure = handle.report(report, context)
                 failures += [failure] if failure is not None else []
         return replace(report, notes=(*report.notes, *failures)) if failures else report
+
+
+def _outdated(resolved: Iterable[ResolvedSection]) -> Iterator[Finding]:
+    """Yield a warning for each section whose plugin was written for older hooks."""
+    for each in resolved:
+        if older := outdated(each.plugin):
+            role = ROLE_NAMES[each.section.role]
+            about = {} if role == "ledger" else {role: each.section.name}
+            message = f"its plugin ({each.owner}) was {older}"
+            yield Finding.warning(FindingKind.NOTE, message, "look for a newer release", **about)
 
 
 def _rules(config: Config, targets: Iterable[TargetHandle], ledger: LedgerHandle | None) -> Rules:
