@@ -88,6 +88,7 @@ def execute(
     tenants: Sequence[str] = (),
     targets: Sequence[str] = (),
     endless: bool = False,
+    changes_only: bool = False,
 ) -> Report:
     """Make a run and report it on the terminal, as text or as JSON.
 
@@ -101,12 +102,12 @@ def execute(
                 hint=IN_TASKS_ONLY[guard],
             )
     options = common(ctx)
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"changes_only": changes_only}
     if output == "text":
         head = "log" if options.log_format == "json" else "lines"
         # Of what takes long, each tenant is worth a word.
         verbose = options.verbose or int(endless)
-        values = {"quiet": options.quiet, "verbose": verbose, "head": head}
+        values |= {"quiet": options.quiet, "verbose": verbose, "head": head}
     kind = "terminal" if output == "text" else "json"
     reporter = Section("reporters", _OWN, kind, values, author=ConfigAuthor(_OWN))
     with session(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.durations import parse_duration
 from influxops.domain.finding import FindingKind
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.record import Event, LedgerUpdate
 from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
@@ -145,8 +145,9 @@ class MoveSteps(MovesInProgress):
     def _unread(self, move: MoveProgress, error: Unread) -> MoveFailed:
         """Return why a tenant waits until tables are left out."""
         names = (*error.left_out, *error.tables)
-        options = " ".join(f"--without-table {shlex.quote(name)}" for name in names)
-        again = f"move {shlex.quote(move.plan.tenant)} --to {move.route.target} {options}"
+        left_out = " ".join(f"--without-table {shlex.quote(name)}" for name in names)
+        options = f"--to {move.route.target} {left_out}"
+        again = typed("move", move.plan.tenant, options=options)
         remedy = Hint.command(again, "mend or drop them there, or leave them out for good: {}")
         return MoveFailed(error.message, again=remedy)
 
@@ -185,7 +186,7 @@ class MoveSteps(MovesInProgress):
         except LedgerError as error:
             raise MoveFailed(
                 f"whether it was cut over to {record.secondary_target} is unknown: {error.message}",
-                Hint.command(f"where --recorded {shlex.quote(move.plan.tenant)}", "{} says so"),
+                Hint.command(typed("where --recorded", move.plan.tenant), "{} says so"),
             ) from None
         if not is_written(after, current):
             raise ClaimLost(current)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from msgspec import Struct, field
@@ -11,7 +10,7 @@ from msgspec.structs import replace
 from influxops.config.routing import RoutingTable
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Retention, Unknown
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
@@ -197,12 +196,16 @@ class MovePlanner:
             return record.secondary_target
         return wish
 
+    @staticmethod
+    def _move(record: Record, target: str | None) -> str:
+        return typed("move", record.tenant, options=f"--to {target}")
+
     def _not_to_be_moved(self, record: Record) -> Finding | None:
         """Return why a tenant is not to be moved as its record is."""
-        move, to = f"move {shlex.quote(record.tenant)} --to", self._wish(record)
+        to = self._wish(record)
         target, other, kind = record.target, record.secondary_target, FindingKind.MOVING
         if record.state is State.RETIRING:
-            unretire = f"unretire {shlex.quote(record.tenant)}"
+            unretire = typed("unretire", record.tenant)
             message = "it is retiring, so it is not moved"
             remedy = Hint.command(unretire, "wait until it is dropped, or run {}")
             return Finding.error(FindingKind.RETIRING, message, remedy)
@@ -223,14 +226,15 @@ class MovePlanner:
                 "still to be looked for"
             )
             return Finding.error(
-                kind, message, Hint.command(f"{move} {target}", "finish that first: {}")
+                kind, message, Hint.command(self._move(record, target), "finish that first: {}")
             )
         if record.state is State.MOVING and to not in (None, other, target):
-            how = f"finish that first: {{}}; or give it up: influxops {move} {target}"
-            remedy = Hint.command(f"{move} {other}", how)
+            give_up = self._move(record, target)
+            how = f"finish that first: {{}}; or give it up: influxops {give_up}"
+            remedy = Hint.command(self._move(record, other), how)
             return Finding.error(kind, f"it is being moved to {other}", remedy)
         if record.state is State.READY and other not in (None, to) and target != to:
-            drop = f"retire --copies {shlex.quote(record.tenant)}"
+            drop = typed("retire --copies", record.tenant)
             remedy = Hint.command(drop, "{} drops it now, after a last look")
             return Finding.error(kind, f"its old copy on {other} is not dropped yet", remedy)
         if record.state is State.READY and other == to is not None and record.claimed_by:
@@ -239,8 +243,9 @@ class MovePlanner:
                 f"the run {record.claimed_by} was dropping its old copy on {other} when it ended, "
                 f"and {other} may still carry that out"
             )
-            drop = f"retire --copies {shlex.quote(record.tenant)}"
-            how = f"{{}} drops it after a last look; influxops {move} {other} copies all then"
+            anew = self._move(record, other)
+            how = f"{{}} drops it after a last look; influxops {anew} copies all then"
+            drop = typed("retire --copies", record.tenant)
             return Finding.error(kind, message, Hint.command(drop, how))
         return None
 
@@ -264,7 +269,9 @@ class MovePlanner:
         over = False
         if found is None and self.goal.back:
             message = f"its old copy on {target} is gone"
-            remedy = Hint.command(f"move {shlex.quote(plan.tenant)} --to {target}", "{} copies all")
+            remedy = Hint.command(
+                typed("move", plan.tenant, options=f"--to {target}"), "{} copies all"
+            )
             return plan.blocked(FindingKind.MOVING, message, remedy)
         if found is None:
             location = self._placement(source).choose(target or plan.pin)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 
 from influxops.domain.copy import CopyProgress
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.errors import InfluxopsError, Interrupted
@@ -183,7 +182,7 @@ class MovesInProgress:
             where += "; what was written last may still arrive at the copy"
         message = f"moving it to {target} did not end: {failed.message}; {where}"
         again = failed.again or Hint.command(
-            f"move {shlex.quote(move.plan.tenant)} --to {target}",
+            typed("move", move.plan.tenant, options=f"--to {target}"),
             f"{failed.remedy}, then go on with {{}}" if failed.remedy else "go on with {}",
         )
         reported = MoveFailed(message, again, kind=kind)
@@ -265,7 +264,7 @@ class MovesInProgress:
         tenant = move.plan.tenant
         self.open.pop(tenant, None)
         message = f"the progress of its move could not be recorded: {error.message}"
-        again = f"move {shlex.quote(tenant)} --to {move.route.target}"
+        again = typed("move", tenant, options=f"--to {move.route.target}")
         remedy = Hint.command(again, "fix the ledger, then continue with {}")
         failed = MoveFailed(message, remedy, kind=FindingKind.FAILED_LEDGER)
         self.resolve(move.plan, failed, ChangeResult.UNKNOWN, move.made, move)

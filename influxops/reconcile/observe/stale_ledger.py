@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from influxops.domain.database import Inventory, Marker
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time
@@ -219,13 +219,14 @@ def _is_its(suspect: Suspect, markers: Mapping[tuple[str, str], Marker]) -> bool
 def _elsewhere(suspect: Suspect, observed: RunState, asked: Collection[str] | None) -> Finding:
     """Return the finding that a target holds a tenant's database, and the ledger knows nothing."""
     where, record = suspect.target, suspect.record
-    adopt = f"adopt {shlex.quote(f'{suspect.tenant}={suspect.database}')}"
+    at = ""
     remedy: str | Hint
     if record is not None:
         message = f"its database is on {where} with its marker, and recorded on {record.target}"
         inventory = observed.inventories.get(record.target or "")
         if inventory is None or suspect.database in inventory.databases:
-            adopt += f" --target {shlex.quote(where)}"
+            at = f"--target {shlex.quote(where)}"
+        adopt = typed("adopt", f"{suspect.tenant}={suspect.database}", options=at)
         remedy = Hint.command(adopt, f"{_MAY_BE_OLDER} If {where} has the newer rows, run {{}}")
     else:
         message = f"its database is on {where} with its marker, and the ledger has no record of it"
@@ -250,14 +251,14 @@ def _missed(
         remedy: str | Hint = f"{_MAY_BE_OLDER} What is there now was made since"
     elif observed.targets_holding(record.database):
         what += f"; {record.secondary_target} holds it"
-        adopt = f"adopt {shlex.quote(f'{record.tenant}={record.database}')}"
+        adopt = typed("adopt", f"{record.tenant}={record.database}")
         remedy = Hint.command(
             adopt, f"{_MAY_BE_OLDER} Run {{}} if {record.secondary_target} has all of it"
         )
     else:
         source = "" if asked is None else ", and in no source"
         what += f"; it is recorded there as {record.state.value}{source}"
-        command = f"retire {shlex.quote(record.tenant)}"
+        command = typed("retire", record.tenant)
         remedy = Hint.command(command, f"{_MAY_BE_OLDER} Run {{}} if that tenant is gone")
         if asked is None:
             remedy = Hint.command("plan", f"{_MAY_BE_OLDER} {{}} tells more")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import format_duration, parse_retention
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.tenant import Tenant, meant_attribute
@@ -72,7 +71,7 @@ def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
         f"its source calls its database {truncate(given)}, but {truncate(record.database)} on "
         f"{record.target} is recorded",
         Hint.command(
-            f"adopt {shlex.quote(tenant.id)}={shlex.quote(given)}",
+            typed("adopt", f"{tenant.id}={given}"),
             "correct the source, or run {} if that one holds its data",
         ),
     )
@@ -267,7 +266,7 @@ def _left(tenant: str, state: RunState) -> tuple[str, str | Hint]:
             else " is to be dropped"
         )
         left = f"; it is retiring: {truncate(record.database)} on {record.target}{due}"
-        return left, Hint.command(f"unretire {shlex.quote(tenant)}", "run {} to keep it")
+        return left, Hint.command(typed("unretire", tenant), "run {} to keep it")
     name = state.rules.template.name(tenant)
     homes = state.targets_holding(name)
     if not homes:

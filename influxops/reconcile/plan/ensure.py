@@ -19,7 +19,7 @@ from influxops.domain.database import (
     Unmanaged,
 )
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, Change, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import summarize
@@ -282,7 +282,7 @@ class _EnsurePlanner:
         why, remedy = "influxops moves no data", Hint.advise("move it")
         if plan.record is not None:
             why = "it is moved only by a move"
-            remedy = Hint.command(f"move {shlex.quote(plan.tenant)} --to {plan.pin}")
+            remedy = Hint.command(typed("move", plan.tenant, options=f"--to {plan.pin}"))
         return plan.warning(
             FindingKind.MISPLACED,
             f"the database {plan.database} is on {home}, but should be on {plan.pin}; {why}",
@@ -308,9 +308,9 @@ class _EnsurePlanner:
         remedy = Hint.advise(f"{which}, then drop the other: {drops}")
         if plan.record is not None and plan.record.target in homes:
             other = next(home for home in homes if home != plan.record.target)
-            pair = shlex.quote(f"{plan.tenant}={plan.database}")
+            pair = f"{plan.tenant}={plan.database}"
             remedy = Hint.command(
-                f"adopt {pair} --target {shlex.quote(other)}",
+                typed("adopt", pair, options=f"--target {shlex.quote(other)}"),
                 f"{which}: {{}} takes that on {other}, and what only the other one has comes "
                 f"along; {drops}",
             )

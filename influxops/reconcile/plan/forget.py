@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import ClassVar
 
 from msgspec import Struct
 
 from influxops.domain.finding import FindingKind
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, TenantPlan
 from influxops.domain.record import Record
 from influxops.domain.text import summarize, truncate
@@ -45,7 +44,7 @@ class Forget(RecordOperation, Struct, frozen=True):
                 why = f"its database {truncate(name)} is on {' and on '.join(homes)}"
                 remedy: str | Hint = "drop it there if it holds nothing of worth"
                 if record.target in homes and name == record.database:
-                    remedy = Hint.command(f"retire {shlex.quote(record.tenant)}", "run {} first")
+                    remedy = Hint.command(typed("retire", record.tenant), "run {} first")
                 return plan.blocked(FindingKind.STILL_EXISTS, why, remedy)
         asked = dict.fromkeys((*state.rules.targets, record.target, record.secondary_target))
         unread = [name for name in asked if name is not None and not state.shows_all(name)]

@@ -9,7 +9,7 @@ from typing import Final
 
 from influxops.domain.database import UNMANAGED, Database, TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, Change, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, summarize, truncate
@@ -110,9 +110,8 @@ def not_copied(record: Record) -> Finding:
 def move_in_progress_finding(record: Record) -> Finding:
     """Return why a tenant that has a second copy of its database is blocked."""
     if record.state is State.MOVING:
-        move = (
-            f"move {shlex.quote(record.tenant)} --to {shlex.quote(record.secondary_target or '')}"
-        )
+        to = f"--to {shlex.quote(record.secondary_target or '')}"
+        move = typed("move", record.tenant, options=to)
         message = f"it is moving from {record.target} to {record.secondary_target}"
         return Finding.error(
             FindingKind.MOVING, message, Hint.command(move, "end that first: run {}")
@@ -122,7 +121,7 @@ def move_in_progress_finding(record: Record) -> Finding:
         FindingKind.MOVING,
         f"it was moved, and the copy that it left on {record.secondary_target} is not dropped{due}",
         Hint.command(
-            f"retire --copies {shlex.quote(record.tenant)}",
+            typed("retire --copies", record.tenant),
             "{} drops it now, after a last look; then run this again",
         ),
     )
@@ -148,7 +147,7 @@ def moving(record: Record) -> Finding:
     return Finding.warning(
         FindingKind.MOVING,
         f"{message}, and no run is at it",
-        Hint.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
+        Hint.command(typed("move", record.tenant, options=f"--to {to}"), hint),
         tenant=record.tenant,
         target=record.target,
         database=record.database,
@@ -180,7 +179,7 @@ def is_elsewhere(record: Record, home: str, observed: RunState) -> bool:
 
 def misplaced(plan: TenantPlan, record: Record, home: str) -> TenantPlan:
     """Return a tenant blocked whose database is elsewhere than recorded."""
-    adopt = f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}"
+    adopt = typed("adopt", f"{plan.tenant}={plan.database}")
     by = f" by run {record.created_by}" if record.created_by else ""
     since = f"since {format_time(record.created_at)}{by}" if record.created_at else by.strip()
     since = since or "by an earlier run"
@@ -363,10 +362,9 @@ def recreated_note(plan: TenantPlan, observed: RunState) -> TenantPlan:
 
 def how_to_go_on(plan: TenantPlan) -> Hint:
     """Return what to do about a tenant whose database is gone."""
-    tenant = shlex.quote(plan.tenant)
+    recreate = f"ensure --recreate {shlex.quote(plan.tenant)}"
     if not is_recreated(plan.record, plan.before):
-        again = "restore it if you can; {} makes it again, empty"
-        return Hint.command(f"ensure --recreate {tenant}", again)
+        return Hint.command(recreate, "restore it if you can; {} makes it again, empty")
     assert plan.record is not None
     old = ""
     if plan.record.secondary_target is not None and plan.record.drop_after is not None:
@@ -375,8 +373,7 @@ def how_to_go_on(plan: TenantPlan) -> Hint:
             f"{plan.record.secondary_target} has, when that is due"
         )
     return Hint.command(
-        f"adopt {tenant}",
+        typed("adopt", plan.tenant),
         "restore it if you can; {} takes what clients have written since as the tenant's; "
-        f"influxops ensure --recreate {tenant} --allow drop drops that, and makes an empty one"
-        + old,
+        f"influxops {recreate} --allow drop drops that, and makes an empty one" + old,
     )

@@ -5,7 +5,6 @@ Nothing is dropped here: that is recorded, and `influxops.reconcile.plan.drop_du
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from operator import itemgetter
@@ -16,7 +15,7 @@ from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED, DatabaseStats
 from influxops.domain.finding import FindingKind
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, summarize, truncate
@@ -162,7 +161,7 @@ class Unretire(RecordOperation, Struct, frozen=True):
             FindingKind.RETIRING,
             message,
             Hint.command(
-                f"ensure {shlex.quote(record.tenant)}",
+                typed("ensure", record.tenant),
                 "add it to the registry and run {} for a new, empty one",
             ),
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from influxops.domain.database import NEARLY_FULL, UNKNOWN, UNMANAGED, Database
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize, truncate
@@ -157,7 +156,7 @@ class PlanWarnings:
                 message += "late write probably created it"
                 remedy = Hint.advise("stop what writes to it, then drop it")
             elif owner is not None:  # a tenant that is recorded, and in no source
-                retire = f"retire {shlex.quote(owner)}"
+                retire = typed("retire", owner)
                 remedy = Hint.command(retire, "run {} if that tenant is gone")
             yield Finding(kind, severity, message, remedy, database=name, facts={"target": target})
 
@@ -215,7 +214,7 @@ def recreated_after_drop(
         FindingKind.RECREATED_AFTER_DROP,
         f"its database {truncate(record.database)} was dropped{when}, and is on {target} again: "
         + by,
-        Hint.command(f"retire {shlex.quote(record.tenant)}", how),
+        Hint.command(typed("retire", record.tenant), how),
         tenant=record.tenant,
         target=target,
         database=record.database,
