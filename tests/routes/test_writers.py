@@ -1,6 +1,6 @@
 """docs/writers.md says what each client gets in each situation, and what is stored of its lines.
 
-With UPDATE_WRITERS=1 the tables there are written again, as they were seen; then read the diff.
+With UPDATE_WRITERS=1 (and without -n) the tables there are written again, as they were seen.
 """
 
 from __future__ import annotations
@@ -32,11 +32,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "writers.md"
 DIRECTLY, PROXIED = "Directly to a server", "Through nginx"
 
 
-@dataclass
 class Away:
-    """A server that is away until it is started."""
+    """A server that is away: its port is taken, and nobody listens."""
 
-    url: str
+    def __init__(self, port: int = 0) -> None:
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(("127.0.0.1", port))
+        self.port = self.socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
 
 
 @dataclass
@@ -56,7 +60,7 @@ class World:
         away, busy = self.servers["away"], self.servers["busy"]
         if isinstance(away, Influx) and away.stand_in:
             away.stand_in.stop()
-            self.servers["away"] = Away(away.url)
+            self.servers["away"] = Away(away.stand_in.port)
         assert isinstance(busy, Proxy)
         busy.before = lambda seen: (503, "application/json", b'{"error": "not now"}')
         if door == PROXIED:
@@ -108,8 +112,10 @@ def move(world: World, database: str) -> None:
 
 
 def come_back(world: World, database: str) -> None:
-    port = int(world.servers["away"].url.rpartition(":")[2])
-    world.servers["away"] = world.stack.enter_context(new_stand_in(port=port))
+    away = world.servers["away"]
+    assert isinstance(away, Away)
+    away.socket.close()
+    world.servers["away"] = world.stack.enter_context(new_stand_in(port=away.port))
 
 
 def work_again(world: World, database: str) -> None:
@@ -180,12 +186,12 @@ def world(stand_in: GiveStandIn, tmp_path: Path) -> Iterator[World]:
         assert isinstance(full, Influx)
         full.create("taken")
         servers["busy"] = stack.enter_context(running_proxy(eu1.url))
-        for name in ("away", "gone"):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                servers[name] = Away(f"http://127.0.0.1:{free.getsockname()[1]}")
+        servers |= {"away": Away(), "gone": Away()}
         proxy = stack.enter_context(nginx(tmp_path, file_of({}, servers)))
         yield World(proxy, servers, stack)
+        for server in servers.values():
+            if isinstance(server, Away):
+                server.socket.close()
 
 
 def see(world: World, client: Client, situation: Situation, folder: Path) -> str:
@@ -284,23 +290,32 @@ def test_on_the_path_of_version_3_a_bad_line_takes_no_other_with_it(
 
 
 _HELD_UP = """
-import sys, time
+import sys, threading
 sys.path.append(sys.argv[1])
 from influxdb_client_3 import InfluxDBClient3, WriteOptions, write_client_options
 from reactivex.scheduler import ThreadPoolScheduler
 
+_, _, url_away, url_works, scheduler = sys.argv
+written = threading.Event()
+
 def client(url, **callbacks):
-    own = {"write_scheduler": ThreadPoolScheduler(max_workers=1)} if sys.argv[4] == "own" else {}
-    options = WriteOptions(flush_interval=10, retry_interval=2000, max_retries=1, **own)
+    own = {"write_scheduler": ThreadPoolScheduler(max_workers=1)} if scheduler == "own" else {}
+    options = WriteOptions(flush_interval=10, retry_interval=300, max_retries=1, **own)
     return InfluxDBClient3(host=url, token="t", database="d",
         write_client_options=write_client_options(write_options=options, **callbacks))
 
-def say(word):
-    print(word, flush=True)
+def on_retry(*_):
+    works.write("m v=1")
+    if scheduler == "own":
+        written.wait(60)
 
-away = client(sys.argv[2], retry_callback=lambda *_: works.write("m v=1"),
-    error_callback=lambda *_: say("given up"))
-works = client(sys.argv[3], success_callback=lambda *_: say("written"))
+def on_success(*_):
+    print("written", flush=True)
+    written.set()
+
+away = client(url_away, retry_callback=on_retry,
+    error_callback=lambda *_: print("given up", flush=True))
+works = client(url_works, success_callback=on_success)
 away.write("m v=1")
 away.close()
 works.close()
@@ -311,12 +326,10 @@ works.close()
 def test_a_batch_that_is_tried_again_holds_up_all_others_of_the_process(
     stand_in: GiveStandIn, scheduler: str
 ) -> None:
-    with socket.socket() as away:
-        away.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{away.getsockname()[1]}"
-        command = [sys.executable, "-c", _HELD_UP, str(clients.python_client()), url]
-        said = subprocess.run(
-            [*command, stand_in().url, scheduler], capture_output=True, text=True, timeout=60
-        )
+    away = Away()
+    command = [sys.executable, "-c", _HELD_UP, str(clients.python_client()), away.url]
+    command += [stand_in().url, scheduler]
+    with away.socket:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     held = ["given up", "written"]
-    assert said.stdout.splitlines() == (held if scheduler == "shared" else held[::-1]), said.stderr
+    assert said.stdout.splitlines() == (held if scheduler == "shared" else held[::-1])

@@ -88,8 +88,8 @@ for line in sys.stdin:
     asked = json.loads(line)
     options = {"write_options": SYNCHRONOUS}
     if sys.argv[2] == "batching":
-        batching = WriteOptions(
-            flush_interval=10, retry_interval=300, max_retries=asked["retries"])
+        batching = WriteOptions(  # it is flushed when it is closed
+            flush_interval=60_000, retry_interval=300, max_retries=asked["retries"])
         options = {"write_options": batching, **callbacks}
     client = InfluxDBClient3(
         host=asked["url"], token=asked["token"], database=asked["database"],
