@@ -87,6 +87,19 @@ def action_words(form: int, action: Action, marker: str = "") -> str:
     return (_WITHOUT_MARKER if without else _ACTIONS[action])[form].replace("{}", marker)
 
 
+def without_slot(number: int, perhaps: int = 0) -> tuple[str, Hint]:
+    """Return what follows for tenants that have no slot, or `perhaps` get none, and what to do."""
+    who = f"{pluralize(number, 'tenant')} {'has' if number == 1 else 'have'} no slot"
+    if perhaps:
+        more = f"{perhaps:,} more may get none"
+        who = f"{who}, {more}" if number else f"{pluralize(perhaps, 'tenant')} may get no slot"
+    return (
+        f"{who}: what is sent for a tenant without one is lost at once, because a full server "
+        "refuses it and most clients then drop it",
+        Hint.command("ensure", "add a target, then run {}"),
+    )
+
+
 def format_retention(value: Retention | Unknown) -> str:
     """Return a retention period: `30d`, `kept for ever` for None, `?` where it is unknown."""
     if isinstance(value, Unknown):
