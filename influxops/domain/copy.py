@@ -71,6 +71,6 @@ class CopyProgress(Struct, frozen=True):
     #: Why tables cannot be copied, by name; all others are. Those of `without_tables` are among
     #: them, and no reason not to be done.
     unread: Mapping[str, str] = field(default_factory=dict)
-    meanwhile: int = 0  # how many rows an export found that were written since it began
+    late: int = 0  # how many rows an export found that were written since it began
     #: How many of `rows` each table got (`only_missing`), as far as the plugin tells.
     rows_by_table: Mapping[str, int] = field(default_factory=dict)

@@ -78,7 +78,7 @@ class Manifest(Struct, frozen=True):
     started: datetime | None = None
     ended: datetime | None = None  # when all was written and compared; None: it is not whole
     tables: tuple[TableFiles, ...] = ()  # by name
-    meanwhile: int = 0  # how many of the rows were written since it began
+    late: int = 0  # how many of the rows were written since it began
     unread: dict[str, str] = field(default_factory=dict)  # why tables are not in it, by name
     progress: str = ""  # from where to go on; the target's own text
     version: int = _VERSION

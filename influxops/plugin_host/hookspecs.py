@@ -433,6 +433,8 @@ OPTIONAL = (
     DatabaseStatistics,
     WriteActivity,
     DatabaseCopy,
+    DatabaseExport,
+    DatabaseImport,
     DatabaseMarkers,
     RecordCounts,
     TenantQueue,

@@ -50,8 +50,8 @@ def export(
             if copied.progress != saved:
                 files.save(copied)
                 saved = copied.progress
-            meanwhile, size = files.meanwhile, files.manifest.size
-            yield replace(copied, meanwhile=meanwhile, bytes=size)
+            late, size = files.late, files.manifest.size
+            yield replace(copied, late=late, bytes=size)
 
 
 def import_(

@@ -57,7 +57,7 @@ class FileEndpoint:
         self._number = 0
         #: Whether what is written is there for the first time.
         self.is_first = True
-        self.meanwhile = manifest.meanwhile
+        self.late = manifest.late
 
     @property
     def name(self) -> str:
@@ -220,7 +220,7 @@ class FileEndpoint:
                 hint="export to another folder; find out why they are gone before you delete it",
             )
         if not self.is_first:
-            self.meanwhile += rows - before
+            self.late += rows - before
         kept = [part for part in known.parts if part not in touched]
         if len(touched) == 1 and new is not None and _is_same(touched[0], new):
             (self.folder / new.file).unlink()
@@ -258,7 +258,7 @@ class FileEndpoint:
             tables=tuple(table for _, table in sorted(self._tables.items())),
             unread=dict(progress.unread),
             progress=progress.progress,
-            meanwhile=self.meanwhile,
+            late=self.late,
             ended=datetime.now(UTC) if progress.done else None,
         )
         write_manifest(self.folder, self.manifest)
