@@ -226,16 +226,16 @@ def _telegraf_runs(at: Writing, lines: str, mend: Mend) -> str:
                 return "does not read it"
             if found := re.search(r"will be dropped: \d+|not all metrics have been sent", line):
                 return f"“{found[0]}”"
-            if "Wrote batch" in line or (len(failed) > 1 and not mend):
-                break
-            if "riting to" not in line and (found := _FAILED.search(line)):
-                failed.append(found[1] or found[2])
-                if mend:
-                    mend()
-                    mend, failed = None, failed[:1]
-        if not failed:
-            return "writes it"
-        return f"keeps it ({failed[0]})"
+            if "Wrote batch" in line:
+                return f"keeps it ({failed[0]})" if failed else "writes it"
+            if "riting to" in line or not (found := _FAILED.search(line)):
+                continue
+            failed.append(found[1] or found[2])
+            if mend and len(failed) == 1:
+                mend()
+            elif not mend and len(failed) > 1:
+                return f"keeps it ({failed[0]})"
+        raise AssertionError(f"Telegraf is stuck after {failed}")
     finally:
         process.terminate()
         process.communicate(timeout=STUCK)
