@@ -16,6 +16,8 @@ _COMMANDS = {
     "retire": "influxops.cli.commands.retire",
     "unretire": "influxops.cli.commands.unretire",
     "forget": "influxops.cli.commands.forget",
+    "export": "influxops.cli.commands.export",
+    "import": "influxops.cli.commands.import_",
     "status": "influxops.cli.commands.status",
     "where": "influxops.cli.commands.where",
     "history": "influxops.cli.commands.history",

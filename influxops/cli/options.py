@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +10,9 @@ import click
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from influxops.config.load import Section
+    from influxops.plugin_host.discovery import PluginType
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,6 +26,9 @@ class Common:
     quiet: bool = False
     log_format: str = "text"  # or `json`
     output: str = "text"  # or `json`, where there is a choice
+    #: What a test gives: the plugins to choose from, and a reporter of its own.
+    kinds: Mapping[str, PluginType] | None = None
+    reporters: tuple[Section, ...] = ()
 
 
 def common(ctx: click.Context) -> Common:

@@ -58,7 +58,7 @@ def session(
     options = common(ctx)
     config = replace(load_config(options.config), door="cli")
     with (
-        Engine(config, reporters=reporters) as engine,
+        Engine(config, kinds=options.kinds, reporters=(*reporters, *options.reporters)) as engine,
         progress(options, lines=endless) as (on_stage, on_progress),
     ):
         context = RunContext(

@@ -31,6 +31,9 @@ class Action(StrEnum):
     FORGET = "forget"  # there is none, and its tenant is not recorded any more
     # what takes two targets
     MOVE = "move"  # to another target, with all that is in it
+    # what takes files
+    EXPORT = "export"  # its data is written to files, and stays
+    IMPORT = "import"  # the data of files is written to it
 
 
 _BY_LEDGER = (Action.ADOPT, Action.RETIRE, Action.UNRETIRE, Action.FORGET)

@@ -130,6 +130,8 @@ class Event(StrEnum):
     GIVEN_UP = "given-up"  # it waited for a database, and no source has it any more
     MOVING = "moving"
     MOVED = "moved"
+    EXPORTED = "exported"  # its data was written to files
+    IMPORTED = "imported"  # the data of files was written to it
     RENAMED_TARGET = "renamed-target"
     REPLACED_SERVER = "replaced-server"
     NEW_SOURCE = "new-source"

@@ -162,12 +162,22 @@ class TargetHandle(Handle):
     ) -> Iterator[CopyProgress]:
         """Copy one of its databases, or say what that would take; yield how far that is."""
         order = replace(order, into=into.instance)
-        with into.settings_named(), self.error_boundary():
-            for found in self.call("influxops_copy", order, context) or ():
+        with into.settings_named():
+            yield from self._copied("influxops_copy", order, context)
+
+    def export(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
+        """Write one of its databases to files; yield how far that is."""
+        return self._copied("influxops_export", order, context)
+
+    def import_(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
+        """Write files to one of its databases; yield how far that is."""
+        return self._copied("influxops_import", order, context)
+
+    def _copied(self, hook: str, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
+        with self.error_boundary():
+            for found in self.call(hook, order, context) or ():
                 if not isinstance(found, CopyProgress):
-                    raise TypeError(
-                        f"influxops_copy gave {type(found).__name__}, not a CopyProgress"
-                    )
+                    raise TypeError(f"{hook} gave {type(found).__name__}, not a CopyProgress")
                 yield replace(found, findings=tuple(map(self._finding, found.findings)))
 
     def _fault(self, message: str, remedy: Any) -> Finding:

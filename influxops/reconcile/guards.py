@@ -326,6 +326,20 @@ _GUARDS = (
         lambda plans: _listed(plans, 3, "given a shorter retention period"),
     ),
     Guard(
+        "overwrite",
+        "importing into a database that has rows which the export lacks or has otherwise",
+        lambda plan, change, _: (
+            change.action is Action.IMPORT
+            and any(note.kind is FindingKind.NOT_EMPTY for note in plan.notes)
+        ),
+        lambda plans: (
+            f"{_number(plans)} with rows in the database that the export lacks or has with other "
+            f"values: {_named_databases(plans)}"
+        ),
+        "to keep the rows that only the database has, and give the others the export's values",
+        note=FindingKind.NOT_EMPTY,
+    ),
+    Guard(
         "empty-source",
         "a run whose sources hold no tenant while the targets hold tenant databases",
         run=_empty_source,

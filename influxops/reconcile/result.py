@@ -15,6 +15,7 @@ from influxops.reconcile.operation import Operation
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.report.model import LedgerState, Report, RunOrigin
+from influxops.report.wording import without_slot
 from influxops.runtime.context import RunContext
 
 _UNREAD = (FindingKind.UNREACHABLE, FindingKind.REFUSED, FindingKind.WRONG_SERVER)
@@ -34,6 +35,8 @@ def conclude(
         for final in (_final(plan, state, context) for plan in state.plan.tenants.values())
     )
     notes = [*_notes(state, request, context, tenants)]
+    if operation.reconciles and not operation.drops:
+        notes += _without_slot(tenants, request)
     code = _exit_code(notes, tenants, state.plan.refusals)
     if state.error is not None:
         code = state.error.exit_code
@@ -126,6 +129,17 @@ def _notes(
     if state.error is not None:
         error = state.error
         yield Finding(FindingKind(error.kind), Severity.ERROR, error.message, error.remedy)
+
+
+def _without_slot(tenants: Iterable[TenantPlan], request: RunRequest) -> Iterator[Finding]:
+    """Yield how many tenants have no slot, or may get none, where slots have run out."""
+    asked = [plan for plan in tenants if plan.tenant not in request.rules.acknowledged]
+    number = sum(plan.kind is FindingKind.OVER_CAPACITY for plan in asked)
+    perhaps = sum(p.may_exceed_capacity and p.status is TenantStatus.PENDING for p in asked)
+    if number or perhaps:
+        text, remedy = without_slot(number, perhaps)
+        facts = {"without_slot": number, "beyond": perhaps}
+        yield Finding.warning(FindingKind.OVER_CAPACITY, text, remedy, facts=facts)
 
 
 def _is_elsewhere(source: str, state: RunState, context: RunContext) -> bool:

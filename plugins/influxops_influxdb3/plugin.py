@@ -18,6 +18,8 @@ from influxops.plugin import (
     CopyRequest,
     Database,
     DatabaseCopy,
+    DatabaseExport,
+    DatabaseImport,
     DatabaseLookup,
     DatabaseMarkers,
     DatabaseStatistics,
@@ -95,6 +97,8 @@ class InfluxDB3Target(
     DatabaseStatistics,
     WriteActivity,
     DatabaseCopy,
+    DatabaseExport,
+    DatabaseImport,
     HealthChecks,
     Closing,
 ):
@@ -323,6 +327,24 @@ class InfluxDB3Target(
             if isinstance(error.remedy, Hint) and error.url == into._client.url:
                 error.remedy = error.remedy._replace(section=f"target:{into.section}")
             raise
+
+    @hookimpl
+    def influxops_export(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
+        """Copy a database to files; see `copy/exports.py`."""
+        from influxops_influxdb3.copy.endpoints import CopyEndpoint
+        from influxops_influxdb3.copy.exports import export
+
+        source = CopyEndpoint(self._client, context, order.database)
+        return export(source, self.section, order, context)
+
+    @hookimpl
+    def influxops_import(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
+        """Copy files to a database; see `copy/exports.py`."""
+        from influxops_influxdb3.copy.endpoints import CopyEndpoint
+        from influxops_influxdb3.copy.exports import import_
+
+        copy = CopyEndpoint(self._client, context, order.database)
+        return import_(copy, self.section, order, context)
 
     @hookimpl
     def influxops_check(self, context: RunContext) -> Iterable[Check]:

@@ -92,9 +92,10 @@ def _tables(config: Config) -> Iterator[tuple[str, Any, str]]:
 
 def _sections(config: Config) -> Iterator[tuple[str, Any, str]]:
     from influxops.plugin_host.discovery import installed
+    from influxops.plugin_host.plugin_files import all_kinds
     from influxops.plugin_host.resolve import resolve
 
-    for item in resolve(config, installed()):
+    for item in resolve(config, all_kinds(config, installed())):
         prefix = f"{item.section.role}.{item.section.name}"
         yield f"{prefix}.kind", item.section.kind, item.section.where("kind")
         for key in item.settings.declared():

@@ -28,6 +28,7 @@ _RESERVED = (
     Action.RETIRE,
     Action.UNRETIRE,
     Action.FORGET,
+    Action.IMPORT,
 )
 
 

@@ -29,6 +29,8 @@ _EVENTS = {
     Action.RETIRE: Event.RETIRING,
     Action.UNRETIRE: Event.UNRETIRED,
     Action.FORGET: Event.FORGOTTEN,
+    Action.EXPORT: Event.EXPORTED,
+    Action.IMPORT: Event.IMPORTED,
 }
 
 

@@ -76,7 +76,7 @@ class Ensure(Operation, Struct, frozen=True):
         plan = make_plan(planning.observed, desired, rules, context.scope, context.check)
         if not self.only_create:
             return plan
-        tenants = {id_: _only_creating(each) for id_, each in plan.tenants.items()}
+        tenants = {id_: only_creating(each) for id_, each in plan.tenants.items()}
         return replace(plan, tenants=tenants)
 
 
@@ -98,7 +98,8 @@ class Drop(Operation, Struct, frozen=True):
 _CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
 
 
-def _only_creating(plan: TenantPlan) -> TenantPlan:
+def only_creating(plan: TenantPlan) -> TenantPlan:
+    """Return a tenant whose database is created, completed or kept, and not changed otherwise."""
     if plan.is_replacement:
         return plan  # for the guards, which refuse it
     kept = tuple(change for change in plan.changes if change.action in _CREATING)

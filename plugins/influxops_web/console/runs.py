@@ -35,7 +35,7 @@ _THREADS, _MOVES = 4, 4
 _REMEMBERED = 1_000
 
 #: How hints are written on a page.
-_STYLE = replace(
+STYLE = replace(
     CLI_STYLE, command="`influxops {}`", option="`{}` of [run]", guarded="refused by a guard"
 )
 
@@ -115,7 +115,7 @@ class OperatorRuns:
             report = self._report(run, act, endless)
             succeeded, lines = report.exit_code is ExitCode.OK, lines_of(report)
         except InfluxopsError as error:
-            advice = _STYLE.advice(error.remedy)
+            advice = STYLE.advice(error.remedy)
             lines = tuple(filter(None, (one_line(error.message), advice)))
         finally:
             ended = replace(run, ended=datetime.now(UTC), succeeded=succeeded, lines=lines)
@@ -180,7 +180,7 @@ def _words(report: Report) -> HintStyle:
         command.append(shlex.quote(f"{each.tenant}={each.database}" if is_adopted else each.tenant))
         command += ["--to", shlex.quote(each.move.target)] if each.move else []
     allow = f"on the command line, `{' '.join(command)} --allow {{}}`"
-    return replace(_STYLE, allow=allow)
+    return replace(STYLE, allow=allow)
 
 
 def _then(advice: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -10,10 +11,11 @@ from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Severity
 from influxops.domain.record import State
 from influxops.domain.text import format_time, pluralize
-from influxops_web.console.runs import OperatorRun
+from influxops.report.wording import without_slot
+from influxops_web.console.runs import STYLE, OperatorRun
 from influxops_web.console.servers import Contents
 from influxops_web.db.queries import UNRECORDED, TenantRow
-from influxops_web.fleet import FAULTS, Fault
+from influxops_web.fleet import FAULTS, Fault, ServerStatus
 
 #: What each state of the ledger means.
 STATES = {
@@ -128,6 +130,16 @@ def notices(
         )
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
     return sorted(found, key=lambda notice: order.index(notice.severity))
+
+
+def slots(counts: Mapping[str, int], servers: Mapping[str, ServerStatus]) -> Notice | None:
+    """Return what is to be said of tenants that have no slot; None while a server has one."""
+    takers = [s for s in servers.values() if s.target is not None and s.target.state == "active"]
+    number = counts.get(State.PENDING, 0)
+    if not number or not takers or any(server.free != 0 for server in takers):
+        return None
+    text, remedy = without_slot(number)
+    return Notice(Severity.WARNING, text, STYLE.advice(remedy))
 
 
 def state_of(row: TenantRow) -> str:
