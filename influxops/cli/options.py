@@ -202,7 +202,10 @@ def _guards(ctx: click.Context, parameter: click.Parameter, start: str) -> list[
     """Complete to the guards that a run on the command line may have to pass."""
     from influxops.engine.operations import GUARDS
 
-    return _items((name for name in GUARDS if name not in IN_TASKS_ONLY), start)
+    found = _items((name for name in GUARDS if name not in IN_TASKS_ONLY), start)
+    for item in found:
+        item.help = f"refuses {GUARDS[item.value].what}"
+    return found
 
 
 def kinds(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:

@@ -16,7 +16,7 @@ _ROUTED = frozenset({State.READY, State.MOVING, State.RETIRING})
 class Route(Struct, frozen=True):
     """Where the clients of one database are led."""
 
-    database: str
+    database: str  # its name
     tenant: str  # its id
     target: str = ""  # empty where there is no server for them now
     url: str = ""  # of that target

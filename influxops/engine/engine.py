@@ -85,7 +85,6 @@ class Engine:
                     handle = ReporterHandle(each, hooks, self.redact, missing)
                     handle.is_own = each.name in self._own
                     self.reporters.append(handle)
-        self._refuse_one_file_twice()
         self.routes = EngineRoutes(
             self.needs_ledger, self.targets, self.reporters, config.template.name
         )
@@ -242,16 +241,6 @@ class Engine:
         except (OSError, KeyError):  # no such user in a container
             user = "unknown"
         return RunOrigin(user, socket.gethostname(), self.config.path, door=self.config.door)
-
-    def _refuse_one_file_twice(self) -> None:
-        kept: dict[str, str] = {}
-        for handle in self.reporters:
-            file = handle.settings.file
-            if file is not None and kept.setdefault(file, handle.full_name) != handle.full_name:
-                raise ConfigError(
-                    f"{kept[file]} and {handle.full_name} both keep {file}",
-                    hint="give each a file of its own",
-                )
 
     @property
     def _handles(self) -> list[Handle]:

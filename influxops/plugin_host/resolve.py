@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.config.load import ROLE_NAMES, Config, Section
-from influxops.config.plugin_settings import LedgerSettings, TargetSettings
+from influxops.config.plugin_settings import LedgerSettings, ReporterSettings, TargetSettings
 from influxops.config.settings import InvalidSettings, Location, PluginSettings, SettingSpec
 from influxops.config.toml import TomlFile
 from influxops.domain.database import TargetCapabilities, Unmanaged
@@ -94,24 +94,27 @@ def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSec
             mistakes.append(error)
     order = {section.full_name: place for place, section in enumerate(config.sections)}
     resolved.sort(key=lambda each: order[each.name])
-    if len(mistakes) == 1:
-        raise mistakes[0]
-    if mistakes:
-        raise ConfigError("\n".join(map(str, mistakes)))
-    _check_remotes(resolved)
+    _raise(mistakes)
     declared: dict[type[Any], TargetCapabilities] = {}
     for index, item in enumerate(resolved):
         if item.section.role == "targets":
             owner = f"{item.name} ({item.owner})"
             declared.setdefault(item.plugin, checked_capabilities(item.plugin, owner))
             resolved[index] = replace(item, capabilities=declared[item.plugin])
-    targets = [item for item in resolved if item.section.role == "targets"]
-    # A naming template that makes no name which any target takes.
-    rules = [item.capabilities.validate_name(config.template.name("x")) for item in targets]
-    if rules and all(rules):
-        config.refuse("naming", "database", f"a database's name {rules[0]}")
-    _check_retention(config, targets)
+    for check in (_check_remotes, _check_template, _check_retention, _check_files):
+        try:
+            check(config, resolved)
+        except ConfigError as error:
+            mistakes.append(error)
+    _raise(mistakes)
     return resolved
+
+
+def _raise(mistakes: Sequence[InfluxopsError]) -> None:
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        raise ConfigError("\n".join(map(str, mistakes)))
 
 
 def _base(section: Section, resolved: Sequence[ResolvedSection]) -> ResolvedSection | None:
@@ -293,7 +296,7 @@ def _place(section: Section, *keys: str) -> str:
     return f"{section.where(*keys)}: " if isinstance(section.author, TomlFile) else ""
 
 
-def _check_remotes(resolved: Iterable[ResolvedSection]) -> None:
+def _check_remotes(config: Config, resolved: Iterable[ResolvedSection]) -> None:
     """Refuse a run between a location that was configured and a default.
 
     Production's registry and this machine's test server (or the reverse) are a mistake: one
@@ -322,8 +325,29 @@ def _location(item: ResolvedSection) -> Location | None:
         return None  # a secret that cannot be read; its use reports that
 
 
-def _check_retention(config: Config, targets: Iterable[ResolvedSection]) -> None:
+def _check_template(config: Config, resolved: Iterable[ResolvedSection]) -> None:
+    """Refuse a naming template that makes no name which any target takes."""
+    name = config.template.name("x")
+    rules = [t.capabilities.validate_name(name) for t in resolved if t.section.role == "targets"]
+    if rules and all(rules):
+        config.refuse("naming", "database", f"a database's name {rules[0]}")
+
+
+def _check_files(config: Config, resolved: Iterable[ResolvedSection]) -> None:
+    """Refuse two reporters that keep one file."""
+    kept: dict[str, str] = {}
+    for item in resolved:
+        file = item.settings.file if isinstance(item.settings, ReporterSettings) else None
+        full = item.section.full_name
+        if file is not None and kept.setdefault(file, full) != full:
+            raise ConfigError(
+                f"{kept[file]} and {full} both keep {file}", hint="give each a file of its own"
+            )
+
+
+def _check_retention(config: Config, resolved: Iterable[ResolvedSection]) -> None:
     """Refuse a default retention period that a target does not keep."""
+    targets = [item for item in resolved if item.section.role == "targets"]
     wanted = config.retention
     if wanted is None or isinstance(wanted, Unmanaged):
         return

@@ -30,6 +30,7 @@ class Guard(Struct, frozen=True):
     """Keeps one kind of change from happening until it is allowed."""
 
     name: str  # what allows it
+    what: str  # what it refuses, for the reference and for completion
     refuses: Callable[[TenantPlan, Change, Observed], bool] = lambda *_: False
     #: What it refuses of some tenants, as a sentence.
     message: Callable[[Sequence[TenantPlan]], str] = lambda plans: ""
@@ -232,7 +233,11 @@ def _is_drastic(tenant: TenantPlan, change: Change) -> bool:
 
 
 def _of_note(
-    name: str, note: FindingKind, when: str, message: Callable[[Sequence[TenantPlan]], str]
+    name: str,
+    what: str,
+    note: FindingKind,
+    when: str,
+    message: Callable[[Sequence[TenantPlan]], str],
 ) -> Guard:
     """Return what refuses that tenants with a note of one kind are retired, or dropped for that."""
 
@@ -240,12 +245,13 @@ def _of_note(
         retires = change.action in (Action.RETIRE, Action.DROP)
         return retires and any(each.kind is note for each in plan.notes)
 
-    return Guard(name, refuses, message, when, note=note)
+    return Guard(name, what, refuses, message, when, note=note)
 
 
 _GUARDS = (
     Guard(
         "unrecorded-changes",
+        "creating and dropping while the ledger cannot be read or written",
         lambda _, change, seen: bool(seen.ledger_view.error) and change.action in _CREATE_OR_DROP,
         lambda plans: (
             "the ledger cannot be used, so no record would exist of what is created or "
@@ -254,6 +260,8 @@ _GUARDS = (
     ),
     Guard(
         "new-source",
+        "changes of tenants of a source that the ledger has not seen before in this "
+        "namespace; the first sources of an empty one are taken as they are",
         lambda plan, _, observed: plan.tenant in observed.ledger_view.tenants_of_new_sources,
         lambda plans: (
             f"{_number(plans)} of a source that the ledger has not seen before; is this "
@@ -262,18 +270,22 @@ _GUARDS = (
     ),
     Guard(
         "replaced-server",
+        "writing to a server that is not the recorded one",
         _is_on_another_server,
         when="check where the target leads; if its server was replaced on purpose",
         why="another server answers at its target",
     ),
     Guard(
         "recreate-lost",
+        "making again what was ready and is gone, and dropping what a client has created in "
+        "its place",
         _recreates_lost,
         _lost,
         "restore it if you can; to have all of them made again, empty",
     ),
     Guard(
         "unreachable",
+        "creating, moving or dropping a database that may be on a server which cannot be read",
         lambda plan, change, _: (
             change.action in (*_CREATE_OR_DROP, Action.MOVE) and bool(plan.unseen_on)
         ),
@@ -284,6 +296,7 @@ _GUARDS = (
     ),
     _of_note(
         "still-registered",
+        "retiring a tenant that a source still has",
         FindingKind.STILL_REGISTERED,
         "take them out of the registry first; to retire them all the same",
         lambda plans: (
@@ -293,25 +306,45 @@ _GUARDS = (
     ),
     _of_note(
         "recent-telemetry",
+        "retiring, and dropping, where telemetry came within the last day, to any table that "
+        "`telemetry` of the target does not leave out",
         FindingKind.RECENT_TELEMETRY,
         "stop what writes first; if what came is worth nothing",
         lambda plans: f"{_number(plans)} with telemetry of the last day: {_named_databases(plans)}",
     ),
     _of_note(
         "late-writes",
+        "dropping the old copy of a moved tenant after three runs in a row found new rows in it",
         FindingKind.LATE_WRITES,
         "stop what writes there first; to copy the rest and drop it then",
         lambda plans: _listed(plans, 3, "dropped, though still written to"),
     ),
     Guard(
         "shorter-retention",
+        "shortening a retention period, which hides older data at once",
         _shortens_retention,
         lambda plans: _listed(plans, 3, "given a shorter retention period"),
     ),
-    Guard("empty-source", run=_empty_source),
+    Guard(
+        "empty-source",
+        "a run whose sources hold no tenant while the targets hold tenant databases",
+        run=_empty_source,
+    ),
     # In full: each is to be decided.
-    Guard("drop", _drops, lambda plans: _listed(plans, len(plans), "dropped")),
-    Guard("mass-change", run=_mass_change),
+    Guard(
+        "drop",
+        "dropping a database of a tenant that nothing has retired, and what a client has "
+        "created in place of a lost one",
+        _drops,
+        lambda plans: _listed(plans, len(plans), "dropped"),
+    ),
+    Guard(
+        "mass-change",
+        "a run in which more than `mass_change` of `[ledger]` (a fifth) of the recorded "
+        "tenants would be created again or dropped, or are in no source any more; a single "
+        "tenant is never many",
+        run=_mass_change,
+    ),
 )
 #: Each guard, by the name that allows it; the first one that refuses a change is reported.
 GUARDS: Final[Mapping[str, Guard]] = {each.name: each for each in _GUARDS}

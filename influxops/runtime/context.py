@@ -29,6 +29,7 @@ class RunContext:
         timeout: Seconds that it may take, None for no limit.
         dry_run: Whether nothing may be written.
         verify: Whether every database is looked at closely, instead of by the inventory alone.
+        scope: The tenants and targets that were named, if any: nothing else is written.
         log: Where a plugin logs; it names no secrets.
         on_stage: Called with what starts next and how many items that has.
         on_progress: Called with the number of items of that stage that were just finished, from
@@ -53,8 +54,8 @@ class RunContext:
         self.log = log or logging.getLogger("influxops")
         self.on_stage = on_stage
         self.on_progress = on_progress
-        self.id = uuid.uuid4().hex[:12]
-        self.started = datetime.now(UTC)
+        self.id = uuid.uuid4().hex[:12]  # tells this run from every other; the report has it, too
+        self.started = datetime.now(UTC)  # when it began, by this machine's clock
         self._began = time.monotonic()
         self._deadline = math.inf if timeout is None else self._began + timeout
         self._watch = Watchdog()
