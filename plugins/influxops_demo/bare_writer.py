@@ -6,8 +6,10 @@ and again what was not acknowledged; `NAME.acked` has a line for each row that w
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -41,5 +43,12 @@ def write(name: str, url: str, folder: Path) -> None:
             time.sleep(PAUSE)
 
 
+def _end_with_input() -> None:
+    """End this process once its standard input ends: with the process that started it."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_input, daemon=True).start()
     write(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
