@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NoReturn
 
 from msgspec import Struct, field
 
+from influxops.config.plugin_settings import PLUGIN_FILES, plugin_paths
 from influxops.config.routing import RoutingTable
 from influxops.config.settings import InvalidSettings, PluginSettings, checked, setting
 from influxops.config.toml import TomlFile, quoted
@@ -196,6 +197,7 @@ class Config(Struct, frozen=True):
     #: The tables of plugins that were written.
     plugin_tables: Mapping[str, PluginSettings] = field(default_factory=dict)
     sections: tuple[Section, ...] = ()  # sources, targets, reporters and the ledger, in this order
+    plugin_files: tuple[Path, ...] = ()  # the files of plugins which are not installed
     #: The authors of the tables, by name; a table without one is left out.
     authors: Mapping[str, Author] = field(default_factory=dict)
 
@@ -278,9 +280,9 @@ def parse_config(
     With `told` they are added to that, and what is wrong is left out. What a program says wins over
     environment variables.
     """
-    is_known = data.keys() <= {*TABLES, *ROLE_NAMES}
+    is_known = data.keys() <= {*TABLES, *ROLE_NAMES, PLUGIN_FILES.name}
     classes = TABLES if is_known else all_tables()
-    known = [*classes, *ROLE_NAMES]
+    known = [*classes, *ROLE_NAMES, PLUGIN_FILES.name]
     mistakes = [
         _mistake(
             author,
@@ -304,6 +306,13 @@ def parse_config(
     for role in ROLE_NAMES:
         _read_sections(role, data.get(role, {}), author, sections, mistakes)
     mistakes += _wrong_pins(data, sections, author)
+    files: tuple[Path, ...] = ()
+    try:
+        base = Path(_absolute(author.path)).parent if isinstance(author, TomlFile) else Path()
+        files = plugin_paths(data.get(PLUGIN_FILES.name, []), base)
+    except ValueError as error:
+        name = PLUGIN_FILES.name
+        mistakes.append(f"{author.where(name)}: `{name}`: {error}")
     if mistakes and told is None:
         raise ConfigError("\n".join(mistakes))
     if told is not None:
@@ -311,6 +320,7 @@ def parse_config(
     return Config(
         path=_absolute(author.path) if isinstance(author, TomlFile) else None,
         sections=tuple(sections),
+        plugin_files=files,
         authors={name: author for name in classes if name in data},
         plugin_tables={
             name: tables.pop(name) for name in classes if name not in TABLES and name in tables

@@ -74,6 +74,9 @@ class FindingKind(StrEnum):
     LATE_WRITES = "late-writes"  # rows still come to the old copy of a moved tenant
     MOVING = "moving"  # its database is being copied to another target
     MOVED = "moved"  # its database is on another target now
+    EXPORTED = "exported"  # its data is in files
+    IMPORTED = "imported"  # the data of files is in its database
+    NOT_EMPTY = "not-empty"  # to be imported into, and holds rows that the files lack
     NOT_READ = "not-read"  # its target cannot be read
     RETENTION_NOT_READ = "retention-not-read"  # wanted, and cannot be read
     COMPLETENESS_UNKNOWN = "completeness-unknown"  # whether it is complete is unknown
@@ -115,8 +118,8 @@ class Finding(Struct, frozen=True):
     in front where it does not stand there already.
     """
 
-    kind: FindingKind
-    severity: Severity
+    kind: FindingKind  # what was found
+    severity: Severity  # whether it changes the exit code
     message: str  # one clause or sentence, without a subject: "its database name is empty"
     remedy: Any = ""  # what to do about it: a Hint, or text; a Hint once it was made
     tenant: str | None = None  # the id of the tenant that it is about

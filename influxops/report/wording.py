@@ -28,6 +28,8 @@ _ACTIONS = {
     Action.UNRETIRE: ("unretired", "to unretire", "unretire"),
     Action.FORGET: ("forgotten", "to forget", "forget"),
     Action.MOVE: ("moved", "to move", "move"),
+    Action.EXPORT: ("exported", "to export", "export"),
+    Action.IMPORT: ("imported", "to import", "import"),
 }
 _WITHOUT_MARKER = ("completed", "to complete", "complete")
 

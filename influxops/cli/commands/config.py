@@ -60,6 +60,7 @@ def command(ctx: click.Context, output: str, instead: str | None) -> None:
 def _check(ctx: click.Context, output: str) -> None:
     from influxops.config.load import load_config
     from influxops.plugin_host.discovery import installed
+    from influxops.plugin_host.plugin_files import all_kinds
     from influxops.plugin_host.resolve import resolve
 
     mistakes: list[str] = []
@@ -67,7 +68,7 @@ def _check(ctx: click.Context, output: str) -> None:
     try:
         config = load_config(common(ctx).config, mistakes)
         path = config.path
-        resolve(config, installed())
+        resolve(config, all_kinds(config, installed()))
     except InfluxopsError as error:
         mistakes += str(error).splitlines()
     if output == "json":
@@ -92,9 +93,10 @@ def _tables(config: Config) -> Iterator[tuple[str, Any, str]]:
 
 def _sections(config: Config) -> Iterator[tuple[str, Any, str]]:
     from influxops.plugin_host.discovery import installed
+    from influxops.plugin_host.plugin_files import all_kinds
     from influxops.plugin_host.resolve import resolve
 
-    for item in resolve(config, installed()):
+    for item in resolve(config, all_kinds(config, installed())):
         prefix = f"{item.section.role}.{item.section.name}"
         yield f"{prefix}.kind", item.section.kind, item.section.where("kind")
         for key in item.settings.declared():

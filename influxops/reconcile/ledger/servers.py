@@ -10,15 +10,14 @@ from msgspec.structs import replace
 
 from influxops.domain.record import Event, HistoryEntry, Record, Server, State
 from influxops.reconcile.observe.ledger import identities
-from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 
 
 class ServerFacts:
     """Computes the facts of servers and the sources that are to be written, with their entries."""
 
-    def __init__(self, observed: Observed, request: RunRequest) -> None:
-        self.observed, self.request, self.ledger_view = observed, request, observed.ledger_view
+    def __init__(self, state: RunState) -> None:
+        self.observed, self.request, self.ledger_view = state, state.request, state.ledger_view
         self.entries: list[HistoryEntry] = []
 
     def servers(self, records: Iterable[Record]) -> tuple[Server, ...]:

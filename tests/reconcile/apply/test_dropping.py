@@ -53,7 +53,7 @@ def moved(bench: Bench, *ids: str) -> None:
     for id_ in ids:
         name = f"telemetry_{id_}"
         for server in ("eu1", "eu2"):
-            bench.server(server).databases[name] = Database(name, None, True, True)
+            bench.server(server).databases[name] = Database(None, True, True)
             bench.server(server).write(name, k0=0, k1=1)
         books(bench).records[id_] = Record(
             id_,

@@ -13,7 +13,6 @@ import pytest
 
 from influxops.domain.copy import CopyRequest
 from influxops.domain.finding import FindingKind, Severity
-from influxops.domain.plan import Scope
 from influxops.engine.operations import DropDue, Move
 from influxops.errors import ConfigError
 from influxops.plugin import ExitCode, Report
@@ -89,7 +88,7 @@ def current(bench: Bench) -> int:
 def move(bench: Bench, *urls: str, tenants: tuple[str, ...] = ("a",), **routing: Any) -> Report:
     bench.extra["routing"] = {"probes": [*urls], **routing}
     with bench.engine() as engine:
-        context = RunContext(STUCK, scope=Scope(frozenset(tenants)))
+        context = RunContext(STUCK, tenants=frozenset(tenants))
         return engine.run(Move("eu2"), context)
 
 
@@ -207,7 +206,7 @@ def test_without_probes_clients_are_waited_for(routed: Bench) -> None:
     with routed.engine() as engine:
         context = RunContext(
             STUCK,
-            scope=Scope(frozenset(["a"])),
+            tenants=frozenset(["a"]),
             on_stage=lambda label, total: stages.append(label),
         )
         report = engine.run(Move("eu2"), context)
