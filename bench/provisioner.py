@@ -28,7 +28,7 @@ from influxops.domain.plan import Scope
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.runtime.context import RunContext
-from influxops_demo.postgres import embedded_postgres
+from influxops_devserver.postgres import embedded_postgres
 from influxops_devserver.testing import running_stand_in
 from tests.integration.proxy import Answer, Proxy, Seen, running_proxy
 from tests.pg import TestDatabase, new_database
