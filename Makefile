@@ -8,13 +8,14 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) +
 PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo web test test-ansible test-clients faults check words docs reference
+.PHONY: help demo web routing test test-ansible test-clients faults check words docs reference
 .PHONY: sanity collection changelog
 .PHONY: dist format clean ansible-lint ansible-plays ansible-integration ansible-molecule
 
 help:
 	@echo "make demo    see it work: Postgres, three InfluxDB 3 stand-ins, 12 tenants"
 	@echo "make web     the HTTP service and its console, with all that they need, until Ctrl-C"
+	@echo "make routing clients write through nginx while their tenants are moved"
 	@echo "make test    the tests, with those of the Ansible modules"
 	@echo "make check   ruff, mypy --strict, import-linter, make words, make docs"
 	@echo "make docs    build the documentation's site into build/docs"
@@ -55,6 +56,9 @@ demo: $(VENV)/.demo
 
 web: $(VENV)/.web
 	@$(BIN)/influxops demo --web
+
+routing: $(VENV)/.demo
+	@$(BIN)/influxops demo --routing
 
 test: $(VENV)/.dev
 	$(BIN)/$(PYTEST) --ignore=tests/ansible -m 'not faults and not clients'
