@@ -197,7 +197,7 @@ class InfluxDB1Target(
             statements.append(f"SHOW MEASUREMENTS ON {quoted(name)} LIMIT 1")
         answers = self._client.query("; ".join(statements), context) if statements else []
         databases = {
-            name: Database(name, _retention(policies), in_use=bool(measurements))
+            name: Database(_retention(policies), in_use=bool(measurements))
             for name, policies, measurements in zip(names, answers[::2], answers[1::2], strict=True)
         }
         return Inventory(databases, "OSS", self._client.version(context))

@@ -65,7 +65,7 @@ class SchemaTarget(Target):
         with self._connection(context) as connection:
             names = [name for (name,) in connection.execute(_LISTING)]
             version = connection.info.server_version // 10_000
-        databases = {name: Database(name, retention=None, complete=True) for name in names}
+        databases = {name: Database(retention=None, complete=True) for name in names}
         return Inventory(databases, version=str(version))
 
     @hookimpl
