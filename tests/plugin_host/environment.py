@@ -38,6 +38,12 @@ class Environment:
         outside = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
         (site / "outside.pth").write_text(outside)
         made = cls(folder)
+        for name in ("influxops", "pip", "pytest"):
+            script = folder / "bin" / name
+            script.write_text(f'#!/bin/sh\nexec "{folder}/bin/python" -m {name} "$@"\n')
+            script.chmod(0o755)
+        if not distributions:
+            return made
         options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index")
         made("pip", "install", *options, "--disable-pip-version-check", *map(str, distributions))
         return made
