@@ -24,6 +24,7 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 SCHEMA = jsonschema.Draft7Validator(json.loads(json.dumps(config_schema(installed()))))
 #: Programs of others that pages show.
 _FOREIGN = {"ansible-galaxy", "ansible-doc", "pip", "python3", "systemctl", "journalctl", "export"}
+_FOREIGN |= {"cd", "mkdir", "pytest"}
 
 
 def toml(block: Block) -> None:
