@@ -19,6 +19,7 @@ OTHERS = {
     "PGPASSFILE": "libpq's file of passwords; `~/.pgpass` without it.",
     "HTTPS_PROXY": "The proxy of the reporter `slack`; `NO_PROXY` names hosts without one. "
     "Requests to InfluxDB go through none.",
+    "SSL_CERT_FILE": "The certificates that are trusted, where a target has no `ca_path`.",
     "PAGER": "What shows a page of `influxops docs` on a terminal.",
 }
 

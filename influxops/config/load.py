@@ -114,8 +114,11 @@ TABLES: Mapping[str, type[PluginSettings]] = {
     "routing": RoutingTable,
     "run": RunTable,
 }
-#: The key that names the files of plugins which are not installed.
+#: The key that names the files of plugins which are not installed, and what it does.
 PLUGIN_FILES = "plugins"
+PLUGIN_FILES_HELP = (
+    "Files of plugins which are not installed, relative to the file that names them."
+)
 #: Entry points of the tables that plugins' commands read: the name, and a class of settings.
 TABLE_GROUP = "influxops.tables"
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from influxops.config.load import ROLE_NAMES, all_tables
+from influxops.config.load import PLUGIN_FILES, PLUGIN_FILES_HELP, ROLE_NAMES, all_tables
 from influxops.config.secrets import Secret
 from influxops.config.settings import SettingSpec, types_of
 from influxops.errors import PluginError
@@ -43,11 +43,16 @@ def config_schema(kinds: Mapping[str, PluginType]) -> dict[str, Any]:
         for role, found in sections.items()
         for each in [found[0] if len(found) == 1 else {"oneOf": found}]
     }
+    files = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": PLUGIN_FILES_HELP,
+    }
     return {
         "$schema": _DIALECT,
         "title": "influxops.toml",
         "type": "object",
-        "properties": tables | roles,
+        "properties": {PLUGIN_FILES: files} | tables | roles,
         "additionalProperties": False,
     }
 
