@@ -146,7 +146,11 @@ class Cli:
         )
 
     def at_terminal(
-        self, *arguments: str, env: Mapping[str, str] | None = None, columns: int = 120
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        columns: int = 120,
+        err: bool = True,
     ) -> Result:
         """Run `influxops` to its end at a terminal; all that it shows is `out`.
 
@@ -154,12 +158,14 @@ class Cli:
             *arguments: Its arguments.
             env: Further variables; `TERM` is `xterm-256color` without it.
             columns: How wide the terminal is.
+            err: Whether standard error is the terminal, too; else it goes nowhere.
         """
         terminal, inside = pty.openpty()
         without = replace(self, columns=None)
         variables = {"TERM": "xterm-256color", **(env or {})}
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-        with without.start(arguments, variables, inside, inside) as process:
+        error = inside if err else subprocess.DEVNULL
+        with without.start(arguments, variables, inside, error) as process:
             os.close(inside)
             shown = b""
             # Linux answers EIO when the last one that had it open has gone.
