@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from influxops.config.load import PLUGIN_FILES, PLUGIN_FILES_HELP, ROLE_NAMES, all_tables
+from influxops.config.load import ROLE_NAMES, all_tables
+from influxops.config.plugin_settings import PLUGIN_FILES
 from influxops.config.secrets import Secret
 from influxops.config.settings import SettingSpec, types_of
 from influxops.errors import PluginError
@@ -43,16 +44,11 @@ def config_schema(kinds: Mapping[str, PluginType]) -> dict[str, Any]:
         for role, found in sections.items()
         for each in [found[0] if len(found) == 1 else {"oneOf": found}]
     }
-    files = {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": PLUGIN_FILES_HELP,
-    }
     return {
         "$schema": _DIALECT,
         "title": "influxops.toml",
         "type": "object",
-        "properties": {PLUGIN_FILES: files} | tables | roles,
+        "properties": {PLUGIN_FILES.name: _setting(PLUGIN_FILES)} | tables | roles,
         "additionalProperties": False,
     }
 
