@@ -21,6 +21,7 @@ _COMMANDS = {
     "status": "influxops.cli.commands.status",
     "where": "influxops.cli.commands.where",
     "history": "influxops.cli.commands.history",
+    "wait": "influxops.cli.commands.wait",
     "doctor": "influxops.cli.commands.doctor",
     "init": "influxops.cli.commands.init",
     "config": "influxops.cli.commands.config",

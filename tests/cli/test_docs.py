@@ -28,7 +28,7 @@ def test_each_page_is_listed_with_its_title_in_the_order_of_the_site(
         else [line.split()[0] for line in done.lines[1:]]
     )
     assert pages == {*listed}
-    order = re.findall(r"\(([\w/-]+)\.md\)", (DOCS / "index.md").read_text())
+    order = re.findall(r"^- \[.*\((.*)\.md\)$", (DOCS / "index.md").read_text(), re.MULTILINE)
     assert listed[: len(order) + 1] == ["index", *dict.fromkeys(order)]
 
 
@@ -37,6 +37,11 @@ def test_a_page_is_printed_as_it_is(cli: Cli, name: str) -> None:
     text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
     assert cli("docs", name).out == text
     assert cli("docs", name, "--format", "json").json[0]["text"] == text
+
+
+def test_what_a_page_says_to_its_authors_is_not_shown(cli: Cli) -> None:
+    assert "<!--" in (DOCS / "quickstart.md").read_text(encoding="utf-8")
+    assert "<!--" not in cli("docs", "quickstart").out
 
 
 def test_the_nearest_page_is_suggested(cli: Cli) -> None:

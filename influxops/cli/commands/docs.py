@@ -14,7 +14,11 @@ from influxops.cli.output.stdio import put, say, say_json
 from influxops.domain.text import did_you_mean
 from influxops.runtime.stdio import is_terminal
 
-_LINK = re.compile(r"\(([\w/-]+)\.md\)")
+#: A page in the lists of index.md.
+_LISTED = re.compile(r"^- \[[^\]]+\]\(([\w/-]+)\.md\)$", re.MULTILINE)
+
+#: What a page says to its authors alone.
+_NOTE = re.compile(r"^<!--.*-->\n", re.MULTILINE)
 
 
 def _pages() -> dict[str, str]:
@@ -25,8 +29,8 @@ def _pages() -> dict[str, str]:
         for page in root.joinpath(folder).iterdir():
             if page.name.endswith(".md"):
                 name = folder + page.name.removesuffix(".md")
-                found[name] = page.read_text(encoding="utf-8")
-    listed = ["index", *_LINK.findall(found["index"])]
+                found[name] = _NOTE.sub("", page.read_text(encoding="utf-8"))
+    listed = ["index", *_LISTED.findall(found["index"])]
     order = {name: number for number, name in enumerate(listed)}
     names = sorted(found, key=lambda name: (order.get(name, len(order)), name))
     return {name: found[name] for name in names}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 
 from msgspec import Struct
 
 from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Severity
+from influxops.domain.hint import typed
 from influxops.domain.record import State
 from influxops.domain.text import format_time, pluralize
 from influxops.report.wording import without_slot
@@ -166,6 +166,6 @@ def _recreated(row: TenantRow, stats: DatabaseStats) -> Notice:
         Severity.ERROR,
         f"its database {row.database} is gone from {row.target}; a client has created another one "
         f"of that name, which holds {rows}",
-        f"restore it if you can; `influxops adopt {shlex.quote(row.tenant)}` takes what clients "
+        f"restore it if you can; `influxops {typed('adopt', row.tenant)}` takes what clients "
         "have written since as the tenant's",
     )
