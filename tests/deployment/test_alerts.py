@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-RULES = ROOT / "docs" / "deployment" / "alerts.yml"
-PROMTOOL = shutil.which("promtool") or ""
-needs_promtool = pytest.mark.skipif(
-    not PROMTOOL, reason="promtool is not installed: apt-get install prometheus"
-)
+from tests.deployment.prometheus import PROMTOOL, ROOT, RULES, needs_prometheus
+
 BY_NAME: dict[str, Any] = {
     rule["alert"]: rule
     for group in yaml.safe_load(RULES.read_text())["groups"]
@@ -253,7 +247,7 @@ def check(tests: list[Any], folder: Path) -> None:
     assert "SUCCESS" in promtool("test", "rules", str(file))
 
 
-@needs_promtool
+@needs_prometheus
 def test_each_alert_fires_for_what_it_is_about_and_for_nothing_else(tmp_path: Path) -> None:
     tests = [case(name, {**WELL, **changed}, {}) for name, changed in QUIET.items()]
     for name, (changed, labels, summary) in CASES.items():
@@ -268,7 +262,7 @@ def test_each_alert_fires_for_what_it_is_about_and_for_nothing_else(tmp_path: Pa
     assert {name.partition(" ")[0].rstrip(",") for name in CASES} == set(BY_NAME)
 
 
-@needs_promtool
+@needs_prometheus
 def test_rules_say_of_older_metrics_that_they_are_older(tmp_path: Path) -> None:
     check([case("older", OLDER, OLDER_FIRE)], tmp_path)
 
