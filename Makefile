@@ -8,20 +8,24 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) +
 PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo web test test-ansible test-clients faults check words sanity collection changelog
+.PHONY: help demo web routing test test-ansible test-clients faults check words docs reference
+.PHONY: sanity collection changelog
 .PHONY: dist format clean ansible-lint ansible-plays ansible-integration ansible-molecule
 
 help:
 	@echo "make demo    see it work: Postgres, three InfluxDB 3 stand-ins, 12 tenants"
 	@echo "make web     the HTTP service and its console, with all that they need, until Ctrl-C"
+	@echo "make routing clients write through nginx while their tenants are moved"
 	@echo "make test    the tests, with those of the Ansible modules"
-	@echo "make check   ruff, mypy --strict, import-linter, make words"
+	@echo "make check   ruff, mypy --strict, import-linter, make words, make docs"
+	@echo "make docs    build the documentation's site into build/docs"
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove .venv and what was built"
 	@echo
 	@echo "make faults        tests where servers and connections end, hang or fall silent"
 	@echo "make test-clients  tests where programs of others talk to influxops"
 	@echo "make test-ansible  the part of make test that is about Ansible"
+	@echo "make reference     write docs/reference from the code"
 	@echo "make words         phrases that the field has a word for (tests/words.txt)"
 	@echo "make sanity        ansible-test sanity on the collection, its changelog, and galaxy-importer"
 	@echo "make collection    build the collection into dist/"
@@ -52,6 +56,9 @@ demo: $(VENV)/.demo
 
 web: $(VENV)/.web
 	@$(BIN)/influxops demo --web
+
+routing: $(VENV)/.demo
+	@$(BIN)/influxops demo --routing
 
 test: $(VENV)/.dev
 	$(BIN)/$(PYTEST) --ignore=tests/ansible -m 'not faults and not clients'
@@ -104,10 +111,16 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) --no-print-directory words
+	$(MAKE) --no-print-directory words docs
 
 words: $(VENV)/.dev
 	@$(BIN)/python tests/words.py
+
+docs: $(VENV)/.dev
+	@$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning -c docs/site -d build/doctrees docs build/docs
+
+reference: $(VENV)/.dev
+	@$(BIN)/python -m docs.generate
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -8,7 +8,8 @@ Every error says what failed, for whom, why, and what to do next::
     │   └── PluginLoadError   a plugin could not be found, loaded or made              exit 2
     ├── SourceError            tenants could not be read
     ├── TargetError            a server could not be reached or refused
-    │   └── TargetAuthError    …because of who asks (token, rights): asking again is no use
+    │   ├── TargetAuthError    …because of who asks (token, rights): asking again is no use
+    │   └── ExportError        …the files of an export are not whole, or cannot be written
     ├── LedgerError            the ledger could not be read or written
     │   └── TransactionLost    …nor can anything in the application's own transaction
     ├── ReporterError          a report could not be delivered; never changes a run's result
@@ -99,6 +100,10 @@ class TargetError(InfluxopsError):
 
 class TargetAuthError(TargetError):
     """A target refused the token or its rights: trying again changes nothing."""
+
+
+class ExportError(TargetError):
+    """The files of an export are not as they were written, or cannot be written."""
 
 
 class LedgerError(InfluxopsError):

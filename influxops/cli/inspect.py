@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import chain
 
 import click
 from msgspec.structs import replace
 
 from influxops.cli.options import command_line
 from influxops.cli.output.stdio import say
+from influxops.cli.selection import Selection
 from influxops.domain.finding import READ_FAILURES, FindingKind, Severity
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
@@ -43,3 +45,22 @@ def look(
             advice = f" ({group.advice})" if group.advice else ""
             say(f"{group.line()}{advice}", label="ERR" if wrong else "WARN", err=True)
     return view, errors
+
+
+def selected(view: ReportView, selection: Selection) -> ReportView:
+    """Return what was found of the tenants that are meant; refuse what means none at all."""
+    report = view.report
+    if not any(source.error for source in report.sources):  # else all that there are is unknown
+        records = [*report.orphans, *(plan.record for plan in report.tenants if plan.record)]
+        places = ((record.target, record.secondary_target) for record in records)
+        selection.check(
+            {plan.tenant for plan in report.tenants} | {each.tenant for each in report.orphans},
+            chain((target.name for target in report.targets), *places),
+        )
+    tenants = tuple(plan for plan in report.tenants if selection.takes_plan(view, plan))
+    orphans = tuple(
+        record
+        for record in report.orphans
+        if selection.takes(record.tenant, [record.state], [record.target])
+    )
+    return ReportView(replace(report, tenants=tenants, orphans=orphans), view.words)

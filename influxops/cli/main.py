@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from influxops.cli.options import Common
 
 
 def main() -> None:
     """Run the command line; every error ends with its message and exit code, none with a trace."""
     try:
         _open_what_was_closed()
-        code = _run()
+        code = run()
     except KeyboardInterrupt:
         code = _interrupted()
     _die_quietly()
     sys.exit(code)
 
 
-def _run() -> int:
+def run(arguments: Sequence[str] | None = None, options: Common | None = None) -> int:
+    """Run a command, that of this process where none is given; return its exit code."""
     # Imported here: Ctrl-C while this is under way is caught as well.
     import errno
 
@@ -29,9 +36,9 @@ def _run() -> int:
     from influxops.cli.options import Common
     from influxops.runtime.stdio import give_up
 
-    options = Common()
+    options = options or Common()
     try:
-        code = cli.main(prog_name="influxops", standalone_mode=False, obj=options)
+        code = cli.main(arguments, prog_name="influxops", standalone_mode=False, obj=options)
     except SystemExit:  # click's way with its own help whose reader has ended (`--help | head`)
         return 0
     except Exception as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +10,11 @@ import click
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from influxops.config.load import Section
+    from influxops.plugin_host.discovery import PluginType
+    from influxops.plugin_host.ledger import LedgerHandle
+    from influxops.runtime.context import RunContext
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,6 +28,9 @@ class Common:
     quiet: bool = False
     log_format: str = "text"  # or `json`
     output: str = "text"  # or `json`, where there is a choice
+    #: What a test gives: the plugins to choose from, and a reporter of its own.
+    kinds: Mapping[str, PluginType] | None = None
+    reporters: tuple[Section, ...] = ()
 
 
 def common(ctx: click.Context) -> Common:
@@ -33,8 +41,10 @@ def common(ctx: click.Context) -> Common:
     return root.obj
 
 
+#: Seconds that completing may ask the ledger, and entries of its history that are looked at.
+_COMPLETING, _LATELY = 1.0, 1000
 #: What only shows or tells, and what a run that writes does not have.
-_SHOWS = frozenset({"dry_run", "detailed_exitcode", "output", "orphans"})
+_SHOWS = frozenset({"changes_only", "dry_run", "detailed_exitcode", "orphans", "output", "yes"})
 
 
 def command_line(ctx: click.Context, command: str = "") -> str:
@@ -192,11 +202,63 @@ def complete_targets(
     return _items((section.name for section in config.by_role("targets")), start)
 
 
+def complete_tenants(
+    ctx: click.Context, parameter: click.Parameter, start: str
+) -> list[CompletionItem]:
+    """Complete to the tenants of the ledger."""
+
+    def read(ledger: LedgerHandle, context: RunContext) -> list[str]:
+        return sorted(ledger.load_records(None, context).records)
+
+    return _items(_recorded(ctx, read), start)
+
+
+def complete_runs(
+    ctx: click.Context, parameter: click.Parameter, start: str
+) -> list[CompletionItem]:
+    """Complete to the newest runs of the ledger's history."""
+    from influxops.domain.record import HistoryQuery
+
+    def read(ledger: LedgerHandle, context: RunContext) -> list[str]:
+        entries = ledger.history(HistoryQuery(most=_LATELY), context)
+        return [*dict.fromkeys(entry.run for entry in reversed(entries))]
+
+    return _items(_recorded(ctx, read), start)
+
+
+def _recorded(
+    ctx: click.Context, read: Callable[[LedgerHandle, RunContext], list[str]]
+) -> list[str]:
+    """Return what the ledger has, as far as it can be typed as it is; nothing where it is away."""
+    import logging
+    import shlex
+
+    from msgspec.structs import replace
+
+    from influxops.config.load import load_config
+    from influxops.engine.engine import Engine
+    from influxops.runtime.context import RunContext
+
+    logging.disable()  # no message can be shown while completing
+    try:
+        config = load_config(common(ctx).config)
+        alone = replace(config, sections=tuple(config.by_role("ledger")))
+        with Engine(alone) as engine:
+            found = read(engine.needs_ledger(), RunContext(_COMPLETING))
+    except Exception:  # whatever a plugin raises
+        return []
+    # A shell puts in what is completed without quoting it.
+    return [name for name in found if shlex.quote(name) == name and not name.startswith("-")]
+
+
 def _guards(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
     """Complete to the guards that a run on the command line may have to pass."""
     from influxops.engine.operations import GUARDS
 
-    return _items((name for name in GUARDS if name not in IN_TASKS_ONLY), start)
+    found = _items((name for name in GUARDS if name not in IN_TASKS_ONLY), start)
+    for item in found:
+        item.help = f"refuses {GUARDS[item.value].what}"
+    return found
 
 
 def kinds(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
@@ -250,12 +312,13 @@ ledger_run_options = options(_dry_run, allow_option, timeout_option, format_opti
 
 #: What `ensure` and `plan` share, as `influxops.cli.session.execute` takes it.
 run_options = options(
-    click.argument("named", nargs=-1, metavar="[TENANT]..."),
+    click.argument("named", nargs=-1, metavar="[TENANT]...", shell_complete=complete_tenants),
     click.option(
         "--tenant",
         "tenants",
         multiple=True,
         metavar="ID",
+        shell_complete=complete_tenants,
         help="Write for this tenant only, as if it was named; may be repeated.",
     ),
     target_option("Write to this target only; may be repeated."),

@@ -114,6 +114,8 @@ TABLES: Mapping[str, type[PluginSettings]] = {
     "routing": RoutingTable,
     "run": RunTable,
 }
+#: The key that names the files of plugins which are not installed.
+PLUGIN_FILES = "plugins"
 #: Entry points of the tables that plugins' commands read: the name, and a class of settings.
 TABLE_GROUP = "influxops.tables"
 
@@ -196,6 +198,7 @@ class Config(Struct, frozen=True):
     #: The tables of plugins that were written.
     plugin_tables: Mapping[str, PluginSettings] = field(default_factory=dict)
     sections: tuple[Section, ...] = ()  # sources, targets, reporters and the ledger, in this order
+    plugin_files: tuple[Path, ...] = ()  # the files of plugins which are not installed
     #: The authors of the tables, by name; a table without one is left out.
     authors: Mapping[str, Author] = field(default_factory=dict)
 
@@ -238,17 +241,18 @@ class Config(Struct, frozen=True):
         )
 
 
-def load_config(path: str | Path | None = None) -> Config:
+def load_config(path: str | Path | None = None, mistakes: list[str] | None = None) -> Config:
     """Read the configuration; plugins have not looked at their sections yet.
 
     Without a path it is that of INFLUXOPS_CONFIG, else `influxops.toml` in the current folder where
-    there is one, else the environment alone.
+    there is one, else the environment alone. What is wrong with it is raised, or added to
+    `mistakes`.
     """
     chosen = path or os.environ.get("INFLUXOPS_CONFIG") or _default_file()
     if chosen is None:
-        return parse_config({}, ENVIRONMENT)
+        return parse_config({}, ENVIRONMENT, mistakes)
     file = TomlFile(Path(chosen))
-    return parse_config(file.data, file)
+    return parse_config(file.data, file, mistakes)
 
 
 def _default_file() -> str | None:
@@ -269,14 +273,17 @@ def _default_file() -> str | None:
     return None if is_folder else DEFAULT_FILE
 
 
-def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
+def parse_config(
+    data: Mapping[str, Any], author: Author = PROGRAM, told: list[str] | None = None
+) -> Config:
     """Return the configuration that tables of a file or program mean; refuse all mistakes at once.
 
-    What a program says wins over environment variables.
+    With `told` they are added to that, and what is wrong is left out. What a program says wins over
+    environment variables.
     """
-    is_known = data.keys() <= {*TABLES, *ROLE_NAMES}
+    is_known = data.keys() <= {*TABLES, *ROLE_NAMES, PLUGIN_FILES}
     classes = TABLES if is_known else all_tables()
-    known = [*classes, *ROLE_NAMES]
+    known = [*classes, *ROLE_NAMES, PLUGIN_FILES]
     mistakes = [
         _mistake(
             author,
@@ -300,13 +307,19 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
     for role in ROLE_NAMES:
         _read_sections(role, data.get(role, {}), author, sections, mistakes)
     mistakes += _wrong_pins(data, sections, author)
-    if mistakes:
+    files = _plugin_files(data.get(PLUGIN_FILES, []), author, mistakes)
+    if mistakes and told is None:
         raise ConfigError("\n".join(mistakes))
+    if told is not None:
+        told += mistakes
     return Config(
         path=_absolute(author.path) if isinstance(author, TomlFile) else None,
         sections=tuple(sections),
+        plugin_files=files,
         authors={name: author for name in classes if name in data},
-        plugin_tables={name: tables.pop(name) for name in classes if name not in TABLES},
+        plugin_tables={
+            name: tables.pop(name) for name in classes if name not in TABLES and name in tables
+        },
         **tables,
     )
 
@@ -317,6 +330,19 @@ def _absolute(path: Path) -> str:
         return os.path.abspath(path)  # noqa: PTH100
     except FileNotFoundError:
         return str(path)
+
+
+def _plugin_files(given: Any, author: Author, mistakes: list[str]) -> tuple[Path, ...]:
+    """Return the files of plugins, relative to the file that names them, never to the folder."""
+    place = f"{author.where(PLUGIN_FILES)}: `{PLUGIN_FILES}`"
+    base = Path(_absolute(author.path)).parent if isinstance(author, TomlFile) else Path()
+    if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
+        mistakes.append(f"{place}: expected a list of paths")
+        return ()
+    files = tuple(base / each for each in given)
+    if not all(each.is_absolute() for each in files):
+        mistakes.append(f"{place}: expected absolute paths, as no file names them")
+    return files
 
 
 def _read_sections(

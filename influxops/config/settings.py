@@ -115,7 +115,7 @@ class SettingSpec(Struct, frozen=True):
         meta = msgspec.Meta(**self.constraints)
         members = (
             Annotated[member, meta] if self.constraints and member in (int, float, str) else member
-            for member in _members(str if self.is_secret else self.type)
+            for member in types_of(str if self.is_secret else self.type)
         )
         wanted: Any = functools.reduce(operator.or_, members)
         try:
@@ -123,7 +123,7 @@ class SettingSpec(Struct, frozen=True):
         except msgspec.ValidationError:
             expected, got = in_words(self.type, self.constraints), _words_for(value)
             is_right_type = any(words.startswith(got) for words in expected.split(" or ")) or (
-                got == "text" and any(get_origin(each) is Literal for each in _members(self.type))
+                got == "text" and any(get_origin(each) is Literal for each in types_of(self.type))
             )
             suffix = "" if as_text or is_right_type else f", got {got}"
             raise ValueError(f"expected {expected}{suffix}") from None
@@ -165,7 +165,7 @@ def in_words(wanted: Any, constraints: Mapping[str, Any] = MappingProxyType({}))
     if bounds == "at least 1 long":
         bounds = "not empty"
     words = []
-    for member in _members(wanted):
+    for member in types_of(wanted):
         kind, parts = get_origin(member) or member, get_args(member)
         if kind is Literal:
             words.append(("one of " if len(parts) > 1 else "") + ", ".join(map(str, parts)))
@@ -192,7 +192,8 @@ def _words_for(value: object) -> str:
     return "nothing" if value is None else _WORDS.get(type(value), "something else")
 
 
-def _members(wanted: Any) -> tuple[Any, ...]:
+def types_of(wanted: Any) -> tuple[Any, ...]:
+    """Return the types that a union has; a type that is none, alone."""
     return get_args(wanted) if get_origin(wanted) in (UnionType, Union) else (wanted,)
 
 

@@ -36,6 +36,12 @@ class CopyRequest(Struct, frozen=True):
     #: With `dry_run`: whether what is asked is `CopyProgress.ahead`, however long that takes to
     #: find out.
     ahead: bool = False
+    #: Where a database is exported or imported: the folder of its files, and whose it is.
+    folder: str = ""
+    tenant: str = ""
+    #: An export: whether each row is read a second time to compare it; else those are that came
+    #: since it began, and rows are counted again.
+    compare: bool = False
 
 
 class CopyProgress(Struct, frozen=True):
@@ -65,5 +71,6 @@ class CopyProgress(Struct, frozen=True):
     #: Why tables cannot be copied, by name; all others are. Those of `without_tables` are among
     #: them, and no reason not to be done.
     unread: Mapping[str, str] = field(default_factory=dict)
+    late: int = 0  # how many rows an export found that were written since it began
     #: How many of `rows` each table got (`only_missing`), as far as the plugin tells.
     rows_by_table: Mapping[str, int] = field(default_factory=dict)

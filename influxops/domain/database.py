@@ -39,9 +39,8 @@ Retention = int | None
 
 
 class Database(Struct, frozen=True):
-    """A tenant database, as it is or as it should be."""
+    """A tenant database, as it is or as it should be; what has it has its name, too."""
 
-    name: str  # its name on the server
     retention: Retention | Unknown = UNKNOWN  # seconds; None where data is kept for ever
     complete: bool | Unknown = UNKNOWN  # whether creation completed
     in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it, to whatever table

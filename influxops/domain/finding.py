@@ -74,6 +74,9 @@ class FindingKind(StrEnum):
     LATE_WRITES = "late-writes"  # rows still come to the old copy of a moved tenant
     MOVING = "moving"  # its database is being copied to another target
     MOVED = "moved"  # its database is on another target now
+    EXPORTED = "exported"  # its data is in files
+    IMPORTED = "imported"  # the data of files is in its database
+    NOT_EMPTY = "not-empty"  # to be imported into, and holds rows that the files lack
     NOT_READ = "not-read"  # its target cannot be read
     RETENTION_NOT_READ = "retention-not-read"  # wanted, and cannot be read
     COMPLETENESS_UNKNOWN = "completeness-unknown"  # whether it is complete is unknown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -76,3 +77,11 @@ class Hint(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.text or self.value)
+
+
+def typed(command: str, *tenants: str, options: str = "") -> str:
+    """Return what is typed for tenants; ids that begin with `-` come last, after `--`."""
+    ids = shlex.join(tenants)
+    if any(each.startswith("-") for each in tenants):
+        ids, options = options, f"-- {ids}"
+    return " ".join(filter(None, (command, ids, options)))

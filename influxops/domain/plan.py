@@ -1,8 +1,8 @@
-"""The plan of a run: changes and how they end, one TenantPlan a tenant, what guards refuse."""
+"""What is planned: changes and how they end, one TenantPlan a tenant, what guards refuse."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -31,6 +31,9 @@ class Action(StrEnum):
     FORGET = "forget"  # there is none, and its tenant is not recorded any more
     # what takes two targets
     MOVE = "move"  # to another target, with all that is in it
+    # what takes files
+    EXPORT = "export"  # its data is written to files, and stays
+    IMPORT = "import"  # the data of files is written to it
 
 
 _BY_LEDGER = (Action.ADOPT, Action.RETIRE, Action.UNRETIRE, Action.FORGET)
@@ -281,34 +284,3 @@ class Refusal(Struct, frozen=True):
     def remedy(self) -> Hint:
         """What to do: allow it, if that is right."""
         return Hint.allow(self.guard, self.when)
-
-
-class Plan(Struct, frozen=True):
-    """What a run would do: a value, the same for a dry run and a real one."""
-
-    tenants: Mapping[str, TenantPlan]  # those in the scope, by id, in the order of the sources
-    notes: tuple[Finding, ...] = ()  # what was noticed that is about no single tenant
-    refusals: tuple[Refusal, ...] = ()  # what the guards refuse
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether it would change anything."""
-        return any(plan.changes for plan in self.tenants.values())
-
-
-class Scope(Struct, frozen=True):
-    """What a run may write; what it reads is the operation's to say."""
-
-    tenants: frozenset[str] | None = None  # the ids that were named; None for all, empty for none
-    targets: frozenset[str] | None = None  # the targets that were named; None for all
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether anything was named."""
-        return self.tenants is not None or self.targets is not None
-
-    def covers(self, tenant: str | None, target: str | None = None) -> bool:
-        """Return whether something about this tenant on this target is within the scope."""
-        return (self.tenants is None or tenant is None or tenant in self.tenants) and (
-            self.targets is None or target is None or target in self.targets
-        )

@@ -93,6 +93,8 @@ class Server(Struct, frozen=True):
     unrecorded: int | None = None
     full: str = ""  # why it took nothing more, as it said itself; empty where it did not
     full_at: datetime | None = None  # when it said so
+    #: The identity of another one that answers in its place, until that is allowed or it is back.
+    replaced_by: str | None = None
 
     def is_full(self, now: datetime) -> bool:
         """Return whether it said a moment ago that it takes nothing more."""
@@ -130,6 +132,8 @@ class Event(StrEnum):
     GIVEN_UP = "given-up"  # it waited for a database, and no source has it any more
     MOVING = "moving"
     MOVED = "moved"
+    EXPORTED = "exported"  # its data was written to files
+    IMPORTED = "imported"  # the data of files was written to it
     RENAMED_TARGET = "renamed-target"
     REPLACED_SERVER = "replaced-server"
     NEW_SOURCE = "new-source"

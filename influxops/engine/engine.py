@@ -9,31 +9,34 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from influxops.config.load import Config, Section
+from influxops.config.load import ROLE_NAMES, Config, Section
 from influxops.config.secrets import Redactor
 from influxops.constants import CHECK_GROUP
-from influxops.domain.database import DatabaseStats, Inventory
-from influxops.domain.finding import Check, Finding
-from influxops.domain.plan import Scope, TenantPlan
+from influxops.domain.database import DatabaseStats
+from influxops.domain.finding import Check, Finding, FindingKind
+from influxops.domain.plan import TenantPlan
 from influxops.engine.routes import EngineRoutes
-from influxops.errors import ConfigError, ExitCode, InfluxopsError, Interrupted
-from influxops.plugin_host.base import Handle, manager
-from influxops.plugin_host.discovery import PluginType, installed
+from influxops.errors import ConfigError, ExitCode, Interrupted
+from influxops.plugin_host.base import Handle, ResolvedSection, manager
+from influxops.plugin_host.discovery import PluginType, installed, outdated
 from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.plugin_files import all_kinds
 from influxops.plugin_host.reporter import ReporterHandle, failed_reporter
-from influxops.plugin_host.resolve import ResolvedSection, resolve, resolve_section
+from influxops.plugin_host.resolve import resolve, resolve_section
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.guards import validate_guard_names
-from influxops.reconcile.observe.ledger import read_ledger, with_memory
+from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.observe.stale_ledger import stale_ledger
-from influxops.reconcile.observe.targets import refuse_one_server_twice
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.contents import stats_of
+from influxops.reconcile.plan.desired import with_desired
+from influxops.reconcile.plan.ensure import Ensure
 from influxops.reconcile.policy import Rules, TargetPolicy
 from influxops.reconcile.request import RunRequest
+from influxops.reconcile.result import conclude
 from influxops.reconcile.run import NO_LEDGER, reconcile
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 from influxops.report.model import (
     LedgerState,
     Report,
@@ -58,7 +61,7 @@ class Engine:
         kinds: Mapping[str, PluginType] | None = None,
         reporters: Sequence[Section] = (),
     ) -> None:
-        kinds = installed() if kinds is None else kinds
+        kinds = all_kinds(config, installed() if kinds is None else kinds)
         self.config = config
         configured = resolve(config, kinds)
         resolved = [*(resolve_section(section, kinds) for section in reporters), *configured]
@@ -84,10 +87,10 @@ class Engine:
                     handle = ReporterHandle(each, hooks, self.redact, missing)
                     handle.is_own = each.name in self._own
                     self.reporters.append(handle)
-        self._refuse_one_file_twice()
         self.routes = EngineRoutes(
             self.needs_ledger, self.targets, self.reporters, config.template.name
         )
+        self._outdated = [*_outdated(resolved)]
         self.rules = _rules(config, self.targets, self.ledger)
 
     def __enter__(self) -> Engine:
@@ -135,6 +138,7 @@ class Engine:
             for handle in self.reporters
             if handle.missing is not None
         ]
+        late += self._outdated
         report, error = reconcile(operation, request, context, origin, late)
         report = replace(report, apply=apply)
         if error is None:
@@ -143,7 +147,7 @@ class Engine:
             return replace(report, notes=(*report.notes, *failures)) if failures else report
         # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
         # and the command line itself says what is raised.
-        if tell and not context.scope.is_limited:
+        if tell and not context.is_limited:
             others = [each for each in self.reporters if each.full_name not in self._own]
             self.tell(report, context, others)
         raise error
@@ -171,6 +175,8 @@ class Engine:
 
     def doctor(self, context: RunContext) -> Iterator[tuple[str, Check]]:
         """Look at everything that a run depends on."""
+        for finding in self._outdated:
+            yield "plugins", Check("API version", None, finding.sentence, finding.remedy)
         for handle in self._handles:
             if handle.missing is not None:
                 missing = handle.missing
@@ -181,22 +187,34 @@ class Engine:
         context.check()
         if self.ledger is None:
             yield "ledger", Check("ledger", None, NO_LEDGER.message, NO_LEDGER.remedy)
-        inventories: dict[str, Inventory] = {}
-        if len(self.targets) > 1 or self.ledger is not None:
-            inventories = self._inventories(context)
-            try:
-                refuse_one_server_twice(inventories, self.targets)
-            except ConfigError as error:
-                yield "targets", Check("servers", False, error.message, error.remedy)
-        if self.ledger is not None and self.ledger.missing is None:
-            read = read_ledger(self.ledger, context)  # its own checks say what is wrong with it
-            observed = with_memory(Observed(inventories=inventories), read, self.sources)
-            for finding in stale_ledger(observed, None, self.request, Scope(), context):
-                check = Check("up to date", False, finding.sentence, finding.remedy)
-                yield self.ledger.full_name, check
+        yield from self._fleet_checks(context)
+        for check in self.routes.checks(self.rules.routing.probes, context):
+            yield "routing", check
         for name, kind in installed(CHECK_GROUP).items():
             for check in self._command_checks(kind, context):
                 yield name, check
+
+    def _fleet_checks(self, context: RunContext) -> Iterator[tuple[str, Check]]:
+        """Look at what all sections together say; their own checks say what is wrong with each."""
+        try:
+            state = observe(RunState(self.request, context.with_timeout(self.rules.reading)))
+        except Interrupted:
+            context.check()
+            return
+        except ConfigError as error:
+            yield "targets", Check("servers", False, error.message, error.remedy)
+            return
+        state = replace(state, context=context)
+        if self.ledger is not None:
+            for finding in stale_ledger(state, None):
+                check = Check("up to date", False, finding.sentence, finding.remedy)
+                yield self.ledger.full_name, check
+        ensure = Ensure()
+        state = ensure.guarded_plan(with_desired(state))
+        for note in conclude(state, ensure, self.origin).notes:
+            if note.kind is FindingKind.OVER_CAPACITY and note.target is None:
+                ok = False if note.facts["without_slot"] else None
+                yield "targets", Check("slots", ok, note.message, note.remedy)
 
     def _command_checks(self, kind: PluginType, context: RunContext) -> Iterator[Check]:
         """Look at what a plugin's command needs."""
@@ -207,19 +225,6 @@ class Engine:
             context.check()
             broke = f"the checks of {kind.distribution} broke: {type(error).__name__}: {error}"
             yield Check("checks", False, broke, "install what it needs, or update it")
-
-    def _inventories(self, context: RunContext) -> dict[str, Inventory]:
-        found: dict[str, Inventory] = {}
-        for handle in self.targets:
-            try:
-                found[handle.name] = handle.list_databases(
-                    (), context.with_timeout(self.rules.reading)
-                )
-            except Interrupted:
-                context.check()
-            except InfluxopsError:
-                continue  # its own checks say why
-        return found
 
     def describe(
         self, names: Mapping[str, Sequence[str]], context: RunContext
@@ -237,16 +242,6 @@ class Engine:
         except (OSError, KeyError):  # no such user in a container
             user = "unknown"
         return RunOrigin(user, socket.gethostname(), self.config.path, door=self.config.door)
-
-    def _refuse_one_file_twice(self) -> None:
-        kept: dict[str, str] = {}
-        for handle in self.reporters:
-            file = handle.settings.file
-            if file is not None and kept.setdefault(file, handle.full_name) != handle.full_name:
-                raise ConfigError(
-                    f"{kept[file]} and {handle.full_name} both keep {file}",
-                    hint="give each a file of its own",
-                )
 
     @property
     def _handles(self) -> list[Handle]:
@@ -303,6 +298,16 @@ class Engine:
                 failure = handle.report(report, context)
                 failures += [failure] if failure is not None else []
         return replace(report, notes=(*report.notes, *failures)) if failures else report
+
+
+def _outdated(resolved: Iterable[ResolvedSection]) -> Iterator[Finding]:
+    """Yield a warning for each section whose plugin was written for older hooks."""
+    for each in resolved:
+        if older := outdated(each.plugin):
+            role = ROLE_NAMES[each.section.role]
+            about = {} if role == "ledger" else {role: each.section.name}
+            message = f"its plugin ({each.owner}) was {older}"
+            yield Finding.warning(FindingKind.NOTE, message, "look for a newer release", **about)
 
 
 def _rules(config: Config, targets: Iterable[TargetHandle], ledger: LedgerHandle | None) -> Rules:

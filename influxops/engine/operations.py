@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from influxops.reconcile.files.export import Export
+from influxops.reconcile.files.import_ import Import, find_exports
 from influxops.reconcile.guards import GUARDS
 from influxops.reconcile.move.execute import Drain, Move, Rebalance
 from influxops.reconcile.operation import Operation
@@ -19,10 +21,13 @@ __all__ = [
     "DropCopies",
     "DropDue",
     "Ensure",
+    "Export",
     "Forget",
+    "Import",
     "Move",
     "Operation",
     "Rebalance",
     "Retire",
     "Unretire",
+    "find_exports",
 ]

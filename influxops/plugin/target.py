@@ -19,11 +19,14 @@ from influxops.domain.database import (
     TargetCapabilities,
     Unknown,
 )
+from influxops.domain.export import Manifest, Part, TableFiles, file_name
 from influxops.domain.plan import Action, Change, ChangeResult, Outcome
-from influxops.errors import TargetAuthError, TargetError
+from influxops.errors import ExportError, TargetAuthError, TargetError
 from influxops.plugin.base import Plugin
 from influxops.plugin_host.hookspecs import (
     DatabaseCopy,
+    DatabaseExport,
+    DatabaseImport,
     DatabaseLookup,
     DatabaseMarkers,
     DatabaseStatistics,
@@ -31,6 +34,7 @@ from influxops.plugin_host.hookspecs import (
     TargetHooks,
     WriteActivity,
 )
+from influxops.runtime.manifests import read_manifest, sync_folder, write_manifest, writing
 
 __all__ = [
     "NEARLY_FULL",
@@ -43,14 +47,20 @@ __all__ = [
     "CopyRequest",
     "Database",
     "DatabaseCopy",
+    "DatabaseExport",
+    "DatabaseImport",
     "DatabaseLookup",
     "DatabaseMarkers",
     "DatabaseStatistics",
     "DatabaseStats",
+    "ExportError",
     "FastCreation",
     "Inventory",
+    "Manifest",
     "Marker",
     "Outcome",
+    "Part",
+    "TableFiles",
     "TableStats",
     "Target",
     "TargetAuthError",
@@ -59,6 +69,11 @@ __all__ = [
     "TargetSettings",
     "Unknown",
     "WriteActivity",
+    "file_name",
+    "read_manifest",
+    "sync_folder",
+    "write_manifest",
+    "writing",
 ]
 
 

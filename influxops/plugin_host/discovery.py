@@ -26,7 +26,10 @@ class PluginType(Struct, frozen=True):
 
     name: str  # the kind, as `kind = "…"` names it
     #: Who offers it; more than one is an error where it is used.
-    entry_points: tuple[importlib.metadata.EntryPoint, ...]
+    entry_points: tuple[importlib.metadata.EntryPoint, ...] = ()
+    #: Its class and what holds that, where no distribution does: a file, a test.
+    plugin: type[Any] | None = None
+    origin: str = ""
 
     @property
     def kind(self) -> str:
@@ -37,7 +40,7 @@ class PluginType(Struct, frozen=True):
     @property
     def distribution(self) -> str:
         """The distributions that offer it, each with its version."""
-        return " and ".join(
+        return self.origin or " and ".join(
             f"{each.dist.name} {each.dist.version}" if each.dist else "an unknown distribution"
             for each in self.entry_points
         )
@@ -49,30 +52,31 @@ class PluginType(Struct, frozen=True):
                 f"the plugin kind {self.name!r} is offered by {self.distribution}",
                 hint="uninstall one of them",
             )
-        point = self.entry_points[0]
         who = f"the plugin kind {self.name!r} of {self.distribution}"
-        try:
-            plugin = point.load()
-        except Exception as error:  # whatever a foreign module raises at import
-            raise PluginLoadError(
-                f"{who} cannot be imported: {type(error).__name__}: {error}",
-                hint="install what it needs, or update it",
-            ) from error
+        plugin: Any = self.plugin
+        if plugin is None:
+            try:
+                plugin = self.entry_points[0].load()
+            except Exception as error:  # whatever a foreign module raises at import
+                raise PluginLoadError(
+                    f"{who} cannot be imported: {type(error).__name__}: {error}",
+                    hint="install what it needs, or update it",
+                ) from error
         settings = getattr(plugin, "Settings", None)
         if not isinstance(plugin, type) or not (
             isinstance(settings, type) and issubclass(settings, PluginSettings)
         ):
+            named = self.entry_points[0].value if self.entry_points else repr(plugin)
             raise PluginLoadError(
-                f"{who} is no plugin: {point.value} is not a class with a `Settings` "
+                f"{who} is no plugin: {named} is not a class with a `Settings` "
                 "that derives from influxops.plugin.PluginSettings",
                 hint="tell its author",
             )
         version = getattr(plugin, "API_VERSION", API_VERSION)
-        if version != API_VERSION:
+        if not isinstance(version, int) or version > API_VERSION:
             raise PluginLoadError(
-                f"{who} was written for version {version!r} of the plugin API; this influxops "
-                f"has version {API_VERSION}",
-                hint="install a release of it, or of influxops, that fits the other",
+                f"{who} was {_written_for(version)}",
+                hint="update influxops, or install an earlier release of it",
             )
         return plugin
 
@@ -101,8 +105,25 @@ def find(kind: str, kinds: Mapping[str, PluginType], role: str = "") -> PluginTy
     try:
         return kinds.get(f"{role}.{kind}") or kinds[kind]
     except KeyError:
-        hint = did_you_mean(kind, kinds) or f"installed kinds: {', '.join(kinds)}"
+        names = {each.name for each in kinds.values()}
+        hint = did_you_mean(kind, names) or f"installed kinds: {', '.join(sorted(names))}"
         raise PluginLoadError(f"no plugin of the kind {kind!r} is installed", hint=hint) from None
+
+
+def outdated(plugin: type[Any]) -> str:
+    """Return for which older version of the hooks a plugin's class was written; empty if it fits.
+
+    It is used nevertheless: the names and arguments of its hooks are checked one by one.
+    """
+    version = getattr(plugin, "API_VERSION", API_VERSION)
+    return _written_for(version) if version < API_VERSION else ""
+
+
+def _written_for(version: object) -> str:
+    return (
+        f"written for version {version!r} of the plugin API; this influxops has version "
+        f"{API_VERSION}"
+    )
 
 
 def lacks(plugin: type[Any], role: str) -> list[str]:

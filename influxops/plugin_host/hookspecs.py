@@ -152,8 +152,8 @@ class FastCreation:
         """Create databases; what else makes them complete comes later, as a `COMPLETE` change.
 
         All changes are of the kind `CREATE`. It yields an outcome as soon as it is known: DONE
-        once the database itself is durable, with `effect` where it was created and without where
-        it existed already. It must be safe to repeat.
+        once the database itself is durable, with `partially_applied` where
+        it was created just now and without where it existed already. It must be safe to repeat.
 
         Raises:
             TargetError: When the target itself is in trouble (it cannot be reached, is silent,
@@ -209,6 +209,41 @@ class DatabaseCopy:
         both sides. The process may be killed anywhere; it is then called again with the last
         `progress` that it yielded, or an earlier one. Before that it is asked what the copy has and
         the source lacks (`order.ahead`): where it cannot tell, only what the copy lacks is copied.
+        """
+
+
+class DatabaseExport:
+    """A target that can write a database to files: `influxops export`."""
+
+    @hookspec(firstresult=True)
+    def influxops_export(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
+        """Write a database to files in `order.folder`, which exists, while it is in use.
+
+        The database must not be changed. `Manifest` is kept in the folder's `manifest.json`: it is
+        replaced at once, names only files that are durable, and has `ended` once it is whole. It
+        yields its progress at least every few seconds, and ends with one that says `done`. The
+        process may be killed anywhere: it is called again, and goes on where the manifest is. A
+        whole export is brought up to date, and never loses a row that the database lacks for
+        another reason than its retention period. A table that cannot be read is in `unread`, and
+        all others are written.
+        """
+
+
+class DatabaseImport:
+    """A target that can read the files of an export: `influxops import`."""
+
+    @hookspec(firstresult=True)
+    def influxops_import(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
+        """Write the files in `order.folder` to a database, which exists.
+
+        What else the database holds stays, and where both have a field of a row it gets the
+        value of the files. It ends with a progress that says `done`: all rows of the files are in
+        the database, read again. It must be safe to repeat.
+
+        With `order.dry_run` nothing is written and the database need not exist: each file is held
+        against the manifest (ExportError where one is not as it was written). With `order.ahead`,
+        too, the database is looked at: `CopyProgress.ahead` counts the rows that the files lack,
+        `conflicts` those with other values.
         """
 
 
@@ -398,6 +433,8 @@ OPTIONAL = (
     DatabaseStatistics,
     WriteActivity,
     DatabaseCopy,
+    DatabaseExport,
+    DatabaseImport,
     DatabaseMarkers,
     RecordCounts,
     TenantQueue,

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.config.load import ROLE_NAMES, Config, Section
-from influxops.config.plugin_settings import LedgerSettings, TargetSettings
+from influxops.config.plugin_settings import LedgerSettings, ReporterSettings, TargetSettings
 from influxops.config.settings import InvalidSettings, Location, PluginSettings, SettingSpec
 from influxops.config.toml import TomlFile
 from influxops.domain.database import TargetCapabilities, Unmanaged
@@ -20,8 +19,10 @@ from influxops.domain.durations import format_duration
 from influxops.domain.hint import Hint
 from influxops.domain.text import did_you_mean, one_line, summarize
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginLoadError
+from influxops.plugin_host.base import ResolvedSection, how_written
 from influxops.plugin_host.discovery import PluginType, find, lacks
-from influxops.plugin_host.validation import checked_capabilities, validate_hooks
+from influxops.plugin_host.target import checked_capabilities
+from influxops.plugin_host.validation import validate_hooks
 
 #: The key that names the section whose connection holds for another one of its kind, too.
 _LIKE = "like"
@@ -30,49 +31,6 @@ _SETTINGS: Mapping[str, type[PluginSettings]] = {
     "targets": TargetSettings,
     "ledger": LedgerSettings,
 }
-
-
-class ResolvedSection(Struct, frozen=True):
-    """A section with all that was found out about it."""
-
-    section: Section
-    kind: PluginType  # its plugin's kind
-    plugin: type[Any]  # its plugin's class
-    settings: PluginSettings  # its settings, checked
-    #: Where each setting comes from: `influxops.toml:7`, a variable, or `default`.
-    origins: Mapping[str, str]
-    #: What was said, by setting, before the plugin read it; `as_text` are those from variables.
-    values: Mapping[str, Any] = field(default_factory=dict)
-    as_text: frozenset[str] = frozenset()
-    #: What its plugin has, where it is a target; the same object for all of one class.
-    capabilities: TargetCapabilities = field(default_factory=TargetCapabilities)
-
-    @property
-    def name(self) -> str:
-        """The name under which its plugin is registered: `target:eu1`."""
-        return self.section.full_name
-
-    @property
-    def location(self) -> Location | None:
-        """Where it reads or writes."""
-        return self.settings.location()
-
-    @property
-    def owner(self) -> str:
-        """Its plugin, for messages: `kind influxdb3 of influxops 1.0`."""
-        return f"kind {self.kind.name} of {self.kind.distribution}"
-
-    def written(self, key: str) -> str:
-        """Return how its author writes a setting, or which variable set it."""
-        return _written(self.section, self.settings.declared().get(key), key, self.origins)
-
-
-def _written(
-    section: Section, spec: SettingSpec | None, key: str, origins: Mapping[str, str]
-) -> str:
-    variables = spec.env if spec else ()
-    origin = origins.get(key)
-    return origin if origin in variables else section.written(key, variables)
 
 
 def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSection]:
@@ -94,24 +52,27 @@ def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSec
             mistakes.append(error)
     order = {section.full_name: place for place, section in enumerate(config.sections)}
     resolved.sort(key=lambda each: order[each.name])
-    if len(mistakes) == 1:
-        raise mistakes[0]
-    if mistakes:
-        raise ConfigError("\n".join(map(str, mistakes)))
-    _check_remotes(resolved)
+    _raise(mistakes)
     declared: dict[type[Any], TargetCapabilities] = {}
     for index, item in enumerate(resolved):
         if item.section.role == "targets":
             owner = f"{item.name} ({item.owner})"
             declared.setdefault(item.plugin, checked_capabilities(item.plugin, owner))
             resolved[index] = replace(item, capabilities=declared[item.plugin])
-    targets = [item for item in resolved if item.section.role == "targets"]
-    # A naming template that makes no name which any target takes.
-    rules = [item.capabilities.validate_name(config.template.name("x")) for item in targets]
-    if rules and all(rules):
-        config.refuse("naming", "database", f"a database's name {rules[0]}")
-    _check_retention(config, targets)
+    for check in (_check_remotes, _check_template, _check_retention, _check_files):
+        try:
+            check(config, resolved)
+        except ConfigError as error:
+            mistakes.append(error)
+    _raise(mistakes)
     return resolved
+
+
+def _raise(mistakes: Sequence[InfluxopsError]) -> None:
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        raise ConfigError("\n".join(map(str, mistakes)))
 
 
 def _base(section: Section, resolved: Sequence[ResolvedSection]) -> ResolvedSection | None:
@@ -283,7 +244,7 @@ def _mistake(
     """Return one line about a setting: where it is, how its author writes it, what is wrong."""
     if not name:
         return f"{_place(section)}{section.full_name}: {message}"
-    written = _written(section, spec, name, origins)
+    written = how_written(section, spec, name, origins)
     is_variable = spec is not None and written in spec.env
     return f"{'' if is_variable else _place(section, name)}{written}: {message}"
 
@@ -293,7 +254,7 @@ def _place(section: Section, *keys: str) -> str:
     return f"{section.where(*keys)}: " if isinstance(section.author, TomlFile) else ""
 
 
-def _check_remotes(resolved: Iterable[ResolvedSection]) -> None:
+def _check_remotes(config: Config, resolved: Iterable[ResolvedSection]) -> None:
     """Refuse a run between a location that was configured and a default.
 
     Production's registry and this machine's test server (or the reverse) are a mistake: one
@@ -322,8 +283,29 @@ def _location(item: ResolvedSection) -> Location | None:
         return None  # a secret that cannot be read; its use reports that
 
 
-def _check_retention(config: Config, targets: Iterable[ResolvedSection]) -> None:
+def _check_template(config: Config, resolved: Iterable[ResolvedSection]) -> None:
+    """Refuse a naming template that makes no name which any target takes."""
+    name = config.template.name("x")
+    rules = [t.capabilities.validate_name(name) for t in resolved if t.section.role == "targets"]
+    if rules and all(rules):
+        config.refuse("naming", "database", f"a database's name {rules[0]}")
+
+
+def _check_files(config: Config, resolved: Iterable[ResolvedSection]) -> None:
+    """Refuse two reporters that keep one file."""
+    kept: dict[str, str] = {}
+    for item in resolved:
+        file = item.settings.file if isinstance(item.settings, ReporterSettings) else None
+        full = item.section.full_name
+        if file is not None and kept.setdefault(file, full) != full:
+            raise ConfigError(
+                f"{kept[file]} and {full} both keep {file}", hint="give each a file of its own"
+            )
+
+
+def _check_retention(config: Config, resolved: Iterable[ResolvedSection]) -> None:
     """Refuse a default retention period that a target does not keep."""
+    targets = [item for item in resolved if item.section.role == "targets"]
     wanted = config.retention
     if wanted is None or isinstance(wanted, Unmanaged):
         return

@@ -14,14 +14,13 @@ from msgspec.structs import replace
 
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Action, Change, Plan, Refusal, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, Refusal, TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.domain.text import did_you_mean, pluralize, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_recreated
 from influxops.reconcile.plan.warnings import tenant_databases
-from influxops.reconcile.policy import Rules
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 
 _CREATE_OR_DROP = (Action.CREATE, Action.DROP)
 
@@ -30,7 +29,8 @@ class Guard(Struct, frozen=True):
     """Keeps one kind of change from happening until it is allowed."""
 
     name: str  # what allows it
-    refuses: Callable[[TenantPlan, Change, Observed], bool] = lambda *_: False
+    what: str  # what it refuses, for the reference and for completion
+    refuses: Callable[[TenantPlan, Change, RunState], bool] = lambda *_: False
     #: What it refuses of some tenants, as a sentence.
     message: Callable[[Sequence[TenantPlan]], str] = lambda plans: ""
     when: str = "only if that is what you want"  # when it is right to allow it
@@ -38,7 +38,7 @@ class Guard(Struct, frozen=True):
     note: FindingKind | None = None  # the kind of a tenant's notes that say why instead
     #: Why all changes of a run are refused, and whose; None where they are not. That takes all
     #: tenants to see, and is left to full runs.
-    run: Callable[[Plan, Observed, Rules], tuple[str, Iterable[TenantPlan]] | None] | None = None
+    run: Callable[[RunState], tuple[str, Iterable[TenantPlan]] | None] | None = None
 
     def refusal(self, message: str, plans: Iterable[TenantPlan]) -> Refusal:
         """Return one thing that it refuses, for the report."""
@@ -82,7 +82,7 @@ class Guard(Struct, frozen=True):
 # Which changes they refuse -------------------------------------------------------------------
 
 
-def _is_on_another_server(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+def _is_on_another_server(plan: TenantPlan, change: Change, observed: RunState) -> bool:
     record, inventory = plan.record, observed.inventories.get(change.target)
     targets: set[str | None] = {change.target}
     if record is not None:
@@ -101,19 +101,19 @@ def _is_on_another_server(plan: TenantPlan, change: Change, observed: Observed) 
     return identities.get(change.target) not in (None, inventory.identity)
 
 
-def _recreates_lost(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+def _recreates_lost(plan: TenantPlan, change: Change, observed: RunState) -> bool:
     creates = change.action is Action.CREATE or plan.is_replacement
     return creates and bool(plan.record and plan.record.is_provisioned) and not plan.move
 
 
-def _shortens_retention(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+def _shortens_retention(plan: TenantPlan, change: Change, observed: RunState) -> bool:
     if change.action is not Action.SET_RETENTION or not change.before or not change.after:
         return False
     actual, wanted = change.before.retention, change.after.retention
     return isinstance(wanted, int) and (actual is None or wanted < int(str(actual)))
 
 
-def _drops(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+def _drops(plan: TenantPlan, change: Change, observed: RunState) -> bool:
     """Return whether a change is a drop that was not decided before, by retiring a tenant."""
     if plan.is_replacement:
         return True  # nothing is created over what a client has written
@@ -143,7 +143,7 @@ def _lost(plans: Sequence[TenantPlan]) -> str:
 
 
 def _other_servers(
-    guard: Guard, plans: Sequence[TenantPlan], observed: Observed
+    guard: Guard, plans: Sequence[TenantPlan], observed: RunState
 ) -> Iterator[Refusal]:
     """Yield what is refused of servers that are not the recorded ones, written to or not."""
     view = observed.ledger_view
@@ -177,14 +177,12 @@ def _other_servers(
 # Of a whole run ------------------------------------------------------------------------------
 
 
-def _empty_source(
-    plan: Plan, observed: Observed, rules: Rules
-) -> tuple[str, Iterable[TenantPlan]] | None:
+def _empty_source(observed: RunState) -> tuple[str, Iterable[TenantPlan]] | None:
     if observed.tenants or not observed.sources_complete:
         return None
     records = observed.ledger_view.records.values()
     retiring = {(r.target, r.database) for r in records if r.state is State.RETIRING}
-    databases = [each[1] for each in tenant_databases(observed, rules) if each not in retiring]
+    databases = [each[1] for each in tenant_databases(observed) if each not in retiring]
     if not databases:
         return None
     more = ", …" if len(databases) > 1 else ""
@@ -196,15 +194,13 @@ def _empty_source(
     return message, ()
 
 
-def _mass_change(
-    plan: Plan, observed: Observed, rules: Rules
-) -> tuple[str, Iterable[TenantPlan]] | None:
+def _mass_change(observed: RunState) -> tuple[str, Iterable[TenantPlan]] | None:
     """Refuse a run that creates again, drops or misses too many recorded tenants."""
     records = observed.ledger_view.records
     provisioned = {id_ for id_, record in records.items() if record.is_provisioned}
     changing = {
         id_
-        for id_, tenant in plan.tenants.items()
+        for id_, tenant in observed.plans.items()
         if id_ in provisioned and any(_is_drastic(tenant, each) for each in tenant.changes)
     }
     gone: set[str] = set()
@@ -213,14 +209,14 @@ def _mass_change(
         gone = provisioned - {tenant.id for tenant in observed.tenants} - retiring
     concerned = changing | gone
     # A single tenant is never many, however few exist.
-    if len(concerned) < 2 or len(concerned) <= rules.mass_change * len(provisioned):
+    if len(concerned) < 2 or len(concerned) <= observed.rules.mass_change * len(provisioned):
         return None
     message = (
         f"{len(concerned):,} of {pluralize(len(provisioned), 'recorded tenant')} would be "
         f"recreated or dropped, or are in no source any more ({len(changing):,} to change, "
         f"{len(gone):,} gone): is the registry complete?"
     )
-    return message, [tenant for tenant in plan.tenants.values() if tenant.changes]
+    return message, [tenant for tenant in observed.plans.values() if tenant.changes]
 
 
 def _is_drastic(tenant: TenantPlan, change: Change) -> bool:
@@ -232,20 +228,25 @@ def _is_drastic(tenant: TenantPlan, change: Change) -> bool:
 
 
 def _of_note(
-    name: str, note: FindingKind, when: str, message: Callable[[Sequence[TenantPlan]], str]
+    name: str,
+    what: str,
+    note: FindingKind,
+    when: str,
+    message: Callable[[Sequence[TenantPlan]], str],
 ) -> Guard:
     """Return what refuses that tenants with a note of one kind are retired, or dropped for that."""
 
-    def refuses(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+    def refuses(plan: TenantPlan, change: Change, observed: RunState) -> bool:
         retires = change.action in (Action.RETIRE, Action.DROP)
         return retires and any(each.kind is note for each in plan.notes)
 
-    return Guard(name, refuses, message, when, note=note)
+    return Guard(name, what, refuses, message, when, note=note)
 
 
 _GUARDS = (
     Guard(
         "unrecorded-changes",
+        "creating and dropping while the ledger cannot be read or written",
         lambda _, change, seen: bool(seen.ledger_view.error) and change.action in _CREATE_OR_DROP,
         lambda plans: (
             "the ledger cannot be used, so no record would exist of what is created or "
@@ -254,6 +255,8 @@ _GUARDS = (
     ),
     Guard(
         "new-source",
+        "changes of tenants of a source that the ledger has not seen before in this "
+        "namespace; the first sources of an empty one are taken as they are",
         lambda plan, _, observed: plan.tenant in observed.ledger_view.tenants_of_new_sources,
         lambda plans: (
             f"{_number(plans)} of a source that the ledger has not seen before; is this "
@@ -262,18 +265,22 @@ _GUARDS = (
     ),
     Guard(
         "replaced-server",
+        "writing to a server that is not the recorded one",
         _is_on_another_server,
         when="check where the target leads; if its server was replaced on purpose",
         why="another server answers at its target",
     ),
     Guard(
         "recreate-lost",
+        "making again what was ready and is gone, and dropping what a client has created in "
+        "its place",
         _recreates_lost,
         _lost,
         "restore it if you can; to have all of them made again, empty",
     ),
     Guard(
         "unreachable",
+        "creating, moving or dropping a database that may be on a server which cannot be read",
         lambda plan, change, _: (
             change.action in (*_CREATE_OR_DROP, Action.MOVE) and bool(plan.unseen_on)
         ),
@@ -284,6 +291,7 @@ _GUARDS = (
     ),
     _of_note(
         "still-registered",
+        "retiring a tenant that a source still has",
         FindingKind.STILL_REGISTERED,
         "take them out of the registry first; to retire them all the same",
         lambda plans: (
@@ -293,25 +301,59 @@ _GUARDS = (
     ),
     _of_note(
         "recent-telemetry",
+        "retiring, and dropping, where telemetry came within the last day, to any table that "
+        "`telemetry` of the target does not leave out",
         FindingKind.RECENT_TELEMETRY,
         "stop what writes first; if what came is worth nothing",
         lambda plans: f"{_number(plans)} with telemetry of the last day: {_named_databases(plans)}",
     ),
     _of_note(
         "late-writes",
+        "dropping the old copy of a moved tenant after three runs in a row found new rows in it",
         FindingKind.LATE_WRITES,
         "stop what writes there first; to copy the rest and drop it then",
         lambda plans: _listed(plans, 3, "dropped, though still written to"),
     ),
     Guard(
         "shorter-retention",
+        "shortening a retention period, which hides older data at once",
         _shortens_retention,
         lambda plans: _listed(plans, 3, "given a shorter retention period"),
     ),
-    Guard("empty-source", run=_empty_source),
+    Guard(
+        "overwrite",
+        "importing into a database that has rows which the export lacks or has otherwise",
+        lambda plan, change, _: (
+            change.action is Action.IMPORT
+            and any(note.kind is FindingKind.NOT_EMPTY for note in plan.notes)
+        ),
+        lambda plans: (
+            f"{_number(plans)} with rows in the database that the export lacks or has with other "
+            f"values: {_named_databases(plans)}"
+        ),
+        "to keep the rows that only the database has, and give the others the export's values",
+        note=FindingKind.NOT_EMPTY,
+    ),
+    Guard(
+        "empty-source",
+        "a run whose sources hold no tenant while the targets hold tenant databases",
+        run=_empty_source,
+    ),
     # In full: each is to be decided.
-    Guard("drop", _drops, lambda plans: _listed(plans, len(plans), "dropped")),
-    Guard("mass-change", run=_mass_change),
+    Guard(
+        "drop",
+        "dropping a database of a tenant that nothing has retired, and what a client has "
+        "created in place of a lost one",
+        _drops,
+        lambda plans: _listed(plans, len(plans), "dropped"),
+    ),
+    Guard(
+        "mass-change",
+        "a run in which more than `mass_change` of `[ledger]` (a fifth) of the recorded "
+        "tenants would be created again or dropped, or are in no source any more; a single "
+        "tenant is never many",
+        run=_mass_change,
+    ),
 )
 #: Each guard, by the name that allows it; the first one that refuses a change is reported.
 GUARDS: Final[Mapping[str, Guard]] = {each.name: each for each in _GUARDS}
@@ -336,23 +378,22 @@ def validate_guard_names(allow: Iterable[str]) -> frozenset[str]:
     return names
 
 
-def guard(
-    plan: Plan, observed: Observed, rules: Rules, allow: frozenset[str], *, drops: bool = False
-) -> Plan:
-    """Return a plan without what the guards refuse."""
+def guard(state: RunState, *, drops: bool = False) -> RunState:
+    """Return what is planned without what the guards refuse."""
+    allow = state.request.allow
     active = {name: each for name, each in GUARDS.items() if name not in allow}
     refused: dict[str, list[TenantPlan]] = {}
     tenants = {}
-    for id_, tenant in plan.tenants.items():
+    for id_, tenant in state.plans.items():
         if drops and "unreachable" in allow and tenant.kind is FindingKind.NOT_READ:
             tenant = replace(tenant, status=TenantStatus.OK, finding=None)
         for name, each in active.items():
-            changes = [c for c in tenant.changes if each.refuses(tenant, c, observed)]
+            changes = [c for c in tenant.changes if each.refuses(tenant, c, state)]
             # A database on a server that replaced the recorded one is not the provisioned one, even
             # if its name and marker are right.
             is_beside = name == "replaced-server" and tenant.status is TenantStatus.OK
-            is_beside = is_beside and tenant.target in observed.ledger_view.replaced
-            if name == "recreate-lost" and id_ in rules.recreate:
+            is_beside = is_beside and tenant.target in state.ledger_view.replaced
+            if name == "recreate-lost" and id_ in state.rules.recreate:
                 continue
             if changes or is_beside:
                 tenant = each.refuse(tenant, changes)
@@ -361,19 +402,19 @@ def guard(
     others = refused.pop("replaced-server", [])
     refusals = [active[n].refusal(active[n].message(p), p) for n, p in refused.items()]
     if "replaced-server" in active:
-        refusals += _other_servers(active["replaced-server"], others, observed)
-    plan = replace(plan, tenants=tenants, refusals=tuple(refusals))
-    for name, each in active.items() if not observed.is_selected else ():
+        refusals += _other_servers(active["replaced-server"], others, state)
+    state = replace(state, plans=tenants, refusals=tuple(refusals))
+    for name, each in active.items() if not state.is_selected else ():
         if each.run is None or (drops and name == "empty-source"):
             continue
-        if found := each.run(plan, observed, rules):
+        if found := each.run(state):
             tenants = {
                 id_: each.refuse(tenant, tenant.changes) if tenant.changes else tenant
-                for id_, tenant in plan.tenants.items()
+                for id_, tenant in state.plans.items()
             }
             refusal = each.refusal(*found)
-            plan = replace(plan, tenants=tenants, refusals=(*plan.refusals, refusal))
-    return plan
+            state = replace(state, plans=tenants, refusals=(*state.refusals, refusal))
+    return state
 
 
 def _named_databases(plans: Sequence[TenantPlan]) -> str:

@@ -266,9 +266,9 @@ class ReportView:
         changes = report.planned if report.dry_run else report.changed
         form = TO_DO if report.dry_run else DONE
         found: defaultdict[str, list[Change]] = defaultdict(list)
-        moved = {change.tenant for change in changes if change.action is Action.MOVE}
+        moved = {change.tenant for change in changes if change.action in _WITH_DATA}
         for change in sorted(changes, key=lambda change: _ACTIONS.index(change.action)):
-            if change.tenant not in moved or change.action is Action.MOVE:
+            if change.tenant not in moved or change.action in _WITH_DATA:
                 found[self._words(form, change)].append(change)
         return found
 
@@ -384,6 +384,8 @@ class ReportView:
 
 #: In the order in which a summary has them.
 _ACTIONS = list(Action)
+#: Actions for which a database may be created first.
+_WITH_DATA = (Action.MOVE, Action.IMPORT)
 #: The status of a tenant, where one word says it better than its value.
 _STATUSES: Mapping[FindingKind | None, str] = {
     FindingKind.UNCONFIRMED: "not confirmed",
@@ -404,8 +406,8 @@ _PLACES = {
 
 
 def _reported(changes: Sequence[Change]) -> Sequence[Change]:
-    """Return the changes of one tenant to report: creating a copy is a part of moving."""
-    return [change for change in changes if change.action is Action.MOVE] or changes
+    """Return the changes of one tenant to report: what is created for them is a part of some."""
+    return [change for change in changes if change.action in _WITH_DATA] or changes
 
 
 def _kept_until(change: Change) -> str:

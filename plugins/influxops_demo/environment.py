@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
 import psycopg
 import urllib3
@@ -27,7 +27,7 @@ from influxops_demo.postgres import (
     ended_with_this_process,
     start_postgres,
 )
-from influxops_devserver.testing import StandIn, StandInFailed, start_stand_in
+from influxops_devserver.testing import StandIn, StandInFailed, StandInOptions, start_stand_in
 
 TARGETS = ("eu1", "eu2", "us1")
 #: What InfluxDB 3 Core holds, and with that each stand-in by default.
@@ -149,12 +149,14 @@ class DemoEnvironment:
 
 
 @contextlib.contextmanager
-def running_environment() -> Iterator[DemoEnvironment]:
+def running_environment(**options: Unpack[StandInOptions]) -> Iterator[DemoEnvironment]:
     """Start everything at once; end and remove it all when the block is left, however it is."""
     folder = Path(tempfile.mkdtemp(prefix="influxops-demo-"))
     with ThreadPoolExecutor(1 + len(TARGETS)) as pool:
         registry = pool.submit(_start_registry)
-        stand_ins = {name: pool.submit(start_stand_in, outlives=False) for name in TARGETS}
+        stand_ins = {
+            name: pool.submit(start_stand_in, outlives=False, **options) for name in TARGETS
+        }
         try:
             try:
                 demo = DemoEnvironment(

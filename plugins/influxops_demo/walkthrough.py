@@ -27,6 +27,7 @@ from influxops_demo.environment import (
     DemoEnvironment,
     running_environment,
 )
+from influxops_demo.routing import run_routing
 from influxops_demo.web import run_service
 
 _INTERRUPTED = 130
@@ -38,10 +39,12 @@ class _StepFailed(Exception):
     """A step that did not end as it should; the message says how it did."""
 
 
-def run(*, keep: bool, web: bool) -> int:
-    """Run the demonstration or, with `web`, service and console; return the exit code."""
+def run(*, keep: bool, web: bool, routing: bool) -> int:
+    """Run what is asked for, the walk through the commands by default; return the exit code."""
     with _ended_by_sigterm():
         try:
+            if routing:
+                return run_routing()
             return run_service() if web else _run(keep=keep)
         except KeyboardInterrupt:
             click.echo("\nInterrupted. Everything is stopped and removed.", err=True)

@@ -18,6 +18,8 @@ from influxops.plugin import (
     CopyRequest,
     Database,
     DatabaseCopy,
+    DatabaseExport,
+    DatabaseImport,
     DatabaseLookup,
     DatabaseMarkers,
     DatabaseStatistics,
@@ -95,6 +97,8 @@ class InfluxDB3Target(
     DatabaseStatistics,
     WriteActivity,
     DatabaseCopy,
+    DatabaseExport,
+    DatabaseImport,
     HealthChecks,
     Closing,
 ):
@@ -156,7 +160,7 @@ class InfluxDB3Target(
             rows = self._client.inventory(context)
         except (AccessRefused, NotFound, BadRequest, Unreadable) as error:
             names = self._client.databases(context)
-            databases = {name: Database(name) for name in names if not is_internal(name)}
+            databases = {name: Database() for name in names if not is_internal(name)}
             findings = (self._partial(error, ping),)
         else:
             databases, tables = read_inventory(rows), count_tables(rows)
@@ -216,7 +220,7 @@ class InfluxDB3Target(
                 rows = client.inventory(context, part)
             except (AccessRefused, NotFound, BadRequest, Unreadable):
                 there = frozenset(client.databases(context))
-                databases = {name: Database(name) for name in asked if name in there}
+                databases = {name: Database() for name in asked if name in there}
                 complete = False
                 break
             databases |= read_inventory(rows)
@@ -279,13 +283,19 @@ class InfluxDB3Target(
         """Describe one database; what fails is that database's message."""
         from influxops_influxdb3.inspect.stats import describe
 
-        known = self._cache(context).databases.get(name, Database(name))
+        known = self._cache(context).databases.get(name, Database())
         stats, markers = DatabaseStats(name, complete=known.complete), self._markers(context)
         try:
             if known.in_use is False:
-                complete = known.complete is not False and markers.is_complete(known)
+                complete = known.complete is not False and markers.is_complete(name, known)
                 return DatabaseStats(name, 0, complete=complete, tables=())
-            return describe(self._client, context, known, markers, self.settings.telemetry)
+            return describe(
+                self._client,
+                context,
+                name,
+                markers.without_row(name, known),
+                self.settings.telemetry,
+            )
         except NotFound:
             return replace(stats, message="there is no such database")
         except InfluxopsError as error:
@@ -323,6 +333,24 @@ class InfluxDB3Target(
             if isinstance(error.remedy, Hint) and error.url == into._client.url:
                 error.remedy = error.remedy._replace(section=f"target:{into.section}")
             raise
+
+    @hookimpl
+    def influxops_export(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
+        """Copy a database to files; see `copy/exports.py`."""
+        from influxops_influxdb3.copy.endpoints import CopyEndpoint
+        from influxops_influxdb3.copy.exports import export
+
+        source = CopyEndpoint(self._client, context, order.database)
+        return export(source, self.section, order, context)
+
+    @hookimpl
+    def influxops_import(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
+        """Copy files to a database; see `copy/exports.py`."""
+        from influxops_influxdb3.copy.endpoints import CopyEndpoint
+        from influxops_influxdb3.copy.exports import import_
+
+        copy = CopyEndpoint(self._client, context, order.database)
+        return import_(copy, self.section, order, context)
 
     @hookimpl
     def influxops_check(self, context: RunContext) -> Iterable[Check]:

@@ -36,6 +36,9 @@ class JsonReporter(Reporter, HealthChecks):
         indent: int = setting(
             2, description="Spaces a level; `0` puts the document on one line.", ge=0, le=8
         )
+        changes_only: bool = setting(
+            False, description="Leave out of `tenants` those that are, and were, as desired."
+        )
 
     settings: Settings
 
@@ -49,7 +52,10 @@ class JsonReporter(Reporter, HealthChecks):
     def influxops_report(self, report: Report, context: RunContext) -> None:
         """Write the document."""
         # ASCII with escapes: whole in any encoding, and harmless on a terminal.
-        text = json.dumps(report_document(report), indent=self.settings.indent or None) + "\n"
+        document = report_document(report)
+        if self.settings.changes_only:
+            document["tenants"] = [each for each in document["tenants"] if each["status"] != "ok"]
+        text = json.dumps(document, indent=self.settings.indent or None) + "\n"
         if self.settings.path == "-":
             write_stream(sys.stdout, text)
         else:

@@ -81,11 +81,14 @@ def _slots(target: TargetState, *, brief: bool) -> str:
     return f"{pluralize(left, 'slot')} free ({capacity} {target.capacity or 0:,})"
 
 
-def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) -> Iterator[str]:
+def report_lines(
+    report: Report, *, verbose: bool = False, quiet: bool = False, changes_only: bool = False
+) -> Iterator[str]:
     """Yield `ERR`, `WARN`, `INFO`, `OK` and `PLAN` lines, the summary and what to do next.
 
     Causes come before tenants. `verbose` adds targets and infos, and gives every tenant a line of
-    its own; `quiet` leaves out what is well, and all when all is.
+    its own; `quiet` leaves out what is well, and all when all is; `changes_only` leaves out who was
+    right already.
     """
     view = ReportView(report)
     if quiet and view.is_routine:
@@ -97,7 +100,8 @@ def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) 
     many += [g for g in view.extra_groups if len(g.labels) > limit and g.severity in shown]
     general = [group for group in view.run_groups if group.severity in shown]
     yield from _cause_lines([*general, *many], limit=None if verbose else _MAX_CAUSES)
-    yield from _tenant_lines(view, many, shown, verbose=verbose, quiet=quiet)
+    left_out = [*TenantStatus] if quiet else [TenantStatus.OK] if changes_only else []
+    yield from _tenant_lines(view, many, shown, left_out, verbose=verbose)
     yield from view.no_tenants if quiet else view.asides
     if report.tenants or view.needs_attention:
         yield view.summary()
@@ -119,14 +123,14 @@ def _tenant_lines(
     view: ReportView,
     many: Sequence[FindingGroup],
     shown: Container[Severity],
+    left_out: Container[TenantStatus],
     *,
     verbose: bool,
-    quiet: bool,
 ) -> Iterator[str]:
     """Yield each tenant's line, and its further findings, in the order of the sources.
 
     Findings of `many` were listed as causes already; `shown` are the severities of those that are
-    listed beside a tenant's own line.
+    listed beside a tenant's own line. Tenants that are right have none where it is `left_out`.
     """
     several = len(view.report.targets) > 1
     listed = {(g.kind, g.severity, g.message, g.advice) for g in many}
@@ -137,7 +141,7 @@ def _tenant_lines(
         found = list(view.notes(tenant))
         if not view.is_ok(tenant):
             found.insert(0, view.reason(tenant))
-        elif not quiet:
+        elif tenant.status not in left_out:
             yield _right_line(tenant, view, verbose=verbose)
         for finding in found:
             message, advice = view.message(finding), view.words.advice(finding.remedy)

@@ -40,6 +40,9 @@ class TerminalReporter(Reporter, StartNotice):
             description="From `1` on: every tenant, what was done for it and where, and infos.",
             ge=0,
         )
+        changes_only: bool = setting(
+            False, description="Leave out tenants that are, and were, as desired."
+        )
         color: Literal["auto", "always", "never"] = setting(
             "auto",
             description="`auto`: on a terminal, unless NO_COLOR is set or TERM is `dumb`; a pipe "
@@ -83,14 +86,15 @@ class TerminalReporter(Reporter, StartNotice):
 
     def _text(self, report: Report) -> str:
         quiet, verbose = self.settings.quiet, self.settings.verbose > 0
+        changes_only = self.settings.changes_only
         if is_terminal(sys.stdout):
             from influxops_reports.table import show
 
             screen = console(sys.stdout, self.settings.color)
             with screen.capture() as captured:
-                show(report, screen, verbose=verbose, quiet=quiet)
+                show(report, screen, verbose=verbose, quiet=quiet, changes_only=changes_only)
             return captured.get()
-        lines = list(report_lines(report, verbose=verbose, quiet=quiet))
+        lines = list(report_lines(report, verbose=verbose, quiet=quiet, changes_only=changes_only))
         if self.settings.color != "always":
             return "".join(f"{line}\n" for line in lines)
         return self._coloured(lines)

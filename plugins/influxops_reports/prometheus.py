@@ -74,14 +74,13 @@ class PrometheusReporter(Reporter, HealthChecks):
         from prometheus_client import CollectorRegistry, generate_latest
 
         former = self._former(path, context)
-        changes = _changes(report, former)
         if report.is_limited:
             kept = [family for name, family in former.items() if name != _CHANGES]
-            families = [*kept, changes]
+            found = [*kept, _changes(report, former)]
         else:
-            families = [*_families(report, former), changes]
+            found = [*families(report, former)]
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected(families, report.origin.config or ""))
+        registry.register(_Collected(found, report.origin.config or ""))
         data = generate_latest(registry)
         # node_exporter runs as another user.
         replace_file(path, data, context, what="the Prometheus textfile", mode=0o644)
@@ -135,7 +134,8 @@ def _changes(report: Report, former: Mapping[str, Metric]) -> Metric:
     return family
 
 
-def _families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
+def families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
+    """Yield the metrics of a whole run; of what it could not see, the former ones."""
     is_success = report.exit_code is ExitCode.OK
     ended = report.started.timestamp() + report.seconds
     yield _gauges("influxops_info", "The version that ran last.", {(__version__,): 1}, "version")
@@ -184,6 +184,7 @@ def _families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
         "kind",
         "severity",
     )
+    yield _changes(report, former)
 
 
 def _kept(former: Mapping[str, Metric], prefix: str) -> Iterator[Metric]:

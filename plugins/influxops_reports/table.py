@@ -56,11 +56,17 @@ _TITLES = {
 }
 
 
-def show(report: Report, console: Console, *, verbose: bool, quiet: bool) -> None:
-    """Print a report; `verbose` adds all rows and the infos, `quiet` leaves out the table."""
+def show(
+    report: Report, console: Console, *, verbose: bool, quiet: bool, changes_only: bool = False
+) -> None:
+    """Print a report; `verbose` adds all rows and the infos, `quiet` leaves out the table.
+
+    With `changes_only` the table has no rows of tenants that were right already.
+    """
     view = ReportView(report)
-    if report.tenants and not quiet:
-        _show_table(view, console, verbose=verbose)
+    rows = [t for t in view.tenants if t.status is not TenantStatus.OK or not changes_only]
+    if rows and not quiet:
+        _show_table(view, rows, console, verbose=verbose)
     severities = list(Severity) if verbose else [Severity.WARNING, Severity.ERROR]
     for severity in severities:
         groups = view.groups(severity)
@@ -83,11 +89,13 @@ def _mood(view: ReportView) -> str:
 # The table
 
 
-def _show_table(view: ReportView, console: Console, *, verbose: bool) -> None:
-    shown = view.tenants if verbose else _most_relevant(view.tenants)
+def _show_table(
+    view: ReportView, tenants: Sequence[TenantPlan], console: Console, *, verbose: bool
+) -> None:
+    shown = tenants if verbose else _most_relevant(tenants)
     console.print(_table(view, shown, console.width))
     seen = {id(tenant) for tenant in shown}
-    if rest := [tenant for tenant in view.tenants if id(tenant) not in seen]:
+    if rest := [tenant for tenant in tenants if id(tenant) not in seen]:
         by_word = Counter(view.action_text(tenant) for tenant in rest)
         words = ", ".join(f"{number:,} {word}" for word, number in by_word.items())
         line = f"... and {pluralize(len(rest), 'more tenant')}: {words} (-v shows all)"

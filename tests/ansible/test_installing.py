@@ -181,6 +181,18 @@ def test_from_its_archive_alone_the_collection_installs_influxops_and_serves_a_r
     assert databases(server) == ["telemetry_a"]
 
 
+def test_the_wheel_has_the_pages_of_the_documentation(wheel: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import influxops.cli.main as program;"
+        "assert '.whl/' in program.__file__; program.main()"
+    )
+    for page in (ROOT / "docs/ledger.md", ROOT / "docs/reference/guards.md"):
+        name = str(page.relative_to(ROOT / "docs")).removesuffix(".md")
+        command = [sys.executable, "-c", code, str(wheel), "docs", name]
+        done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True)
+        assert done.stdout == page.read_text(encoding="utf-8")
+
+
 def tiny(folder: Path, content: str) -> Path:
     """Write a wheel that is called influxops 7.0, and needs nothing."""
     folder.mkdir()

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from influxops.config.load import parse_config
 from influxops.domain.database import UNKNOWN, Database, TableStats
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.plan import Action, ChangeResult, Scope, TenantStatus
+from influxops.domain.plan import Action, ChangeResult, TenantStatus
 from influxops.domain.tenant import Tenant
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Drop, Ensure
@@ -48,7 +48,7 @@ def why(report: Report, number: int) -> str:
 
 
 def there(name: str, **values: object) -> dict[str, Database]:
-    return {name: Database(name, **{"retention": None, "complete": True, **values})}  # type: ignore[arg-type]
+    return {name: Database(**{"retention": None, "complete": True, **values})}  # type: ignore[arg-type]
 
 
 def test_missing_databases_are_made_and_read_again(bench: Bench) -> None:
@@ -238,7 +238,7 @@ def test_a_drop_finds_a_database_that_is_not_where_its_pin_says(bench: Bench) ->
 
 def test_nobody_is_in_an_empty_scope(bench: Bench) -> None:
     bench.tenants("a")
-    report = bench.run(context=RunContext(scope=Scope(frozenset())))
+    report = bench.run(context=RunContext(tenants=frozenset()))
     assert report.tenants == ()
     assert not bench.server().databases
 
@@ -391,7 +391,7 @@ def test_who_finds_no_place_anywhere_is_named(bench: Bench) -> None:
     assert "3 to create, ~2 slots free" in planned.findings[0].message
     report = bench.run()
     assert states(report) == {"a": "changed", "b": "changed", "c": "blocked"}
-    assert [f.tenant for f in report.findings if f.kind == "over-capacity"] == ["c"]
+    assert [f.tenant for f in report.findings if f.kind == "over-capacity"] == [None, "c"]
     assert report.exit_code == 1
 
 
@@ -411,7 +411,7 @@ def test_a_wrong_estimate_is_forgotten_once_the_server_has_decided(bench: Bench)
     bench.tenants(*"abcdefg")
     bench.server(capacity=5)
     planned = bench.run(dry_run=True)
-    assert (planned.exit_code, kinds(planned)["over-capacity"]) == (0, 1)
+    assert (planned.exit_code, kinds(planned)["over-capacity"]) == (0, 2)
     report = bench.run()
     assert len(bench.server().databases) == 7
     assert report.exit_code == 0
@@ -463,7 +463,7 @@ def test_whom_a_guard_refuses_wants_no_place(bench: Bench) -> None:
         report = bench.run(dry_run=dry_run)
         assert states(report) == {"old": "ok", "new": "guarded"}
         assert kinds(report)["over-capacity"] == 0
-    assert kinds(bench.run(dry_run=True, allow=["unreachable"]))["over-capacity"] == 1
+    assert kinds(bench.run(dry_run=True, allow=["unreachable"]))["over-capacity"] == 2
 
 
 def test_a_fault_in_a_source_that_is_all_in_the_scope_is_not_elsewhere(bench: Bench) -> None:
@@ -790,7 +790,7 @@ def test_reporters_hear_of_a_run_that_was_refused_as_a_whole(bench: Bench) -> No
 
 def test_a_period_that_nobody_manages_fails_no_creation(bench: Bench) -> None:
     bench.tenants("a")
-    bench.server(makes=Database("telemetry_a", 86400, True))
+    bench.server(makes=Database(86400, True))
     report = bench.run()
     assert states(report) == {"a": "changed"}
     assert report.exit_code == 0
@@ -923,9 +923,9 @@ def supplemented(bench: Bench, *tenants: Tenant, **arguments: Any) -> Report:
     )
     bench.tenants(*tenants, source="task")
     with Engine(replace(config, sections=sections), kinds=KINDS) as engine:
-        scope = Scope(frozenset(tenant.id for tenant in tenants))
+        named = frozenset(tenant.id for tenant in tenants)
         operation = arguments.pop("operation", None) or Ensure()
-        return engine.run(operation, RunContext(scope=scope), **arguments)
+        return engine.run(operation, RunContext(tenants=named), **arguments)
 
 
 def _memory(bench: Bench) -> dict[str, str]:
@@ -1058,6 +1058,6 @@ def test_a_retention_period_that_was_asked_for_and_cannot_be_read_back_is_a_warn
 ) -> None:
     bench.extra = {"database": {"retention": "30d"}}
     bench.tenants("a")
-    bench.server(makes=Database("telemetry_a", UNKNOWN, complete=True))
+    bench.server(makes=Database(UNKNOWN, complete=True))
     report = bench.run()
     assert kinds(report)["retention-not-read"] == 1

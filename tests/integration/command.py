@@ -123,6 +123,7 @@ class Cli:
         stdout: int,
         stderr: int,
         program: Sequence[str] = (),
+        stdin: int = subprocess.DEVNULL,
     ) -> subprocess.Popen[str]:
         """Start `influxops`, by a fork where that is the same.
 
@@ -132,6 +133,7 @@ class Cli:
             stdout: The file that is its standard output, or `subprocess.PIPE`.
             stderr: The file that is its standard error, or `subprocess.PIPE`.
             program: What to start instead of it, with the same arguments.
+            stdin: The file that is its standard input.
         """
         environment = self.environment(env)
         forks = self.forks and not program and can_fork(environment)
@@ -139,14 +141,18 @@ class Cli:
             [*(program or [str(PROGRAM)]), *arguments],
             cwd=self.folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             text=True,
         )
 
     def at_terminal(
-        self, *arguments: str, env: Mapping[str, str] | None = None, columns: int = 120
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        columns: int = 120,
+        typed: str | None = None,
     ) -> Result:
         """Run `influxops` to its end at a terminal; all that it shows is `out`.
 
@@ -154,13 +160,16 @@ class Cli:
             *arguments: Its arguments.
             env: Further variables; `TERM` is `xterm-256color` without it.
             columns: How wide the terminal is.
+            typed: What a person types there; None where standard input is no terminal.
         """
         terminal, inside = pty.openpty()
         without = replace(self, columns=None)
         variables = {"TERM": "xterm-256color", **(env or {})}
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-        with without.start(arguments, variables, inside, inside) as process:
+        stdin = subprocess.DEVNULL if typed is None else inside
+        with without.start(arguments, variables, inside, inside, stdin=stdin) as process:
             os.close(inside)
+            os.write(terminal, (typed or "").encode())
             shown = b""
             # Linux answers EIO when the last one that had it open has gone.
             with contextlib.suppress(OSError):

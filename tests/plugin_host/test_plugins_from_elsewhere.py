@@ -55,7 +55,7 @@ TARGET = """
 
         @hookimpl
         def influxops_list_databases(self):
-            return Inventory({name: Database(name) for name in self.made})
+            return Inventory({name: Database() for name in self.made})
 
         @hookimpl
         def influxops_ensure(self, changes):

@@ -12,8 +12,9 @@ def test_the_pages_of_the_documentation_are_in_the_package() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     patterns = setup["options.package_data"]["*"].split(", ")
-    held = {path.name for pattern in patterns for path in (ROOT / "influxops").glob(pattern)}
-    assert {page.name for page in (ROOT / "docs").glob("*.md")} <= held
+    held = {path for pattern in patterns for path in (ROOT / "influxops").glob(pattern)}
+    pages = {ROOT / "influxops" / page.relative_to(ROOT) for page in (ROOT / "docs").rglob("*.md")}
+    assert pages <= held
 
 
 def test_every_package_is_installed() -> None:

@@ -6,11 +6,17 @@ from typing import Any
 
 import click
 
-from influxops.cli.options import ledger_run_options, target_option
+from influxops.cli.options import complete_tenants, ledger_run_options, target_option
 
 
 @click.command("adopt", short_help="Make a database a tenant's, whatever it is called.")
-@click.argument("pairs", nargs=-1, required=True, metavar="TENANT[=DATABASE]...")
+@click.argument(
+    "pairs",
+    nargs=-1,
+    required=True,
+    metavar="TENANT[=DATABASE]...",
+    shell_complete=complete_tenants,
+)
 @target_option("Look for the database on this target only; may be repeated.")
 @ledger_run_options
 @click.pass_context

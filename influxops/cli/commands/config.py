@@ -10,17 +10,39 @@ import click
 
 from influxops.cli.options import common, common_options, format_option
 from influxops.cli.output.stdio import say, say_json
+from influxops.errors import ExitCode, InfluxopsError
 
 if TYPE_CHECKING:
     from influxops.config.load import Config
 
 
 @click.command("config", short_help="Show each value in force and where it comes from.")
+@click.option(
+    "--check",
+    "instead",
+    flag_value="check",
+    help="Name all mistakes instead, and end with 2 if there is one; asks no server.",
+)
+@click.option(
+    "--schema",
+    "instead",
+    flag_value="schema",
+    help="Print a JSON Schema of the file instead, for editors; it has the plugins installed here.",
+)
 @format_option
 @common_options
 @click.pass_context
-def command(ctx: click.Context, output: str) -> None:
+def command(ctx: click.Context, output: str, instead: str | None) -> None:
     """Show what is in force: each value and where it comes from, secrets left out."""
+    if instead == "schema":
+        from influxops.plugin_host.discovery import installed
+        from influxops.plugin_host.schema import config_schema
+
+        say_json(config_schema(installed()))
+        return
+    if instead == "check":
+        _check(ctx, output)
+        return
     from influxops.config.load import load_config
 
     config = load_config(common(ctx).config)
@@ -35,6 +57,29 @@ def command(ctx: click.Context, output: str) -> None:
     show_table(("key", "value", "from"), [(k, _text(v), origin) for k, v, origin in rows])
 
 
+def _check(ctx: click.Context, output: str) -> None:
+    from influxops.config.load import load_config
+    from influxops.plugin_host.discovery import installed
+    from influxops.plugin_host.resolve import resolve
+
+    mistakes: list[str] = []
+    path = None
+    try:
+        config = load_config(common(ctx).config, mistakes)
+        path = config.path
+        resolve(config, installed())
+    except InfluxopsError as error:
+        mistakes += str(error).splitlines()
+    if output == "json":
+        say_json({"version": 1, "file": path, "mistakes": mistakes})
+    else:
+        for mistake in mistakes:
+            say(mistake, label="ERR")
+        if not mistakes and not common(ctx).quiet:
+            say(f"{path or 'the environment alone'}: no mistake")
+    ctx.exit(ExitCode.USAGE if mistakes else ExitCode.OK)
+
+
 def _tables(config: Config) -> Iterator[tuple[str, Any, str]]:
     from influxops.config.load import all_tables
     from influxops.report.document import plain
@@ -47,9 +92,10 @@ def _tables(config: Config) -> Iterator[tuple[str, Any, str]]:
 
 def _sections(config: Config) -> Iterator[tuple[str, Any, str]]:
     from influxops.plugin_host.discovery import installed
+    from influxops.plugin_host.plugin_files import all_kinds
     from influxops.plugin_host.resolve import resolve
 
-    for item in resolve(config, installed()):
+    for item in resolve(config, all_kinds(config, installed())):
         prefix = f"{item.section.role}.{item.section.name}"
         yield f"{prefix}.kind", item.section.kind, item.section.where("kind")
         for key in item.settings.declared():

@@ -7,14 +7,16 @@ from typing import Any
 import click
 
 from influxops.cli.commands.move import execute_move, move_options
+from influxops.cli.confirm import confirm, yes_option
 from influxops.cli.options import complete_targets
 
 
 @click.command("drain", short_help="Move all tenants of a server to others.")
 @click.argument("target", shell_complete=complete_targets)
+@yes_option
 @move_options
 @click.pass_context
-def command(ctx: click.Context, /, target: str, **options: Any) -> None:
+def command(ctx: click.Context, /, target: str, yes: bool, **options: Any) -> None:
     """Move all recorded tenants of a target to where they are placed among the others.
 
     Each goes as by `influxops move`; one that cannot be moved is reported, and the others go on.
@@ -28,4 +30,6 @@ def command(ctx: click.Context, /, target: str, **options: Any) -> None:
       4    a guard refused; see --allow
       130  interrupted; run it again to go on
     """
+    if not options["dry_run"]:
+        confirm(ctx, f"Move all tenants of {target} to other targets?", yes=yes)
     execute_move(ctx, (), away=target, **options)

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from influxops.cli.options import run_options
+from influxops.cli.confirm import confirm, yes_option
+from influxops.cli.options import complete_tenants, run_options
 
 
 @click.command("ensure", short_help="Make sure that every tenant has its database.")
@@ -15,12 +16,14 @@ from influxops.cli.options import run_options
     "--recreate",
     multiple=True,
     metavar="TENANT",
+    shell_complete=complete_tenants,
     help="Make the lost database of this tenant again, empty; may be repeated.",
 )
+@yes_option
 @run_options
 @click.pass_context
 def command(
-    ctx: click.Context, /, dry_run: bool, recreate: tuple[str, ...], **options: Any
+    ctx: click.Context, /, dry_run: bool, recreate: tuple[str, ...], yes: bool, **options: Any
 ) -> None:
     """Make sure that every tenant has its database, or those that are named.
 
@@ -39,5 +42,7 @@ def command(
     from influxops.cli.session import execute
     from influxops.engine.operations import Ensure
 
+    if "recreate-lost" in options["allow"] and not dry_run:
+        confirm(ctx, "Create lost databases again, empty? What they held is given up.", yes=yes)
     report = execute(ctx, Ensure(frozenset(recreate)), dry_run=dry_run, **options)
     ctx.exit(report.exit_code)

@@ -11,6 +11,7 @@ from influxops.cli.options import (
     allow_option,
     common_options,
     complete_targets,
+    complete_tenants,
     endless_timeout_option,
     format_option,
     options,
@@ -54,7 +55,7 @@ move_options = options(
 
 
 @click.command("move", short_help="Move tenants to another server, with all their data.")
-@click.argument("named", nargs=-1, metavar="[TENANT]...")
+@click.argument("named", nargs=-1, metavar="[TENANT]...", shell_complete=complete_tenants)
 @click.option(
     "--to", metavar="TARGET", shell_complete=complete_targets, help="The target that they go to."
 )

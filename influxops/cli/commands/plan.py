@@ -16,9 +16,14 @@ from influxops.errors import ExitCode
     is_flag=True,
     help=f"End with {ExitCode.PENDING:d} when there is something to do.",
 )
+@click.option(
+    "--changes-only", is_flag=True, help="Leave out tenants for which there is nothing to do."
+)
 @run_options
 @click.pass_context
-def command(ctx: click.Context, /, detailed_exitcode: bool, **options: Any) -> None:
+def command(
+    ctx: click.Context, /, detailed_exitcode: bool, changes_only: bool, **options: Any
+) -> None:
     """Show what `ensure` would do, and write nothing.
 
     \b
@@ -32,7 +37,7 @@ def command(ctx: click.Context, /, detailed_exitcode: bool, **options: Any) -> N
     from influxops.cli.session import execute
     from influxops.engine.operations import Ensure
 
-    report = execute(ctx, Ensure(), dry_run=True, **options)
+    report = execute(ctx, Ensure(), dry_run=True, changes_only=changes_only, **options)
     code = report.exit_code
     if code is ExitCode.OK and detailed_exitcode and report.planned:
         code = ExitCode.PENDING

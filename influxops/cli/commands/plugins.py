@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from influxops.cli.options import common_options, format_option, kinds
+from influxops.cli.options import common, common_options, format_option, kinds
 from influxops.cli.output.stdio import say, say_json
+
+if TYPE_CHECKING:
+    from influxops.plugin_host.discovery import PluginType
 
 
 @click.group(
@@ -19,30 +24,35 @@ from influxops.cli.output.stdio import say, say_json
 def command(ctx: click.Context, output: str) -> None:
     """List the plugins: sources, targets and reporters; `show KIND` for what one takes."""
     if ctx.invoked_subcommand is None:
-        _list(output)
+        _list(ctx, output)
 
 
 @command.command("list")
 @format_option
 @common_options
-def _list_command(output: str) -> None:
+@click.pass_context
+def _list_command(ctx: click.Context, output: str) -> None:
     """List the kinds of sources, targets and reporters that are installed."""
-    _list(output)
+    _list(ctx, output)
 
 
 @command.command("show")
 @click.argument("kind", shell_complete=kinds)
 @format_option
 @common_options
-def _show_command(kind: str, output: str) -> None:
+@click.pass_context
+def _show_command(ctx: click.Context, kind: str, output: str) -> None:
     """Show what a plugin takes: each setting, its default, its variables, what it does.
 
     `ledger.postgres` is the kind `postgres` of a ledger, where another plugin has that kind, too.
     """
     from influxops.config.load import ROLE_NAMES
-    from influxops.plugin_host.discovery import find, installed
+    from influxops.plugin_host.discovery import find
 
-    found = find(kind, installed())
+    offered = _kinds(ctx)
+    # A file's kinds are kept by role.
+    role = next((each for each in ROLE_NAMES if f"{each}.{kind}" in offered), "")
+    found = find(kind, offered, "" if kind in offered else role)
     plugin = found.load()
     roles = [ROLE_NAMES[role] for role in ROLE_NAMES if role in found.roles(plugin)]
     settings = [
@@ -75,8 +85,54 @@ def _show_command(kind: str, output: str) -> None:
     )
 
 
-def _list(output: str) -> None:
-    rows = _rows()
+@command.command("new")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(["source", "target", "reporter"]),
+    required=True,
+    help="What it is to be.",
+)
+@click.option(
+    "--output",
+    "folder",
+    metavar="DIR",
+    type=click.Path(),
+    help="The folder to make [default: influxops-NAME in the current one].",
+)
+@common_options
+@click.pass_context
+def _new_command(ctx: click.Context, name: str, role: str, folder: str | None) -> None:
+    """Write a distribution to start from: a plugin of the kind NAME, its tests, a README, CI.
+
+    Its tests pass as it is, and `influxops plugins` lists it once it is installed.
+    """
+    from influxops.cli.new_plugin import write_plugin
+
+    written = write_plugin(name, role, folder)
+    if not common(ctx).quiet:
+        shown = shlex.quote(str(written))
+        say(f"Wrote {written}. Next: pip install -e {shown} && pytest {shown}")
+
+
+def _kinds(ctx: click.Context) -> Mapping[str, PluginType]:
+    """Return the kinds that are installed, and those of files that the configuration names."""
+    from influxops.config.load import load_config
+    from influxops.errors import InfluxopsError
+    from influxops.plugin_host.discovery import installed
+    from influxops.plugin_host.plugin_files import all_kinds
+
+    given = common(ctx).kinds
+    kinds = installed() if given is None else given
+    try:
+        return all_kinds(load_config(common(ctx).config), kinds)
+    except InfluxopsError as error:
+        say(f"plugins of files are left out: {error.message}", label="WARN", err=True)
+        return kinds
+
+
+def _list(ctx: click.Context, output: str) -> None:
+    rows = _rows(_kinds(ctx))
     if output == "json":
         say_json(rows)
         return
@@ -86,21 +142,24 @@ def _list(output: str) -> None:
     show_table(headers, [(r["kind"], r["serves as"] or "-", r["from"], r["state"]) for r in rows])
 
 
-def _rows() -> list[dict[str, str]]:
+def _rows(kinds: Mapping[str, PluginType]) -> list[dict[str, str]]:
     from influxops.config.load import ROLE_NAMES
     from influxops.errors import PluginError
-    from influxops.plugin_host.discovery import installed
+    from influxops.plugin_host.discovery import outdated
     from influxops.plugin_host.validation import validate_hooks
 
     rows = []
     # `ledger.postgres` is listed beside the other `postgres`.
-    for kind in sorted(installed().values(), key=lambda each: (each.kind, each.name != each.kind)):
+    unique = {id(each): each for each in kinds.values()}.values()
+    for kind in sorted(unique, key=lambda each: (each.kind, each.name != each.kind)):
         serves, state = "", "ok"
         try:
             plugin = kind.load()
             roles = kind.roles(plugin)
             serves = ", ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
-            state = validate_hooks(plugin) or (state if roles else "serves as nothing")
+            state = validate_hooks(plugin) or (
+                (outdated(plugin) or state) if roles else "serves as nothing"
+            )
         except PluginError as error:
             state = f"broken: {error.message}"
         rows.append(

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influxops.cli.options import Duration, common, ledger_run_options
+from influxops.cli.confirm import confirm, yes_option
+from influxops.cli.options import Duration, common, complete_tenants, ledger_run_options
+from influxops.domain.text import quote, summarize
 
 if TYPE_CHECKING:
     from influxops.report.model import Report
 
 
 @click.command("retire", short_help="Drop tenants' databases, after a time.")
-@click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@click.argument("tenants", nargs=-1, metavar="[TENANT]...", shell_complete=complete_tenants)
 @click.option(
     "--after",
     type=Duration(),
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Drop now what a move left behind, of all tenants if none is named.",
 )
+@yes_option
 @ledger_run_options
 @click.pass_context
 def command(
@@ -35,6 +38,7 @@ def command(
     after: float | None,
     due: bool,
     copies: bool,
+    yes: bool,
     **options: Any,
 ) -> None:
     """Retire tenants: their databases are dropped once the time has passed.
@@ -63,12 +67,19 @@ def command(
         raise click.UsageError(message, ctx)
     if copies and after is not None:
         raise click.UsageError("--copies drops them now; it takes no --after", ctx)
+    if not (due or copies or tenants):
+        raise click.UsageError("name the tenants to retire, or give --due or --copies", ctx)
+    if not options["dry_run"]:
+        whose = summarize([quote(each) for each in tenants])
+        question = f"Retire {whose}? Their databases are dropped once the time has come."
+        if due or copies:
+            what = f"the old copies of {whose or 'all tenants'}" if copies else "all that is due"
+            question = f"Drop {what} now?"
+        confirm(ctx, question, yes=yes)
     if due or copies:
         report = execute(ctx, DropCopies(tenants) if copies else DropDue(), **options)
         _say_nothing_due(ctx, report, "there is no old copy" if copies else "nothing is due")
         ctx.exit(report.exit_code)
-    if not tenants:
-        raise click.UsageError("name the tenants to retire, or give --due or --copies", ctx)
     report = execute(
         ctx, Retire(tenants, after, renew=after is not None), tenants=tenants, **options
     )

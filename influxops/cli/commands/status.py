@@ -9,8 +9,9 @@ import click
 
 from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
+from influxops.cli.selection import NONE, Selection, selection_options
 from influxops.domain.finding import FindingKind, Severity
-from influxops.domain.plan import Scope, TenantStatus
+from influxops.domain.plan import TenantStatus
 from influxops.domain.record import State
 from influxops.domain.text import group_alike, pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
@@ -23,18 +24,22 @@ _NAMED = 3
 
 
 @click.command("status", short_help="Show what each tenant has.")
-@click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@selection_options
 @click.option("--orphans", is_flag=True, help="Show recorded tenants that are in no source.")
 @read_options
 @click.pass_context
 def command(
     ctx: click.Context,
     tenants: tuple[str, ...],
+    states: tuple[str, ...],
+    targets: tuple[str, ...],
     orphans: bool,
     output: str,
     timeout: float | None,
 ) -> None:
     """Show each tenant's database: where it is, its retention, how much is in it.
+
+    A PATTERN is an id with `*`, `?` or `[…]`; quote it, so that the shell leaves it alone.
 
     \b
     Exit codes:
@@ -42,17 +47,19 @@ def command(
       1    a tenant has none (unless it is held and acknowledged), or something is wrong or
            cannot be read
     """
-    from influxops.cli.inspect import look
+    from influxops.cli.inspect import look, selected
     from influxops.cli.session import session
     from influxops.engine.status import orphan_status, tenant_status
 
     if orphans and tenants:
         raise click.UsageError("--orphans shows those that are in no source, whatever their id")
-    scope = Scope(frozenset(tenants) or None)
-    with session(ctx, timeout=timeout, scope=scope) as (engine, context):
+    selection = Selection(tenants, states, targets)
+    with session(ctx, timeout=timeout, tenants=selection.named or ()) as (engine, context):
         if orphans:
             engine.needs_ledger()
         view, errors = look(engine, context)
+        if selection.is_filter:
+            view = selected(view, selection)
         rows = (orphan_status if orphans else tenant_status)(engine, view, context)
     if output == "json":
         say_json({"version": 2, "tenants": rows})
@@ -60,9 +67,11 @@ def command(
         _show_orphans(rows)
     elif rows:
         _show(view, rows)
+    elif selection.is_filter:
+        say(NONE, err=True)
     if orphans:
         ctx.exit(view.report.exit_code if view.report.interrupted else int(errors > 0))
-    for sentence in view.asides:
+    for sentence in () if selection.is_filter else view.asides:
         say(sentence, err=output == "json")
     known = _acknowledged(view)
     wrong = [row for row in rows if row["tenant"] not in known and not _is_good(row)]

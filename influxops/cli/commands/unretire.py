@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
-from influxops.cli.options import ledger_run_options
+from influxops.cli.options import complete_tenants, ledger_run_options
 
 
 @click.command("unretire", short_help="Keep tenants that are retiring.")
-@click.argument("tenants", nargs=-1, required=True, metavar="TENANT...")
+@click.argument(
+    "tenants", nargs=-1, required=True, metavar="TENANT...", shell_complete=complete_tenants
+)
 @ledger_run_options
 @click.pass_context
 def command(ctx: click.Context, /, tenants: tuple[str, ...], **options: Any) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from influxops.cli.options import command_line, read_options
 from influxops.cli.output.stdio import say, say_json
+from influxops.cli.selection import NONE, Selection, selection_options
 from influxops.domain.finding import FindingKind, Severity
-from influxops.domain.plan import Scope
 from influxops.domain.record import Record, State
 from influxops.domain.text import pluralize, quote, truncate
 from influxops.errors import ExitCode
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("where", short_help="Show which server holds a tenant's database.")
-@click.argument("tenant")
+@selection_options
 @click.option(
     "--recorded",
     is_flag=True,
@@ -30,33 +31,57 @@ if TYPE_CHECKING:
 @read_options
 @click.pass_context
 def command(
-    ctx: click.Context, tenant: str, recorded: bool, output: str, timeout: float | None
+    ctx: click.Context,
+    tenants: tuple[str, ...],
+    states: tuple[str, ...],
+    targets: tuple[str, ...],
+    recorded: bool,
+    output: str,
+    timeout: float | None,
 ) -> None:
-    """Show the target, the URL and the database of one tenant.
+    """Show the target, the URL and the database of a tenant, or of several, a line each.
 
-    Ends with 1 when it has none, and says where it would be made; when it is elsewhere than it is
+    A PATTERN is an id with `*`, `?` or `[…]`; quote it, so that the shell leaves it alone.
+
+    Ends with 1 when one has none, and says where it would be made; when it is elsewhere than it is
     recorded; and when it is on several targets, all of which are shown with what they hold.
     """
+    selection = Selection(tenants, states, targets)
+    if not tenants and not selection.is_filter:
+        raise click.UsageError("name a tenant or a pattern, or give --state or --target", ctx)
     if recorded:
-        _recorded(ctx, tenant, output, timeout)
+        _recorded(ctx, selection, output, timeout)
         return
-    from influxops.cli.inspect import look
+    from influxops.cli.inspect import look, selected
     from influxops.cli.session import session
+
+    with session(ctx, timeout=timeout, tenants=selection.named or ()) as (engine, context):
+        view, _ = look(engine, context, leave_out=(FindingKind.OVER_CAPACITY,))
+    if selection.is_filter:
+        view = selected(view, selection)
+    found = view.report.tenants
+    if not found:
+        if not selection.is_filter or view.report.exit_code:
+            ctx.exit(view.report.exit_code or ExitCode.FAILED)
+        say(NONE, err=True)
+    several = selection.is_filter or len(tenants) > 1
+    is_good = [_show(view, each, output, several=several) for each in found]
+    if view.report.interrupted:
+        ctx.exit(ExitCode.INTERRUPTED)
+    ctx.exit(ExitCode.OK if all(is_good) else ExitCode.FAILED)
+
+
+def _show(view: ReportView, found: TenantPlan, output: str, *, several: bool) -> bool:
+    """Tell where a tenant is, with its id where there are several; return whether all is well."""
     from influxops.engine.status import copies_of, place
     from influxops.report.document import plain
 
-    scope = Scope(frozenset([tenant]))
-    with session(ctx, timeout=timeout, scope=scope) as (engine, context):
-        view, _ = look(engine, context, leave_out=(FindingKind.OVER_CAPACITY,))
-    found = next((each for each in view.report.tenants if each.tenant == tenant), None)
-    if found is None:
-        ctx.exit(view.report.exit_code or ExitCode.FAILED)
     exists = view.exists(found)
     copies = [{**copy, "url": view.target_url(copy["target"])} for copy in copies_of(found)]
     if output == "json":
         target = None if copies else place(view, found)
         document = {
-            "tenant": tenant,
+            "tenant": found.tenant,
             "target": target,
             "url": view.target_url(target),
             "planned_target": None if copies or target else found.target,
@@ -67,22 +92,46 @@ def command(
         }
         say_json(document, indent=None)
     else:
-        _tell(view, found, copies, exists=exists)
-    if view.report.interrupted:
-        ctx.exit(ExitCode.INTERRUPTED)
+        who = truncate(found.tenant) if several else ""
+        _tell(view, found, copies, who, exists=exists)
     is_doubted = bool(copies) or _is_elsewhere(found)
-    is_one = exists and not (is_doubted and view.severity(found) is Severity.ERROR)
-    ctx.exit(ExitCode.OK if is_one else ExitCode.FAILED)
+    return bool(exists) and not (is_doubted and view.severity(found) is Severity.ERROR)
 
 
-def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | None) -> None:
+def _recorded(ctx: click.Context, selection: Selection, output: str, timeout: float | None) -> None:
     """Answer from the ledger alone."""
     from influxops.cli.session import session
-    from influxops.report.document import plain
 
     with session(ctx, timeout=timeout) as (engine, context):
-        record = engine.needs_ledger().load_records({tenant}, context).records.get(tenant)
+        records = engine.needs_ledger().load_records(selection.named, context).records
         places = {handle.name: handle.state().url for handle in engine.targets}
+    asked: Iterable[str] = dict.fromkeys(selection.tenants)
+    if selection.is_filter:
+        placed = [(each.target, each.secondary_target) for each in records.values()]
+        selection.check(records, chain(places, *placed))
+        asked = [
+            each.tenant
+            for each in records.values()
+            if selection.takes(each.tenant, [each.state], [each.target, each.secondary_target])
+        ]
+        if not asked:
+            say(NONE, err=True)
+    several = selection.is_filter or len(selection.tenants) > 1
+    found = [_remembered(id_, records.get(id_), places, output, several=several) for id_ in asked]
+    ctx.exit(ExitCode.OK if all(found) else ExitCode.FAILED)
+
+
+def _remembered(
+    tenant: str,
+    record: Record | None,
+    places: Mapping[str, str | None],
+    output: str,
+    *,
+    several: bool,
+) -> bool:
+    """Tell what the ledger has of a tenant; return whether its database is known to be there."""
+    from influxops.report.document import plain
+
     has_place = record is not None and record.state not in (State.PENDING, State.RETIRED)
     placed = record if has_place else None
     url = places.get(placed.target or "") if placed is not None else None
@@ -97,14 +146,14 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
         }
         say_json(document, indent=None)
     elif placed is not None:
-        say("  ".join(filter(None, (placed.target, url, placed.database, _since(placed)))))
+        who = truncate(tenant) if several else ""
+        say("  ".join(filter(None, (who, placed.target, url, placed.database, _since(placed)))))
         if placed.state is not State.READY:
-            say(f"it is {placed.state.value}", err=True)
+            say(f"{f'{quote(tenant)}: ' if several else ''}it is {placed.state.value}", err=True)
     else:
         what = f"it is {record.state.value}" if record else "the ledger has no such tenant"
         say(f"{quote(tenant)}: {what}", label="ERR", err=True)
-    found = placed is not None and placed.state not in (State.ALLOCATED, State.LOST)
-    ctx.exit(ExitCode.OK if found else ExitCode.FAILED)
+    return placed is not None and placed.state not in (State.ALLOCATED, State.LOST)
 
 
 def _since(record: Record | None) -> str:
@@ -116,16 +165,17 @@ def _tell(
     view: ReportView,
     tenant: TenantPlan,
     copies: list[dict[str, Any]],
+    who: str,
     *,
     exists: bool | None,
 ) -> None:
     if copies:
         for copy in copies:
-            words = (copy["target"], copy["url"], tenant.database, _contents(copy))
+            words = (who, copy["target"], copy["url"], tenant.database, _contents(copy))
             say("  ".join(filter(None, words)))
     elif exists:
         url = view.target_url(tenant.target)
-        words = (tenant.target, url, tenant.database, _since(tenant.record))
+        words = (who, tenant.target, url, tenant.database, _since(tenant.record))
         say("  ".join(filter(None, words)))
         if not _is_elsewhere(tenant):
             return

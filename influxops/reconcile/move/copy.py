@@ -45,15 +45,27 @@ def copy(
     why: str = "",
 ) -> CopyProgress:
     """Copy a database to the end, its destination filled in, and show how far that is, and why."""
+    what = f"{truncate(order.database)} to {target.name}{why}"
+    return follow(source.copy(order, target, context), what, order, context, source.name, said)
+
+
+def follow(
+    steps: Iterable[CopyProgress],
+    what: str,
+    order: CopyRequest,
+    context: RunContext,
+    target: str,
+    said: Callable[[CopyProgress], None] = lambda copied: None,
+) -> CopyProgress:
+    """Show how far `what` is while a target's plugin copies it, to the end."""
     last = CopyProgress()
     shown: tuple[str, int | None] = ("", None)
     try:
-        for copied in source.copy(order, target, context):
+        for copied in steps:
             last = copied
             if (copied.stage, copied.total) != shown:  # how much there is comes a little later
                 shown = (copied.stage, copied.total)
-                label = f"{copied.stage} {truncate(order.database)} to {target.name}{why}"
-                context.on_stage(label, copied.total or 0)
+                context.on_stage(f"{copied.stage} {what}", copied.total or 0)
             said(copied)
     finally:
         context.on_stage("", 0)
@@ -62,7 +74,7 @@ def copy(
         raise Unread(unread, [n for n in last.unread if n not in unread])
     if not last.done:
         raise TargetError(
-            f"{source.name} ended copying without a word that all is there",
+            f"{target} ended copying without a word that all is there",
             hint="tell the author of its plugin",
         )
     return last

@@ -9,19 +9,19 @@ from typing import Final
 
 from influxops.domain.database import UNMANAGED, Database, TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, Change, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, summarize, truncate
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 
 MAY_READ_ALL = "give its target a token that may read all"
 #: What the progress of a move begins with that takes a tenant back to its old copy.
 BACK: Final = "back:"
 
 
-def plan_from_record(record: Record, target: str | None, observed: Observed) -> TenantPlan:
+def plan_from_record(record: Record, target: str | None, observed: RunState) -> TenantPlan:
     """Return a tenant as recorded, with its database as it is on one of its targets."""
     found = observed.database(target, record.database)
     return TenantPlan(
@@ -110,9 +110,8 @@ def not_copied(record: Record) -> Finding:
 def move_in_progress_finding(record: Record) -> Finding:
     """Return why a tenant that has a second copy of its database is blocked."""
     if record.state is State.MOVING:
-        move = (
-            f"move {shlex.quote(record.tenant)} --to {shlex.quote(record.secondary_target or '')}"
-        )
+        to = f"--to {shlex.quote(record.secondary_target or '')}"
+        move = typed("move", record.tenant, options=to)
         message = f"it is moving from {record.target} to {record.secondary_target}"
         return Finding.error(
             FindingKind.MOVING, message, Hint.command(move, "end that first: run {}")
@@ -122,7 +121,7 @@ def move_in_progress_finding(record: Record) -> Finding:
         FindingKind.MOVING,
         f"it was moved, and the copy that it left on {record.secondary_target} is not dropped{due}",
         Hint.command(
-            f"retire --copies {shlex.quote(record.tenant)}",
+            typed("retire --copies", record.tenant),
             "{} drops it now, after a last look; then run this again",
         ),
     )
@@ -148,7 +147,7 @@ def moving(record: Record) -> Finding:
     return Finding.warning(
         FindingKind.MOVING,
         f"{message}, and no run is at it",
-        Hint.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
+        Hint.command(typed("move", record.tenant, options=f"--to {to}"), hint),
         tenant=record.tenant,
         target=record.target,
         database=record.database,
@@ -168,7 +167,7 @@ def unretire(plan: TenantPlan) -> tuple[Change, Finding]:
 # Elsewhere than recorded ---------------------------------------------------------------------
 
 
-def is_elsewhere(record: Record, home: str, observed: Observed) -> bool:
+def is_elsewhere(record: Record, home: str, observed: RunState) -> bool:
     """Return whether a database was found on another target than the recorded one.
 
     What a run that died had only reserved is where it is found, once its target was read.
@@ -180,7 +179,7 @@ def is_elsewhere(record: Record, home: str, observed: Observed) -> bool:
 
 def misplaced(plan: TenantPlan, record: Record, home: str) -> TenantPlan:
     """Return a tenant blocked whose database is elsewhere than recorded."""
-    adopt = f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}"
+    adopt = typed("adopt", f"{plan.tenant}={plan.database}")
     by = f" by run {record.created_by}" if record.created_by else ""
     since = f"since {format_time(record.created_at)}{by}" if record.created_at else by.strip()
     since = since or "by an earlier run"
@@ -209,7 +208,7 @@ def misplaced(plan: TenantPlan, record: Record, home: str) -> TenantPlan:
 
 
 def explain_unknown(
-    plan: TenantPlan, record: Record, observed: Observed, rules: Rules
+    plan: TenantPlan, record: Record, observed: RunState, rules: Rules
 ) -> Finding | None:
     """Explain why a recorded but missing database may exist all the same; None where none does."""
     again = plan.tenant in rules.recreate
@@ -239,7 +238,7 @@ def explain_unknown(
 
 
 def find_shared_databases(
-    records: Iterable[Record], desired: Mapping[str, TenantPlan], observed: Observed
+    records: Iterable[Record], desired: Mapping[str, TenantPlan], observed: RunState
 ) -> dict[str, Finding]:
     """Return why tenants are blocked whose database is another tenant's as well, by their ids.
 
@@ -281,7 +280,7 @@ def is_recreated(record: Record | None, found: Database | None) -> bool:
     return record.state.is_provisioned and found.is_marked is False
 
 
-def seems_lost(record: Record, observed: Observed) -> bool:
+def seems_lost(record: Record, observed: RunState) -> bool:
     """Return whether a recorded tenant's database is gone, by what was read, and not known to be.
 
     Its target shows all that it holds, and no run has claimed the tenant.
@@ -292,7 +291,7 @@ def seems_lost(record: Record, observed: Observed) -> bool:
     return is_recreated(record, found) or (found is None and observed.shows_all(record.target))
 
 
-def was_recreated(database: str, target: str, observed: Observed) -> bool:
+def was_recreated(database: str, target: str, observed: RunState) -> bool:
     """Return whether a database was deleted, and created again by a late write.
 
     Nothing but a write creates one without a marker where another of its name was deleted.
@@ -302,7 +301,7 @@ def was_recreated(database: str, target: str, observed: Observed) -> bool:
     return found.complete is False and database in inventory.deleted
 
 
-def explain_lost(record: Record | None, observed: Observed) -> str:
+def explain_lost(record: Record | None, observed: RunState) -> str:
     """Explain what is known of a database that no target has any more; empty where one may.
 
     Since when, which run created it, whether it is the same server, and what that knows of deleted
@@ -348,13 +347,13 @@ def explain_lost(record: Record | None, observed: Observed) -> str:
     return why
 
 
-def lost(plan: TenantPlan, observed: Observed) -> TenantPlan:
+def lost(plan: TenantPlan, observed: RunState) -> TenantPlan:
     """Return a tenant blocked whose database a client has created again."""
     message = f"lost: {explain_lost(plan.record, observed)}"
     return plan.blocked(FindingKind.LOST, message, how_to_go_on(plan))
 
 
-def recreated_note(plan: TenantPlan, observed: Observed) -> TenantPlan:
+def recreated_note(plan: TenantPlan, observed: RunState) -> TenantPlan:
     """Return a tenant to be retired, with a note where a client has created its database again."""
     if not is_recreated(plan.record, plan.before):
         return plan
@@ -363,10 +362,9 @@ def recreated_note(plan: TenantPlan, observed: Observed) -> TenantPlan:
 
 def how_to_go_on(plan: TenantPlan) -> Hint:
     """Return what to do about a tenant whose database is gone."""
-    tenant = shlex.quote(plan.tenant)
+    recreate = f"ensure --recreate {shlex.quote(plan.tenant)}"
     if not is_recreated(plan.record, plan.before):
-        again = "restore it if you can; {} makes it again, empty"
-        return Hint.command(f"ensure --recreate {tenant}", again)
+        return Hint.command(recreate, "restore it if you can; {} makes it again, empty")
     assert plan.record is not None
     old = ""
     if plan.record.secondary_target is not None and plan.record.drop_after is not None:
@@ -375,8 +373,7 @@ def how_to_go_on(plan: TenantPlan) -> Hint:
             f"{plan.record.secondary_target} has, when that is due"
         )
     return Hint.command(
-        f"adopt {tenant}",
+        typed("adopt", plan.tenant),
         "restore it if you can; {} takes what clients have written since as the tenant's; "
-        f"influxops ensure --recreate {tenant} --allow drop drops that, and makes an empty one"
-        + old,
+        f"influxops {recreate} --allow drop drops that, and makes an empty one" + old,
     )

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from influxops.domain.database import NEARLY_FULL, UNKNOWN, UNMANAGED, Database
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize, truncate
 from influxops.reconcile.plan.desired import unknown_configured_tenants
 from influxops.reconcile.plan.placement import Placement
 from influxops.reconcile.plan.recorded import was_recreated
-from influxops.reconcile.policy import Rules
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 
 
 class PlanWarnings:
     """What is noticed in one planning."""
 
-    def __init__(self, observed: Observed, rules: Rules, placement: Placement) -> None:
-        self.observed, self.rules, self.placement = observed, rules, placement
+    def __init__(self, state: RunState, placement: Placement) -> None:
+        self.observed, self.rules, self.placement = state, state.rules, placement
 
     def in_plan(self, plans: Sequence[TenantPlan]) -> Iterator[Finding]:
         """Yield what several of the planned tenants, which are in the scope, have in common."""
@@ -139,9 +137,7 @@ class PlanWarnings:
         owners = {(r.target, r.database): r.tenant for r in records}
         known, reported = explained_databases(self.observed, desired)
         yield from reported
-        databases = [
-            each for each in tenant_databases(self.observed, self.rules) if each not in known
-        ]
+        databases = [each for each in tenant_databases(self.observed) if each not in known]
         orphans = [(target, name) for target, name in databases if name not in wanted]
         if len(orphans) > 1 and len(orphans) > len(databases) - len(orphans) and desired:
             yield Finding.warning(
@@ -160,13 +156,13 @@ class PlanWarnings:
                 message += "late write probably created it"
                 remedy = Hint.advise("stop what writes to it, then drop it")
             elif owner is not None:  # a tenant that is recorded, and in no source
-                retire = f"retire {shlex.quote(owner)}"
+                retire = typed("retire", owner)
                 remedy = Hint.command(retire, "run {} if that tenant is gone")
             yield Finding(kind, severity, message, remedy, database=name, facts={"target": target})
 
 
 def explained_databases(
-    observed: Observed, desired: Mapping[str, TenantPlan]
+    observed: RunState, desired: Mapping[str, TenantPlan]
 ) -> tuple[set[tuple[str, str]], list[Finding]]:
     """Return the (target, name) of each database that the ledger explains, and what to report."""
     explained: set[tuple[str, str]] = set()
@@ -218,16 +214,16 @@ def recreated_after_drop(
         FindingKind.RECREATED_AFTER_DROP,
         f"its database {truncate(record.database)} was dropped{when}, and is on {target} again: "
         + by,
-        Hint.command(f"retire {shlex.quote(record.tenant)}", how),
+        Hint.command(typed("retire", record.tenant), how),
         tenant=record.tenant,
         target=target,
         database=record.database,
     )
 
 
-def tenant_databases(observed: Observed, rules: Rules) -> Iterator[tuple[str, str]]:
+def tenant_databases(observed: RunState) -> Iterator[tuple[str, str]]:
     """Yield (target, name) of every database that is named as a tenant's would be."""
     for target, inventory in observed.inventories.items():
         for name in inventory.databases:
-            if rules.template.tenant_id(name) is not None:
+            if observed.rules.template.tenant_id(name) is not None:
                 yield target, name

@@ -10,22 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import blake2b
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from influxops.plugin import one_line
-from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
-from influxops_influxdb3.copy.line_protocol import LineEncoder, Table
+from influxops_influxdb3.copy.interface import Endpoint, Writer
+from influxops_influxdb3.copy.line_protocol import LineEncoder, Parts, Table
 from influxops_influxdb3.copy.slices import MAX_ROWS, probed
 from influxops_influxdb3.queries import Span, format_time
 
 #: Rows that differ and are held in memory at once.
 _MAX_DIFFERENT = 5_000
 
-_Parts = tuple[str, dict[str, str], int]
 #: A hash of what identifies a row, and the row.
-_Named = tuple[bytes, _Parts]
+_Named = tuple[bytes, Parts]
 
 
 @dataclass
@@ -35,9 +33,9 @@ class Backfill:
     #: So many conflicts are reported as examples.
     EXAMPLES: ClassVar[int] = 5
 
-    source: CopyEndpoint
-    target: CopyEndpoint
-    writer: LineWriter
+    source: Endpoint
+    target: Endpoint
+    writer: Writer
     table: Table
     copied: Table
     overwrites: bool = False  # whether the source's values are the newer ones
@@ -82,7 +80,7 @@ class Backfill:
             if len(known) > 2 * MAX_ROWS and not is_probed:
                 return False
             yield None
-        different: dict[bytes, _Parts] = {}
+        different: dict[bytes, Parts] = {}
         for ours in self._rows_of_source(span):
             self.seen += 0 if number else len(ours)
             chosen = (row for row in ours if _share(row[0]) % rounds == number)
@@ -95,7 +93,7 @@ class Backfill:
         return True
 
     def _compare(
-        self, rows: Iterable[_Named], known: dict[bytes, bytes], different: dict[bytes, _Parts]
+        self, rows: Iterable[_Named], known: dict[bytes, bytes], different: dict[bytes, Parts]
     ) -> None:
         """Write the rows whose key is not known; remember those that differ.
 
@@ -114,7 +112,7 @@ class Backfill:
                 different[name] = parts
         self.writer.add(lines)
 
-    def _merge(self, span: Span, different: dict[bytes, _Parts]) -> Iterator[None]:
+    def _merge(self, span: Span, different: dict[bytes, Parts]) -> Iterator[None]:
         """Write the fields that the copy is to get of rows that both have; count the conflicts."""
         if not different:
             return
@@ -169,14 +167,13 @@ class Backfill:
             self.examples.append(f"{one_line(key)} at {format_time(time)}")
 
     def _rows_of_source(self, span: Span) -> Iterator[list[_Named]]:
-        return map(partial(_named, self._ours), self.source.rows(self.table, span))
+        return map(_named, self.source.parts(self._ours, span))
 
     def _rows_of_copy(self, span: Span) -> Iterator[list[_Named]]:
-        return map(partial(_named, self._theirs), self.target.rows(self.copied, span))
+        return map(_named, self.target.parts(self._theirs, span))
 
 
-def _named(lines: LineEncoder, rows: Iterable[Mapping[str, Any]]) -> list[_Named]:
-    parts = map(lines.parts, rows)
+def _named(parts: Iterable[Parts]) -> list[_Named]:
     return [(_hash(f"{key} {time}"), (key, fields, time)) for key, fields, time in parts]
 
 

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
 from typing import Any
 
-from msgspec import Struct
-
 from influxops.plugin import RunContext, TargetError
 from influxops_influxdb3 import queries
-from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Table, table_of
+from influxops_influxdb3.copy.interface import Extent
+from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Parts, Table, table_of
 from influxops_influxdb3.copy.time_bounds import in_slices, smaller
-from influxops_influxdb3.errors import QueryFileLimit
+from influxops_influxdb3.errors import AlreadyExists, QueryFileLimit
 from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.inspect.parquet_files import File, files_of
-from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.naming_rules import MARKER_TABLE
 from influxops_influxdb3.queries import ALL, FIRST, LAST, Span, parse_time
 
 _SECOND = 1_000_000_000
-
-
-class Extent(Struct, frozen=True):
-    """How many rows there are, and the first and the last time of them; zeros without any."""
-
-    count: int = 0
-    first: int = 0
-    last: int = 0
 
 
 class CopyEndpoint:
@@ -52,6 +44,20 @@ class CopyEndpoint:
         """The database and where it is."""
         return f"{self.database} on {self.client.url}"
 
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return self.client.url
+
+    @property
+    def file_limit(self) -> int:
+        """How many files one query may touch."""
+        return self.client.file_limit
+
+    def writer(self) -> LineWriter:
+        """Return what writes to it."""
+        return LineWriter(self, self._context)
+
     def handshake(self) -> None:
         """Learn which server and process is there, and what its clock says."""
         ping = self.client.ping(self._context)
@@ -73,17 +79,6 @@ class CopyEndpoint:
             raise TargetError(f"there is no database {self.name}")
         period = rows[0].get("retention_period_ns")
         return period if isinstance(period, int) else None
-
-    def shared_retention(self, copy: CopyEndpoint, *, may_be_shorter: bool) -> int | None:
-        """Return for how many nanoseconds rows stay on both sides; refuse one that loses some."""
-        ours, theirs = self.retention(), copy.retention()
-        shorter = theirs is not None and (ours is None or theirs < ours)
-        if shorter and not may_be_shorter:
-            raise TargetError(
-                f"{copy.name} has a shorter retention period than {self.name}: it would lose rows",
-                hint="set the retention period of the copy first",
-            )
-        return min((p for p in (ours, theirs) if p is not None), default=None)
 
     def exists(self) -> bool:
         """Return whether the database is there."""
@@ -123,6 +118,17 @@ class CopyEndpoint:
         if known.may_have_rows and table.columns.keys() <= known.columns.keys():
             return known
         return self.table(table.name, refresh=True)
+
+    def make_table(self, table: Table, tags: Sequence[str] | None) -> None:
+        """Make a table, with its tags in this order.
+
+        One without tags is made by its first row, and so is one whose order is not known.
+        """
+        if tags:
+            with contextlib.suppress(AlreadyExists):
+                database = self.database
+                self.client.create_table(self._context, database, table.name, tags, table.fields)
+            self.table(table.name, refresh=True)
 
     def files(self, table: str) -> list[File] | None:
         """Return the files of a table; None where they are not known."""
@@ -205,11 +211,19 @@ class CopyEndpoint:
                 files = self.files(table.name)
                 todo += reversed(smaller(files, self.client.file_limit, part))
 
+    def lines(self, encoder: LineEncoder, span: Span) -> Iterator[list[bytes]]:
+        """Yield the lines of the rows of a table in a range of time, some at a time."""
+        return map(encoder.of, self.rows(encoder.table, span))
+
+    def parts(self, encoder: LineEncoder, span: Span) -> Iterator[list[Parts]]:
+        """Yield the same as parts of lines."""
+        return ([*map(encoder.parts, rows)] for rows in self.rows(encoder.table, span))
+
     def digest(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         """Return the digest of the rows of a table in a range of time; none without columns."""
-        digest, lines = Digest(), LineEncoder(table)
-        for rows in self.rows(table, span):
-            digest.add(lines.of(rows))
+        digest = Digest()
+        for lines in self.lines(LineEncoder(table), span):
+            digest.add(lines)
             yield
         return digest
 
@@ -231,12 +245,18 @@ class LineWriter:
         self._size = 0
         self._restarted = False
         self.rows = 0
-        self.bytes = 0
+        self.size = 0
 
     @property
     def added(self) -> int:
         """How many rows were written, or are still to be sent."""
         return self.rows + len(self._lines)
+
+    def begin(self, table: Table, span: Span) -> None:
+        """Do nothing: a line says itself what it is about."""
+
+    def end(self, digest: Digest) -> None:
+        """Do nothing: a line is as good as all of a slice."""
 
     def add(self, lines: Iterable[bytes]) -> None:
         """Write lines, sooner or later."""
@@ -271,5 +291,5 @@ class LineWriter:
         body = b"\n".join(lines)
         endpoint.client.write(self._context, endpoint.database, body, no_sync=no_sync, exact=True)
         self.rows += len(lines)
-        self.bytes += len(body)
+        self.size += len(body)
         self.reset()

@@ -17,7 +17,8 @@ from influxops.plugin import (
     TargetError,
 )
 from influxops_influxdb3.copy.backfill import Backfill
-from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
+from influxops_influxdb3.copy.endpoints import CopyEndpoint
+from influxops_influxdb3.copy.interface import Endpoint
 from influxops_influxdb3.copy.line_protocol import LineEncoder
 from influxops_influxdb3.copy.slices import slices
 from influxops_influxdb3.copy.tables import TableSync, UnreadableTables
@@ -106,14 +107,30 @@ def _blockers(source: CopyEndpoint, copy: CopyEndpoint, tables: TableSync) -> It
         yield tables.refusal(error)
 
 
-class _Counter(LineWriter):
+class _Counter:
     """Counts the lines that are to be written, and writes none."""
+
+    size = 0
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    @property
+    def added(self) -> int:
+        return self.rows
 
     def add(self, lines: Iterable[bytes]) -> None:
         self.rows += sum(1 for _ in lines)
 
+    def barrier(self) -> bool:
+        return True
 
-def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: RunContext) -> Iterator[CopyProgress]:
+    def begin(self, *_: object) -> None: ...
+
+    end = reset = begin
+
+
+def ahead(source: Endpoint, copy: Endpoint, context: RunContext) -> Iterator[CopyProgress]:
     """Count the rows that the copy has, and the source lacks or has with other values.
 
     A move that is taken up again begins with it: a ledger that was restored says that a move is
@@ -128,7 +145,7 @@ def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: RunContext) -> Iter
     if periods:
         oldest = max(copy.now() - min(periods) + min(_EXPIRING, min(periods) // 2), FIRST)
     tables = copy.tables()
-    counter, conflicts, reported_at = _Counter(source, context), 0, time.monotonic()
+    counter, conflicts, reported_at = _Counter(), 0, time.monotonic()
     unread = UnreadableTables()
     for name in tables:
         with unread.table(name):

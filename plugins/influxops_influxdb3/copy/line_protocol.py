@@ -28,6 +28,8 @@ _TYPES: dict[str, str] = {
     "Utf8View": "utf8",
 }
 TAG: Final = ""
+#: Measurement and tags of a line, its fields by name as it is written, with `=`, and its time.
+Parts = tuple[str, dict[str, str], int]
 _IN_NAME = re.compile(r"\\[\n\t]|[\\,= ]")
 _IN_MEASUREMENT = re.compile(r"[\\, ]")
 _UNWRITABLE = re.compile(r"(?<!\\)[\n\t]|\\\Z|\A\Z")
@@ -132,7 +134,7 @@ class LineEncoder:
     """Encodes the rows of one table, which has all columns that they may have."""
 
     def __init__(self, table: Table) -> None:
-        self._table = table
+        self.table = table
         self._measurement = _IN_MEASUREMENT.sub(r"\\\g<0>", table.name)
         self._tags = {name: f",{_name(name)}=" for name in table.tags}
         self._fields: dict[str, tuple[str, Callable[[Any], str]]] = {}
@@ -166,8 +168,8 @@ class LineEncoder:
                 self.empty += 1
         return lines
 
-    def parts(self, row: Mapping[str, Any]) -> tuple[str, dict[str, str], int]:
-        """Return measurement and tags, the fields by name, and the time of a row."""
+    def parts(self, row: Mapping[str, Any]) -> Parts:
+        """Return measurement and tags, the fields by name and `=`, and the time of a row."""
         key, fields, tags, writers = self._measurement, {}, self._tags, self._fields
         escaped = self._escaped
         time = None
@@ -185,14 +187,14 @@ class LineEncoder:
                 time = value
             else:
                 prefix, write = writers[name]
-                fields[name] = prefix + write(value)
+                fields[prefix] = prefix + write(value)
         return key, fields, parse_time(time)
 
     def _escape(self, name: str, value: str, row: Mapping[str, Any]) -> str:
         """Return a tag's value as line protocol has it."""
         if _UNWRITABLE.search(value):
             raise Unwritable(
-                f"the row at {row.get('time')} of the table {one_line(self._table.name)} cannot "
+                f"the row at {row.get('time')} of the table {one_line(self.table.name)} cannot "
                 f"be written: its tag {one_line(name)} is {one_line(value)!r}, which line "
                 "protocol cannot hold"
             )
@@ -236,6 +238,11 @@ class Digest(Struct):
 
     count: int = 0
     total: int = 0
+
+    @property
+    def text(self) -> str:
+        """The digest of the rows in hexadecimal."""
+        return f"{self.total:032x}"
 
     def add(self, lines: Iterable[bytes]) -> None:
         """Add the lines of rows."""

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from msgspec import Struct
 
 from influxops.plugin import RunContext, TargetError, one_line, pluralize
-from influxops_influxdb3.copy.endpoints import CopyEndpoint
+from influxops_influxdb3.copy.interface import Endpoint
 from influxops_influxdb3.copy.line_protocol import Digest, Table
 from influxops_influxdb3.copy.time_bounds import divide
 from influxops_influxdb3.errors import QueryFileLimit
@@ -27,7 +27,7 @@ _REREAD_AFTER = (0.2, 1.0)
 
 
 def slices(
-    side: CopyEndpoint, table: str, start: int = FIRST, *, other: CopyEndpoint | None = None
+    side: Endpoint, table: str, start: int = FIRST, *, other: Endpoint | None = None
 ) -> Iterator[Span]:
     """Yield ranges of time that follow upon each other, up to the end of time.
 
@@ -42,13 +42,13 @@ def slices(
     if not files:
         yield from (span for span, _ in probed(side, table, rest))
         return
-    sides = [(files, side.client.file_limit)]
+    sides = [(files, side.file_limit)]
     if other is not None:
-        sides.append((other.files(table) or [], other.client.file_limit))
+        sides.append((other.files(table) or [], other.file_limit))
     yield from divide(sides, rest, MAX_ROWS)
 
 
-def probed(side: CopyEndpoint, table: str, span: Span = ALL) -> Iterator[tuple[Span, int]]:
+def probed(side: Endpoint, table: str, span: Span = ALL) -> Iterator[tuple[Span, int]]:
     """Yield slices of a range of time by asking how many rows there are, and how many each has.
 
     Only one whose rows all have one time has more than `MAX_ROWS`. They follow upon each other:
@@ -86,7 +86,7 @@ class SliceCheck(Struct, frozen=True):
     digest: Digest
 
     def verify(
-        self, source: CopyEndpoint, copy: CopyEndpoint, context: RunContext
+        self, source: Endpoint, copy: Endpoint, context: RunContext
     ) -> Generator[None, None, tuple[int, int]]:
         """Read the copy, and both sides again if they differ; refuse what the source has not.
 
@@ -109,7 +109,7 @@ class SliceCheck(Struct, frozen=True):
         lost = ours.count - theirs.count
         return lost, lost
 
-    def _differs(self, found: Digest, source: CopyEndpoint, copy: CopyEndpoint) -> TargetError:
+    def _differs(self, found: Digest, source: Endpoint, copy: Endpoint) -> TargetError:
         """Return what it means that a slice still differs after it was copied."""
         more = found.count - self.digest.count
         what = f"{pluralize(more, 'row')} more" if more else "other values"

@@ -22,9 +22,10 @@ from influxops.plugin import (
     summarize,
 )
 from influxops_influxdb3.copy.endpoints import CopyEndpoint
+from influxops_influxdb3.copy.interface import Endpoint
 from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, Unwritable, tags_in_order
 from influxops_influxdb3.copy.progress import CopyState
-from influxops_influxdb3.errors import AlreadyExists, InfluxDBError, QueryFileLimit, ServerFailed
+from influxops_influxdb3.errors import InfluxDBError, QueryFileLimit, ServerFailed
 from influxops_influxdb3.queries import TABLE_COUNT
 
 #: Tables that InfluxDB 3 Core holds by default.
@@ -39,8 +40,8 @@ _MOST_UNREADABLE = 100
 class TableSync:
     """The tables of both sides; findings are about `target`, the name of the copy's."""
 
-    source: CopyEndpoint
-    copy: CopyEndpoint
+    source: Endpoint
+    copy: Endpoint
     context: RunContext
     target: str
     #: The series key of each table of the source that can be copied, by name.
@@ -111,19 +112,14 @@ class TableSync:
                     f"the order of the tags of the table {one_line(name)} is not known "
                     f"({one_line(self.series_keys[name])}): its first row makes it"
                 )
-            elif tags:
-                client, database = self.copy.client, self.copy.database
-                with contextlib.suppress(AlreadyExists):
-                    client.create_table(self.context, database, name, tags, table.fields)
-                self.copy.table(name, refresh=True)
-                yield None
-            else:
-                # The server makes no table without tags by itself; the first row does.
-                yield None
+            self.copy.make_table(table, tags)
+            yield None
             self._existing[name] = self.series_keys[name]
 
     def limit(self) -> Finding | None:
         """Return what stands in the way of so many tables, as far as it is known."""
+        if not isinstance(self.copy, CopyEndpoint):
+            return None
         rows = self.copy.client.query(self.context, "_internal", TABLE_COUNT)
         held, wanted = int(rows[0]["n"]), len(self.missing)
         if self.copy.edition != "Core" or held + wanted <= _CORE_TABLES:
@@ -138,6 +134,7 @@ class TableSync:
 
     def line_bytes(self, name: str) -> float:
         """Return about how many bytes the lines of a table have."""
+        assert isinstance(self.source, CopyEndpoint)
         table = self.source.table(name)
         lines = LineEncoder(table).of(self.source.sample(table, _SAMPLE))
         return sum(len(line) + 1 for line in lines) / len(lines) if lines else 0.0

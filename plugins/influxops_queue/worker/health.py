@@ -65,7 +65,7 @@ class Health(Collector):
         )
         self._runs = Counter(
             "influxops_queue_full_runs",
-            "Full runs of this worker, by how they ended.",
+            "Full runs of this worker: ok, failed (its report says why), broken (there was none).",
             ["result"],
             registry=self.registry,
         )
@@ -117,7 +117,9 @@ class Health(Collector):
         hints = GaugeMetricFamily("influxops_queue_hints", "Hints that no worker has taken.")
         hints.add_metric([], stats.hints)
         yield hints
-        jobs = GaugeMetricFamily("influxops_queue_jobs", "Jobs.", labels=["task", "status"])
+        jobs = GaugeMetricFamily(
+            "influxops_queue_jobs", "Jobs, by what they do.", labels=["task", "status"]
+        )
         for task in ("create_databases", "retry_unplaced", "reconcile"):
             for status in ("todo", "doing"):
                 found = [job for job in stats.jobs if (job.task, job.status) == (task, status)]

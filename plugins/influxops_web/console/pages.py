@@ -128,6 +128,7 @@ def _environment() -> jinja2.Environment:
         "ORDER": (*FAULTS, *queries.WORST_FIRST),
         "unit_of": wording.unit_of,
         "meaning": wording.state_of,
+        "slots": wording.slots,
         "age": age,
     }
     pages.globals |= shared

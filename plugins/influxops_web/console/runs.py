@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.domain.plan import Scope
+from influxops.domain.hint import typed
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ExitCode, InfluxopsError
@@ -35,7 +35,7 @@ _THREADS, _MOVES = 4, 4
 _REMEMBERED = 1_000
 
 #: How hints are written on a page.
-_STYLE = replace(
+STYLE = replace(
     CLI_STYLE, command="`influxops {}`", option="`{}` of [run]", guarded="refused by a guard"
 )
 
@@ -115,7 +115,7 @@ class OperatorRuns:
             report = self._report(run, act, endless)
             succeeded, lines = report.exit_code is ExitCode.OK, lines_of(report)
         except InfluxopsError as error:
-            advice = _STYLE.advice(error.remedy)
+            advice = STYLE.advice(error.remedy)
             lines = tuple(filter(None, (one_line(error.message), advice)))
         finally:
             ended = replace(run, ended=datetime.now(UTC), succeeded=succeeded, lines=lines)
@@ -126,7 +126,7 @@ class OperatorRuns:
         self._follow(run, stage="")
         context = RunContext(
             None if endless else self._config.timeout,
-            scope=Scope(frozenset([run.tenant])),
+            tenants=frozenset([run.tenant]),
             on_stage=lambda label, total: self._follow(run, stage=label, total=total, done=0),
             on_progress=lambda count: self._follow(run, count),
         )
@@ -174,13 +174,13 @@ def lines_of(report: Report) -> tuple[str, ...]:
 
 def _words(report: Report) -> HintStyle:
     """Return how hints are written on a page: a guard is allowed by a command, as it is typed."""
-    command = ["influxops", report.command]
+    ids, options = [], []
     for each in report.tenants:
         is_adopted = report.command == "adopt" and each.database
-        command.append(shlex.quote(f"{each.tenant}={each.database}" if is_adopted else each.tenant))
-        command += ["--to", shlex.quote(each.move.target)] if each.move else []
-    allow = f"on the command line, `{' '.join(command)} --allow {{}}`"
-    return replace(_STYLE, allow=allow)
+        ids.append(f"{each.tenant}={each.database}" if is_adopted else each.tenant)
+        options += ["--to", shlex.quote(each.move.target)] if each.move else []
+    command = typed(report.command, *ids, options=" ".join([*options, "--allow {}"]))
+    return replace(STYLE, allow=f"on the command line, `influxops {command}`")
 
 
 def _then(advice: str) -> str:

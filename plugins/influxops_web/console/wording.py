@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Mapping
 
 from msgspec import Struct
 
 from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Severity
+from influxops.domain.hint import typed
 from influxops.domain.record import State
 from influxops.domain.text import format_time, pluralize
-from influxops_web.console.runs import OperatorRun
+from influxops.report.wording import without_slot
+from influxops_web.console.runs import STYLE, OperatorRun
 from influxops_web.console.servers import Contents
 from influxops_web.db.queries import UNRECORDED, TenantRow
-from influxops_web.fleet import FAULTS, Fault
+from influxops_web.fleet import FAULTS, Fault, ServerStatus
 
 #: What each state of the ledger means.
 STATES = {
@@ -130,6 +132,16 @@ def notices(
     return sorted(found, key=lambda notice: order.index(notice.severity))
 
 
+def slots(counts: Mapping[str, int], servers: Mapping[str, ServerStatus]) -> Notice | None:
+    """Return what is to be said of tenants that have no slot; None while a server has one."""
+    takers = [s for s in servers.values() if s.target is not None and s.target.state == "active"]
+    number = counts.get(State.PENDING, 0)
+    if not number or not takers or any(server.free != 0 for server in takers):
+        return None
+    text, remedy = without_slot(number)
+    return Notice(Severity.WARNING, text, STYLE.advice(remedy))
+
+
 def state_of(row: TenantRow) -> str:
     """Return what a tenant's state means."""
     if row.state == State.MOVING and row.drop_after is not None:
@@ -154,6 +166,6 @@ def _recreated(row: TenantRow, stats: DatabaseStats) -> Notice:
         Severity.ERROR,
         f"its database {row.database} is gone from {row.target}; a client has created another one "
         f"of that name, which holds {rows}",
-        f"restore it if you can; `influxops adopt {shlex.quote(row.tenant)}` takes what clients "
+        f"restore it if you can; `influxops {typed('adopt', row.tenant)}` takes what clients "
         "have written since as the tenant's",
     )

@@ -1,0 +1,1 @@
+"""Tenants' data as files: exporting, and importing again."""

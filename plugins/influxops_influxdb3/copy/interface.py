@@ -1,0 +1,126 @@
+"""The two ends of a copy, whatever they are: a database on a server, or the files of an export."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from influxops.plugin import TargetError
+from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Parts, Table
+from influxops_influxdb3.inspect.parquet_files import File
+from influxops_influxdb3.queries import Span
+
+
+class Extent(Struct, frozen=True):
+    """How many rows there are, and the first and the last time of them; zeros without any."""
+
+    count: int = 0
+    first: int = 0
+    last: int = 0
+
+
+class Writer(Protocol):
+    """Writes lines to one end, and makes them durable."""
+
+    rows: int
+    size: int  # the bytes of them
+
+    @property
+    def added(self) -> int:
+        """How many rows were written, or are still to be."""
+
+    def begin(self, table: Table, span: Span) -> None:
+        """Say which slice the next lines are all the rows of."""
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """Write lines, sooner or later."""
+
+    def end(self, digest: Digest) -> None:
+        """Say that these were all lines of the slice."""
+
+    def barrier(self) -> bool:
+        """Write what is left and wait until all is durable; False where some may be lost."""
+
+    def reset(self) -> None:
+        """Forget what is left."""
+
+
+class Endpoint(Protocol):
+    """One end of a copy. `CopyEndpoint` is a database, `FileEndpoint` the files of an export."""
+
+    database: str
+    uuid: str
+
+    @property
+    def name(self) -> str:
+        """What it is and where it is, for people."""
+
+    @property
+    def place(self) -> str:
+        """Where it is: a URL or a folder."""
+
+    @property
+    def file_limit(self) -> int:
+        """How many of its files one question may touch."""
+
+    def handshake(self) -> None:
+        """Learn what is there."""
+
+    def now(self) -> int:
+        """Return the time by its clock."""
+
+    def retention(self) -> int | None:
+        """Return the retention period in nanoseconds, None where data is kept for ever."""
+
+    def tables(self) -> dict[str, str]:
+        """Return the series key of each table, by name."""
+
+    def table(self, name: str, *, refresh: bool = False) -> Table:
+        """Return the columns of a table."""
+
+    def like(self, table: Table) -> Table:
+        """Return this end's own table of that name."""
+
+    def make_table(self, table: Table, tags: Sequence[str] | None) -> None:
+        """Make a table, with its tags in this order; None where that is not known."""
+
+    def files(self, table: str) -> Sequence[File] | None:
+        """Return the files of a table; None where they are not known."""
+
+    def fingerprint(self, tables: Iterable[str]) -> str:
+        """Return what changes with the files of tables; empty where that is not known."""
+
+    def extent(self, table: str, span: Span) -> Extent:
+        """Count the rows of a table in a range of time that is asked about at once."""
+
+    def count(self, table: str, span: Span, files: Sequence[File] | None = None) -> int:
+        """Count the rows of a table in a range of time."""
+
+    def total(self, table: str, *, exactly: bool = True) -> tuple[int, bool]:
+        """Return how many rows a table has, or at most has."""
+
+    def lines(self, encoder: LineEncoder, span: Span) -> Iterator[list[bytes]]:
+        """Yield the lines of the rows of a table in a range of time, some at a time."""
+
+    def parts(self, encoder: LineEncoder, span: Span) -> Iterator[list[Parts]]:
+        """Yield the same as parts of lines."""
+
+    def digest(self, table: Table, span: Span) -> Generator[None, None, Digest]:
+        """Return the digest of the rows of a table in a range of time."""
+
+    def writer(self) -> Writer:
+        """Return what writes to it."""
+
+
+def shared_retention(source: Endpoint, copy: Endpoint, *, may_be_shorter: bool) -> int | None:
+    """Return for how many nanoseconds rows stay on both sides; refuse one that loses some."""
+    ours, theirs = source.retention(), copy.retention()
+    shorter = theirs is not None and (ours is None or theirs < ours)
+    if shorter and not may_be_shorter:
+        raise TargetError(
+            f"{copy.name} has a shorter retention period than {source.name}: it would lose rows",
+            hint="set the retention period of the copy first",
+        )
+    return min((p for p in (ours, theirs) if p is not None), default=None)
