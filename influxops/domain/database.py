@@ -86,7 +86,7 @@ class Inventory(Struct, frozen=True):
 class TableStats(Struct, frozen=True):
     """How much is in one table of a database."""
 
-    name: str
+    name: str  # the table's name
     rows: int | None = None  # None: not known
     at_most: bool = False  # whether there may be fewer rows than that
     last_write: datetime | None = None  # the newest time of a row, in UTC; None: none, or not known

@@ -18,7 +18,7 @@ _REPLACED = "on a server that was replaced"
 class Route(Struct, frozen=True):
     """Where the clients of one database are led."""
 
-    database: str
+    database: str  # its name
     tenant: str  # its id
     target: str = ""  # empty where there is no server for them now
     url: str = ""  # of that target

@@ -30,6 +30,7 @@ class RunContext:
         tenants: The ids of the tenants that it may write to, None for all.
         targets: The names of the targets that it may write to, None for all.
         verify: Whether every database is looked at closely, instead of by the inventory alone.
+        scope: The tenants and targets that were named, if any: nothing else is written.
         log: Where a plugin logs; it names no secrets.
         on_stage: Called with what starts next and how many items that has.
         on_progress: Called with the number of items of that stage that were just finished, from
@@ -55,8 +56,8 @@ class RunContext:
         self.log = log or logging.getLogger("influxops")
         self.on_stage = on_stage
         self.on_progress = on_progress
-        self.id = uuid.uuid4().hex[:12]
-        self.started = datetime.now(UTC)
+        self.id = uuid.uuid4().hex[:12]  # tells this run from every other; the report has it, too
+        self.started = datetime.now(UTC)  # when it began, by this machine's clock
         self._began = time.monotonic()
         self._deadline = math.inf if timeout is None else self._began + timeout
         self._watch = Watchdog()

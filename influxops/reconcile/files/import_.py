@@ -19,7 +19,6 @@ from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import UNMANAGED
 from influxops.domain.export import MANIFEST, Manifest
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.hint import Hint
 from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.text import did_you_mean, pluralize, quote, truncate
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
@@ -138,7 +137,7 @@ class Import(Operation):
             return plan.unchanged().blocked(
                 FindingKind.NOTE,
                 f"the export in {folder} is not whole",
-                Hint.command("export", "finish it with {}"),
+                "finish it by the `influxops export` that began it",
             )
         order = CopyRequest(plan.database, folder=str(folder), tenant=plan.tenant, dry_run=True)
         try:

@@ -243,8 +243,8 @@ class MovePlanner:
                 f"the run {record.claimed_by} was dropping its old copy on {other} when it ended, "
                 f"and {other} may still carry that out"
             )
-            anew = self._move(record, other)
-            how = f"{{}} drops it after a last look; influxops {anew} copies all then"
+            after = self._move(record, other)
+            how = f"{{}} drops it after a last look; influxops {after} copies all then"
             drop = typed("retire --copies", record.tenant)
             return Finding.error(kind, message, Hint.command(drop, how))
         return None
