@@ -1,6 +1,7 @@
 """The runbooks of docs/runbooks.md, each tried in the situation that it is for.
 
-What is typed and answered before and after is printed: `pytest -s tests/deployment/test_drills.py`.
+What is typed and answered, before and after, is printed: `pytest -s tests/deployment/test_drills.py`.
+A server that was restored from an older copy is in tests/integration/test_restoring.py.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from pathlib import Path
 import pytest
 
 from influxops_demo.postgres import EmbeddedPostgres
-from tests.conftest import GiveStandIn, targets_toml
+from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.command import STUCK, Cli, Result
 from tests.integration.servers import Influx
 from tests.integration.test_restoring import LEDGER, POSTGRES, Ledger, server_from
 from tests.pg import TestDatabase, new_database
 from tests.queue.workers import check_each_once, insert, rows, states, until, working
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.faults]
 
 
 @dataclass(frozen=True)
@@ -215,17 +216,21 @@ def test_a_registry_on_another_host(
         assert "3 ok" in moved("ensure").out
 
 
-def test_a_history_that_grows(drill: Drill, db: TestDatabase, tmp_path: Path) -> None:
+def test_a_history_that_grows(
+    drill: Drill, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
+) -> None:
     db.registry()
-    with server_from(tmp_path / "data") as server:
-        install(drill, {"eu1": Influx(server.url)}, "queue install --trigger")
-        with working(drill.cli, delay=0.1):
-            insert(db, ["acme"])
-            until(lambda: states(db) == {"ready": 1})
-            server.kill()
-            insert(db, ["beta", "gamma"])
-            until(lambda: rows(db, "SELECT FROM influxops.history WHERE times > 5"))
-    drill.say("before: tenants that wait for a server that is away")
+    eu1 = proxied(stand_in())
+    eu1.before = lambda seen: (
+        (500, "text/plain", b"no space left on device") if seen.writes else None
+    )
+    drill.cli.config(targets_toml({"eu1": eu1}, LEDGER))
+    for command in ("ledger install", "queue install --trigger"):
+        assert drill.cli(*command.split()).code == 0
+    with working(drill.cli, delay=0.1):
+        insert(db, ["acme", "beta"])
+        until(lambda: rows(db, "SELECT FROM influxops.history WHERE times > 5"))
+    drill.say("before: tenants that wait for a server whose disk is full, and a year of history")
     drill("history")
     db.execute(
         "INSERT INTO influxops.history (namespace, at, run, event, tenant) SELECT 'default', "
