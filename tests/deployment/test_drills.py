@@ -1,6 +1,6 @@
 """The runbooks of docs/runbooks.md, each tried in the situation that it is for.
 
-What is typed and answered, before and after, is printed: `pytest -s tests/deployment/test_drills.py`.
+What is typed and answered, before and after, is printed with `pytest -s`.
 A server that was restored from an older copy is in tests/integration/test_restoring.py.
 """
 
