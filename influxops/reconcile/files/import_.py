@@ -174,7 +174,8 @@ class Import(Operation):
         def creating(state: RunState) -> RunState:
             return _without_imports(self.guarded_plan(state))
 
-        for known in execute_plan(_without_imports(state), creating):
+        state = _without_imports(state)
+        for known in execute_plan(state, creating):
             yield (state := known)
         for id_ in wanted:
             state.context.check()
