@@ -33,6 +33,7 @@ def test_the_code_of_the_documentation_does_what_it_says(
     names: dict[str, Any] = {"__name__": "application"}
     exec(compile(code, "applications.py", "exec", dont_inherit=True), names)
     provisioner: Provisioner = names["provisioner"]
+    names["test_a_tenant_is_served_once_the_server_is_back"]()
     with provisioner:
         names["application_starts"]()
         assert names["tenant_created"]("acme") == server.url
