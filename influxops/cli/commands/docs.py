@@ -17,6 +17,9 @@ from influxops.runtime.stdio import is_terminal
 #: A page in the lists of index.md.
 _LISTED = re.compile(r"^- \[[^\]]+\]\(([\w/-]+)\.md\)$", re.MULTILINE)
 
+#: What a page says to its authors alone.
+_NOTE = re.compile(r"^<!--.*-->\n", re.MULTILINE)
+
 
 def _pages() -> dict[str, str]:
     """Return the pages by their names, in the order of the list that index.md has."""
@@ -26,7 +29,7 @@ def _pages() -> dict[str, str]:
         for page in root.joinpath(folder).iterdir():
             if page.name.endswith(".md"):
                 name = folder + page.name.removesuffix(".md")
-                found[name] = page.read_text(encoding="utf-8")
+                found[name] = _NOTE.sub("", page.read_text(encoding="utf-8"))
     listed = ["index", *_LISTED.findall(found["index"])]
     order = {name: number for number, name in enumerate(listed)}
     names = sorted(found, key=lambda name: (order.get(name, len(order)), name))
