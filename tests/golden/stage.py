@@ -21,7 +21,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.golden.modules import run_module
 from tests.golden.statements import SqlLog, aggregated
 from tests.golden.steady import counted, kinds, plain, pretty, trace

@@ -18,6 +18,9 @@ from influxops.runtime.stdio import is_terminal
 #: A page in the lists of index.md.
 _LISTED = re.compile(r"^- \[[^\]]+\]\(([\w/-]+)\.md\)$", re.MULTILINE)
 
+#: What a page says to its authors alone.
+_NOTE = re.compile(r"^<!--.*-->\n", re.MULTILINE)
+
 
 def _pages() -> dict[str, str]:
     """Return the pages by their names, in the order of index.md, then the files they name."""
@@ -27,7 +30,7 @@ def _pages() -> dict[str, str]:
         for page in root.joinpath(folder).iterdir():
             if page.name.endswith(".md"):
                 name = folder + page.name.removesuffix(".md")
-                found[name] = page.read_text(encoding="utf-8")
+                found[name] = _NOTE.sub("", page.read_text(encoding="utf-8"))
     for file in root.joinpath("deployment").iterdir():
         found[file.name] = file.read_text(encoding="utf-8")
     listed = ["index", *_LISTED.findall(found["index"])]
