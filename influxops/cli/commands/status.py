@@ -100,7 +100,7 @@ def _acknowledged(view: ReportView) -> set[str]:
 
 def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: set[str]) -> None:
     """Say on standard error why tenants are not right, and what to do."""
-    shown = (FindingKind.IN_TWO_TARGETS, FindingKind.LOST)
+    shown = (FindingKind.IN_TWO_TARGETS, FindingKind.LOST, FindingKind.GUARD)
     advice = {
         tenant.tenant: view.advice(tenant) for tenant in view.report.tenants if tenant.kind in shown
     }

@@ -375,6 +375,5 @@ def how_to_go_on(plan: TenantPlan) -> Hint:
     return Hint.command(
         typed("adopt", plan.tenant),
         "restore it if you can; {} takes what clients have written since as the tenant's; "
-        f"influxops {recreate} --allow drop drops that, and makes an empty one"
-        + old,
+        f"influxops {recreate} --allow drop drops that, and makes an empty one" + old,
     )
