@@ -117,8 +117,8 @@ def missing_right() -> Problem:
     return Problem(
         503,
         "missing-right",
-        "the service's user of its database lacks a right; nothing was done. Its log names what was "
-        "denied, and `influxops docs service` the rights that it takes",
+        "the service's user of its database lacks a right; nothing was done. The service's log "
+        "names what was denied, and `influxops docs service` the rights that it takes",
     )
 
 

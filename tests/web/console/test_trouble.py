@@ -158,6 +158,27 @@ def row(text: str, tenant: str) -> str:
     )
 
 
+def test_each_count_leads_to_a_list_of_as_many(web: Web) -> None:
+    counts = re.findall(
+        r'<a class="count [^"]*" href="([^"]+)"><strong>(\d+)</strong> ([a-z ]+)</a>',
+        page(web, "/"),
+    )
+    assert {word: int(number) for _, number, word in counts} == fleet(web)["states"]
+    for address, number, word in counts:
+        shown = page(web, address)
+        tenants = "1 tenant" if number == "1" else f"{number} tenants"
+        assert f'role="status">{tenants}</p>' in shown, word
+        rows = shown.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
+        assert [f'">{word}</span>' in each for each in rows] == [True] * int(number), word
+
+
+def test_console_and_api_count_the_same_tenants_that_wait(web: Web) -> None:
+    told = web.ask("GET", "/operator/fleet").json()
+    waiting = page(web, "/fleet").split('id="waiting"')[1]
+    assert f">{told['waiting_total']} tenant" in waiting
+    assert waiting.count('<tr><th scope="row"') == len(told["waiting"])
+
+
 def test_programs_are_told_of_faults_and_never_that_all_is_well(web: Web) -> None:
     found = fleet(web)
     assert found["eu3"]["fault"] == "replaced"
