@@ -14,7 +14,7 @@ from typing import Any, LiteralString
 from msgspec import Struct, field
 from psycopg import sql
 
-from influxops.domain.record import State
+from influxops.domain.record import State, percent_of
 from influxops_web.db.connect import Database
 
 #: Tenants on a page of the console's list.
@@ -85,6 +85,12 @@ class TenantRow(Struct, frozen=True):
     last_seen_at: datetime | None = None
     error: str | None = None  # why the last attempt failed; empty after a good one
     attempts: int | None = None
+    progress: str | None = None  # how far a move is
+
+    @property
+    def copied(self) -> int | None:
+        """How many percent its move has copied; None where that is not known."""
+        return percent_of(self.progress or "")[0] if self.state == State.MOVING else None
 
     @property
     def record(self) -> TenantRow:
@@ -136,7 +142,7 @@ class WaitingTenant(Struct, frozen=True):
 _COLUMNS = (
     "t.name, t.status, t.created_at, r.state, r.target, r.database, r.secondary_target, "
     "r.drop_after, r.state_since, "
-    "r.created_at AS database_created_at, r.last_seen_at, r.error, r.attempts"
+    "r.created_at AS database_created_at, r.last_seen_at, r.error, r.attempts, r.progress"
 )
 
 _REGISTERED = f"""

@@ -124,8 +124,8 @@ def break_it(web: Web, servers: dict[str, Influx]) -> None:
         "error = 'no server has a place' WHERE tenant = 'tried'",
         "UPDATE influxops.tenants SET state = 'moving', target = 'eu1', secondary_target = 'us1', "
         "drop_after = now() + interval '7d' WHERE tenant = 'moved'",
-        "UPDATE influxops.tenants SET state = 'moving', secondary_target = 'eu1' "
-        "WHERE tenant = 'mover'",
+        "UPDATE influxops.tenants SET state = 'moving', secondary_target = 'eu1', "
+        "progress = '37% {}' WHERE tenant = 'mover'",
         "UPDATE influxops.tenants SET state = 'retiring', drop_after = now() - interval '1h' "
         "WHERE tenant = 'leaver'",
     )
@@ -170,6 +170,13 @@ def test_each_count_leads_to_a_list_of_as_many(web: Web) -> None:
         assert f'role="status">{tenants}</p>' in shown, word
         rows = shown.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
         assert [f'">{word}</span>' in each for each in rows] == [True] * int(number), word
+
+
+def test_a_move_that_another_process_makes_shows_how_far_it_is(web: Web) -> None:
+    shown = page(web, "/tenant?id=mover")
+    assert '<progress class="flex-grow-1" max="100" value="37"' in shown
+    assert "37 % copied, as last recorded" in shown
+    assert "% copied" not in page(web, "/tenant?id=moved")
 
 
 def test_console_and_api_count_the_same_tenants_that_wait(web: Web) -> None:
