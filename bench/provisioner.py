@@ -24,7 +24,6 @@ import psycopg
 
 from influxops import Provisioner
 from influxops.config.load import load_config
-from influxops.domain.plan import Scope
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.runtime.context import RunContext
@@ -108,9 +107,9 @@ def healthy(path: Path) -> None:
         show("all of these", [time.perf_counter() - began])
         show("700 new by ensure_many", [timed(partial(made.ensure_many, ids(300, 1000)))])
     with Engine(load_config(path)) as engine:
-        scope = Scope(frozenset({"t1"}))
+        named = frozenset({"t1"})
         runs = [
-            timed(lambda: engine.run(Ensure(), RunContext(scope=scope), tell=False))
+            timed(lambda: engine.run(Ensure(), RunContext(tenants=named), tell=False))
             for _ in range(5)
         ]
         show("for comparison: a whole run for one tenant", runs)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from influxops.config.load import parse_config
-from influxops.domain.plan import Scope
 from influxops.domain.tenant import Tenant
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure, Operation
@@ -78,11 +77,13 @@ class Bench:
         operation: Operation | None = None,
         **arguments: Any,
     ) -> Report:
-        scope = Scope(
-            frozenset(tenants) if tenants else None, frozenset(targets) if targets else None
-        )
         with self.engine() as engine:
-            context = context or RunContext(dry_run=dry_run, scope=scope, verify=verify)
+            context = context or RunContext(
+                dry_run=dry_run,
+                tenants=frozenset(tenants) or None,
+                targets=frozenset(targets) or None,
+                verify=verify,
+            )
             return engine.run(operation or Ensure(), context, **arguments)
 
 

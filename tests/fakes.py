@@ -375,7 +375,7 @@ class MemoryTarget(_Base):
                 del server.databases[change.database]
                 server.deleted[change.database] = REMOVED
                 if change.database in server.written:
-                    server.databases[change.database] = Database(change.database, None, False, True)
+                    server.databases[change.database] = Database(None, False, True)
             elif (
                 change.before is None
                 and server.limit is not None

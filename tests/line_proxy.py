@@ -39,10 +39,11 @@ class LineProxy:
 
     Args:
         port: Where it listens on this machine.
+        behind: The port that new connections are forwarded to.
     """
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, behind: int) -> None:
+        self.port, self.behind = port, behind
         self.lines: list[_Line] = []
         #: A connection falls silent when its client sends this; empty for never.
         self.silent_at = b""
@@ -81,12 +82,12 @@ def line_proxy(port: int) -> Iterator[LineProxy]:
         with contextlib.suppress(OSError):
             while True:
                 front = server.accept()[0]
-                line = _Line(proxy, front, socket.create_connection(("127.0.0.1", port)))
+                line = _Line(proxy, front, socket.create_connection(("127.0.0.1", proxy.behind)))
                 proxy.lines.append(line)
                 start(line)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        proxy = LineProxy(server.getsockname()[1])
+        proxy = LineProxy(server.getsockname()[1], port)
         accepting = threading.Thread(target=accept, daemon=True)
         accepting.start()
         try:

@@ -64,7 +64,7 @@ class SchemaTarget(Target):
                 version = connection.info.server_version // 10_000
         except psycopg.Error as error:
             raise TargetError(str(error).splitlines()[0], hint="does PostgreSQL run?") from error
-        databases = {name: Database(name, retention=None, complete=True) for name in names}
+        databases = {name: Database(retention=None, complete=True) for name in names}
         return Inventory(databases, version=str(version))
 
     @hookimpl

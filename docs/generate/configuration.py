@@ -9,6 +9,7 @@ from typing import Any
 
 from docs.generate.pages import code, head, table, wrapped
 from influxops.config.load import ROLE_NAMES, all_tables
+from influxops.config.plugin_settings import PLUGIN_FILES
 from influxops.config.settings import PluginSettings, SettingSpec, in_words
 from influxops.plugin_host.discovery import PluginType, installed
 
@@ -30,6 +31,8 @@ def page() -> str:
         "it is: "
         '`{env = "NAME"}` or `{file = "path"}`.',
     )
+    first = "At the top of the file, before all tables:"
+    lines += ["## Without a table", "", first, "", *table(_COLUMNS, [_row(PLUGIN_FILES)])]
     for name, settings in all_tables().items():
         lines += [f"## [{name}]", "", *_described(settings)]
     for role, what in ROLE_NAMES.items():

@@ -19,6 +19,8 @@ OTHERS = {
     "PGPASSFILE": "libpq's file of passwords; `~/.pgpass` without it.",
     "HTTPS_PROXY": "The proxy of the reporter `slack`; `NO_PROXY` names hosts without one. "
     "Requests to InfluxDB go through none.",
+    "SSL_CERT_FILE": "A file of certificates that the reporter `slack` and the writers of "
+    "`influxops demo` trust.",
     "PAGER": "What shows a page of `influxops docs` on a terminal.",
 }
 

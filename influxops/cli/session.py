@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ from influxops.cli.options import IN_TASKS_ONLY, Common, command_line, common
 from influxops.cli.output.stdio import error_line, say, speak_records, speaks_records
 from influxops.config.load import ConfigAuthor, Section, load_config
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode
@@ -46,7 +45,8 @@ def session(
     timeout: float | None = None,
     dry_run: bool = True,
     verify: bool = False,
-    scope: Scope | None = None,
+    tenants: Iterable[str] = (),
+    targets: Iterable[str] = (),
     reporters: Sequence[Section] = (),
     endless: bool = False,
 ) -> Iterator[tuple[Engine, RunContext]]:
@@ -65,7 +65,8 @@ def session(
             timeout or (None if endless else config.timeout),
             dry_run=dry_run,
             verify=verify,
-            scope=scope,
+            tenants=frozenset(tenants) or None,
+            targets=frozenset(targets) or None,
             on_stage=on_stage,
             on_progress=on_progress,
         )
@@ -109,13 +110,13 @@ def execute(
         values |= {"quiet": options.quiet, "verbose": verbose, "head": head}
     kind = "terminal" if output == "text" else "json"
     reporter = Section("reporters", _OWN, kind, values, author=ConfigAuthor(_OWN))
-    scope = Scope(frozenset([*named, *tenants]) or None, frozenset(targets) or None)
     with session(
         ctx,
         timeout=timeout,
         dry_run=dry_run,
         verify=verify,
-        scope=scope,
+        tenants=[*named, *tenants],
+        targets=targets,
         reporters=[reporter],
         endless=endless,
     ) as (engine, context):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NoReturn
 
 from msgspec import Struct, field
 
+from influxops.config.plugin_settings import PLUGIN_FILES, plugin_paths
 from influxops.config.routing import RoutingTable
 from influxops.config.settings import InvalidSettings, PluginSettings, checked, setting
 from influxops.config.toml import TomlFile, quoted
@@ -114,8 +115,6 @@ TABLES: Mapping[str, type[PluginSettings]] = {
     "routing": RoutingTable,
     "run": RunTable,
 }
-#: The key that names the files of plugins which are not installed.
-PLUGIN_FILES = "plugins"
 #: Entry points of the tables that plugins' commands read: the name, and a class of settings.
 TABLE_GROUP = "influxops.tables"
 
@@ -281,9 +280,9 @@ def parse_config(
     With `told` they are added to that, and what is wrong is left out. What a program says wins over
     environment variables.
     """
-    is_known = data.keys() <= {*TABLES, *ROLE_NAMES, PLUGIN_FILES}
+    is_known = data.keys() <= {*TABLES, *ROLE_NAMES, PLUGIN_FILES.name}
     classes = TABLES if is_known else all_tables()
-    known = [*classes, *ROLE_NAMES, PLUGIN_FILES]
+    known = [*classes, *ROLE_NAMES, PLUGIN_FILES.name]
     mistakes = [
         _mistake(
             author,
@@ -307,7 +306,13 @@ def parse_config(
     for role in ROLE_NAMES:
         _read_sections(role, data.get(role, {}), author, sections, mistakes)
     mistakes += _wrong_pins(data, sections, author)
-    files = _plugin_files(data.get(PLUGIN_FILES, []), author, mistakes)
+    files: tuple[Path, ...] = ()
+    try:
+        base = Path(_absolute(author.path)).parent if isinstance(author, TomlFile) else Path()
+        files = plugin_paths(data.get(PLUGIN_FILES.name, []), base)
+    except ValueError as error:
+        name = PLUGIN_FILES.name
+        mistakes.append(f"{author.where(name)}: `{name}`: {error}")
     if mistakes and told is None:
         raise ConfigError("\n".join(mistakes))
     if told is not None:
@@ -330,19 +335,6 @@ def _absolute(path: Path) -> str:
         return os.path.abspath(path)  # noqa: PTH100
     except FileNotFoundError:
         return str(path)
-
-
-def _plugin_files(given: Any, author: Author, mistakes: list[str]) -> tuple[Path, ...]:
-    """Return the files of plugins, relative to the file that names them, never to the folder."""
-    place = f"{author.where(PLUGIN_FILES)}: `{PLUGIN_FILES}`"
-    base = Path(_absolute(author.path)).parent if isinstance(author, TomlFile) else Path()
-    if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
-        mistakes.append(f"{place}: expected a list of paths")
-        return ()
-    files = tuple(base / each for each in given)
-    if not all(each.is_absolute() for each in files):
-        mistakes.append(f"{place}: expected absolute paths, as no file names them")
-    return files
 
 
 def _read_sections(

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Literal
 
-from influxops.config.settings import PluginSettings, checked, setting
+from influxops.config.settings import PluginSettings, SettingSpec, checked, setting
 from influxops.domain.durations import parse_duration
+
+#: The key of the configuration that names files of plugins.
+PLUGIN_FILES = SettingSpec(
+    "plugins",
+    list[str],
+    [],
+    "Files of plugins that are not installed, relative to the folder of this file. The name of a "
+    "file is the kind: `./crm.py` has the kind `crm`.",
+)
+
+
+def plugin_paths(given: object, base: Path) -> tuple[Path, ...]:
+    """Return the files that this key names; raise ValueError where it names none."""
+    files = tuple(base / each for each in PLUGIN_FILES.read(given))
+    if not all(each.is_absolute() for each in files):
+        raise ValueError("expected absolute paths, as no file names them")
+    return files
 
 
 class SourceSettings(PluginSettings):

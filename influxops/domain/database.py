@@ -39,9 +39,8 @@ Retention = int | None
 
 
 class Database(Struct, frozen=True):
-    """A tenant database, as it is or as it should be."""
+    """A tenant database, as it is or as it should be; what has it has its name, too."""
 
-    name: str  # its name on the server
     retention: Retention | Unknown = UNKNOWN  # seconds; None where data is kept for ever
     complete: bool | Unknown = UNKNOWN  # whether creation completed
     in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it, to whatever table
@@ -87,7 +86,7 @@ class Inventory(Struct, frozen=True):
 class TableStats(Struct, frozen=True):
     """How much is in one table of a database."""
 
-    name: str
+    name: str  # the table's name
     rows: int | None = None  # None: not known
     at_most: bool = False  # whether there may be fewer rows than that
     last_write: datetime | None = None  # the newest time of a row, in UTC; None: none, or not known

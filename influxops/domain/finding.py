@@ -118,8 +118,8 @@ class Finding(Struct, frozen=True):
     in front where it does not stand there already.
     """
 
-    kind: FindingKind
-    severity: Severity
+    kind: FindingKind  # what was found
+    severity: Severity  # whether it changes the exit code
     message: str  # one clause or sentence, without a subject: "its database name is empty"
     remedy: Any = ""  # what to do about it: a Hint, or text; a Hint once it was made
     tenant: str | None = None  # the id of the tenant that it is about

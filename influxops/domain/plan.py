@@ -1,8 +1,8 @@
-"""The plan of a run: changes and how they end, one TenantPlan a tenant, what guards refuse."""
+"""What is planned: changes and how they end, one TenantPlan a tenant, what guards refuse."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -20,10 +20,10 @@ from influxops.domain.text import truncate
 class Action(StrEnum):
     """What a change does to one database."""
 
-    CREATE = "create"
-    SET_RETENTION = "set-retention"
+    CREATE = "create"  # make the database, complete
+    SET_RETENTION = "set-retention"  # set its retention period, or clear it
     COMPLETE = "add-marker"  # make complete what was made and not finished
-    DROP = "drop"
+    DROP = "drop"  # delete it, with all that is in it
     # what the ledger alone does
     ADOPT = "adopt"  # a database that the plan would not have chosen is the tenant's
     RETIRE = "retire"  # drop it later
@@ -42,10 +42,10 @@ _BY_LEDGER = (Action.ADOPT, Action.RETIRE, Action.UNRETIRE, Action.FORGET)
 class ChangeResult(StrEnum):
     """How one change ended.
 
-    `DONE` is durable on the server. `NO_CAPACITY` says that the server has no room, so that the
-    tenant may be placed elsewhere. `UNCONFIRMED` was made, but whether it survives a crash could
-    not be made sure. `UNKNOWN` is settled by reading the server again. `SKIPPED` was never tried
-    (the run was interrupted, or its target gave up before).
+    `DONE` is durable on the server, `FAILED` was not made. `NO_CAPACITY` says that the server has
+    no room, so that the tenant may be placed elsewhere. `UNCONFIRMED` was made, but whether it
+    survives a crash could not be made sure. `UNKNOWN` is settled by reading the server again.
+    `SKIPPED` was never tried (the run was interrupted, or its target gave up before).
     """
 
     DONE = "done"
@@ -59,7 +59,7 @@ class ChangeResult(StrEnum):
 class Change(Struct, frozen=True):
     """One step that brings one database to what is desired."""
 
-    action: Action
+    action: Action  # what is to be done
     tenant: str  # the tenant's id
     target: str  # the name of the target that holds or will hold the database
     database: str  # the database's name
@@ -80,8 +80,8 @@ class Change(Struct, frozen=True):
 class Outcome(Struct, frozen=True):
     """How one change ended; exactly one a change."""
 
-    change: Change
-    status: ChangeResult
+    change: Change  # the one that was asked for
+    status: ChangeResult  # how it ended
     message: str = ""  # why it did not end as wished; no prefix that names tenant or target
     remedy: Any = ""  # what to do about it: a Hint, or text
     #: Whether something is there now that was not, although the change did not end well. The
@@ -124,7 +124,7 @@ class TenantPlan(Struct, frozen=True):
     tenant: str  # its id
     database: str  # the desired database's name; empty where it has none that is valid
     retention: Retention | Unmanaged  # the retention period it should have, in seconds
-    status: TenantStatus = TenantStatus.OK
+    status: TenantStatus = TenantStatus.OK  # whether anything is to be done or wrong
     pin: str | None = None  # the only target that its database should be on; None: placement
     target: str | None = None  # the target that holds its database, or will
     before: Database | None = None  # the database before the run
@@ -284,34 +284,3 @@ class Refusal(Struct, frozen=True):
     def remedy(self) -> Hint:
         """What to do: allow it, if that is right."""
         return Hint.allow(self.guard, self.when)
-
-
-class Plan(Struct, frozen=True):
-    """What a run would do: a value, the same for a dry run and a real one."""
-
-    tenants: Mapping[str, TenantPlan]  # those in the scope, by id, in the order of the sources
-    notes: tuple[Finding, ...] = ()  # what was noticed that is about no single tenant
-    refusals: tuple[Refusal, ...] = ()  # what the guards refuse
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether it would change anything."""
-        return any(plan.changes for plan in self.tenants.values())
-
-
-class Scope(Struct, frozen=True):
-    """What a run may write; what it reads is the operation's to say."""
-
-    tenants: frozenset[str] | None = None  # the ids that were named; None for all, empty for none
-    targets: frozenset[str] | None = None  # the targets that were named; None for all
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether anything was named."""
-        return self.tenants is not None or self.targets is not None
-
-    def covers(self, tenant: str | None, target: str | None = None) -> bool:
-        """Return whether something about this tenant on this target is within the scope."""
-        return (self.tenants is None or tenant is None or tenant in self.tenants) and (
-            self.targets is None or target is None or target in self.targets
-        )

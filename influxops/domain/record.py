@@ -40,7 +40,7 @@ class Record(Struct, frozen=True):
     """
 
     tenant: str  # its id
-    state: State
+    state: State  # what is recorded to have happened to it
     database: str = ""  # the name of its database; empty while it has no place
     target: str | None = None  # the name of the target that holds it
     identity: str | None = None  # of the server that it was made on; None where that has none
@@ -112,6 +112,8 @@ class Server(Struct, frozen=True):
     unrecorded: int | None = None
     full: str = ""  # why it took nothing more, as it said itself; empty where it did not
     full_at: datetime | None = None  # when it said so
+    #: The identity of another one that answers in its place, until that is allowed or it is back.
+    replaced_by: str | None = None
 
     def is_full(self, now: datetime) -> bool:
         """Return whether it said a moment ago that it takes nothing more."""
@@ -122,7 +124,7 @@ class LedgerSnapshot(Struct, frozen=True):
     """What a ledger gives at the beginning of a run."""
 
     records: Mapping[str, Record] = field(default_factory=dict)  # by the tenant's id
-    servers: tuple[Server, ...] = ()
+    servers: tuple[Server, ...] = ()  # those that it knows, one a target
     #: The sources that it has seen: the kind of each, and its `Location.identity`.
     sources: frozenset[str] = frozenset()
     now: datetime | None = None  # the ledger's clock
@@ -134,35 +136,35 @@ class Event(StrEnum):
     """What happened, in a history."""
 
     FOUND = "found"  # a database that was there already was recorded
-    CREATED = "created"
-    COMPLETED = "completed"
+    CREATED = "created"  # a database was made
+    COMPLETED = "completed"  # its marker was added
     RETENTION = "retention"  # its retention period was set
-    DROPPED = "dropped"
-    LOST = "lost"
+    DROPPED = "dropped"  # its database was deleted
+    LOST = "lost"  # a database that was ready was not found any more
     RECREATED = "recreated"  # it is lost, and a client has created another one of its name
     FOUND_AGAIN = "found-again"  # what was lost is there
     CONFIRMED = "confirmed"  # what was not sure to be durable is there
-    ADOPTED = "adopted"
-    RETIRING = "retiring"
-    UNRETIRED = "unretired"
+    ADOPTED = "adopted"  # a database that planning would not have chosen became the tenant's
+    RETIRING = "retiring"  # its database is to be dropped later
+    UNRETIRED = "unretired"  # its database is kept after all
     FORGOTTEN = "forgotten"  # its record was taken out of the ledger
     GIVEN_UP = "given-up"  # it waited for a database, and no source has it any more
-    MOVING = "moving"
-    MOVED = "moved"
+    MOVING = "moving"  # its database is being copied to another target
+    MOVED = "moved"  # its database is on another target now
     EXPORTED = "exported"  # its data was written to files
     IMPORTED = "imported"  # the data of files was written to it
-    RENAMED_TARGET = "renamed-target"
-    REPLACED_SERVER = "replaced-server"
-    NEW_SOURCE = "new-source"
+    RENAMED_TARGET = "renamed-target"  # a server got another name in the configuration
+    REPLACED_SERVER = "replaced-server"  # another server than the recorded one was allowed
+    NEW_SOURCE = "new-source"  # a source that was not seen before was allowed
 
 
 class HistoryEntry(Struct, frozen=True):
     """One line of the history."""
 
-    event: Event
+    event: Event  # what happened
     tenant: str | None = None  # the id of the tenant that it is about
     target: str | None = None  # the target that it happened on
-    database: str = ""
+    database: str = ""  # its name
     before: str = ""  # what was, in a word or two
     after: str = ""  # what it became
     outcome: str = "done"  # how it ended: a `Status` of the model
@@ -191,7 +193,7 @@ class LedgerUpdate(Struct, frozen=True):
 class HistoryQuery(Struct, frozen=True):
     """Which part of the history is wanted; None for all."""
 
-    tenants: Collection[str] | None = None
-    run: str | None = None
-    since: datetime | None = None
+    tenants: Collection[str] | None = None  # those about these tenants
+    run: str | None = None  # those of the run with this id
+    since: datetime | None = None  # those from this time on
     most: int | None = None  # the newest so many

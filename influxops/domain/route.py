@@ -11,12 +11,14 @@ from influxops.domain.record import LedgerSnapshot, Record, Server, State
 
 #: States in which a tenant's clients have somewhere to go to: where its record says it is.
 _ROUTED = frozenset({State.READY, State.MOVING, State.RETIRING})
+#: Why a tenant on a server in whose place another one answers has no route.
+_REPLACED = "on a server that was replaced"
 
 
 class Route(Struct, frozen=True):
     """Where the clients of one database are led."""
 
-    database: str
+    database: str  # its name
     tenant: str  # its id
     target: str = ""  # empty where there is no server for them now
     url: str = ""  # of that target
@@ -28,6 +30,8 @@ class Routes(Struct, frozen=True):
 
     version: int  # a greater one is newer
     routes: tuple[Route, ...]  # each database once, in the order of their names
+    #: Where those on a server that was replaced were led: no clients are to go there, however many.
+    replaced: tuple[Route, ...] = ()
 
 
 def routes_of(
@@ -39,16 +43,21 @@ def routes_of(
     """
     servers = {server.target: server for server in snapshot.servers}
     found: dict[str, Route] = {}
+    replaced: list[Route] = []
     for record in snapshot.records.values():
         if record.state is State.RETIRED:
             continue
         database, target = record.database or name(record.tenant), record.target or ""
-        why = next(_unrouted(record, servers, urls, snapshot.now), "")
+        why = [*_unrouted(record, servers, urls, snapshot.now)]
+        led = Route(database, record.tenant, target, urls.get(target, ""))
         if not why:
-            found[database] = Route(database, record.tenant, target, urls[target])
+            found[database] = led
         else:  # a name that is free for another tenant again may be recorded twice
-            found.setdefault(database, Route(database, record.tenant, reason=why))
-    return Routes(snapshot.route_version, tuple(found[each] for each in sorted(found)))
+            found.setdefault(database, Route(database, record.tenant, reason=why[0]))
+        if _REPLACED in why:
+            replaced.append(led)
+    routes = tuple(found[each] for each in sorted(found))
+    return Routes(snapshot.route_version, routes, tuple(replaced))
 
 
 def _unrouted(
@@ -65,6 +74,7 @@ def _unrouted(
     if record.target not in urls:
         yield "on a target that is not configured"
     server = servers.get(record.target or "")
-    known = server.identity if server is not None else None
-    if record.identity not in (None, known or record.identity):
-        yield "on a server that was replaced"
+    if server is not None:
+        answers = server.replaced_by or server.identity
+        if answers and record.identity != answers and (server.replaced_by or record.identity):
+            yield _REPLACED

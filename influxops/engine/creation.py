@@ -14,7 +14,6 @@ from influxops.domain.plan import (
     Change,
     ChangeResult,
     Outcome,
-    Plan,
     TenantPlan,
     TenantStatus,
 )
@@ -25,7 +24,7 @@ from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import RunContext
 
 Tell = Callable[[TenantPlan], None]
@@ -40,7 +39,7 @@ class TargetFailure(Struct, frozen=True):
 
 def create_databases(
     plans: Sequence[TenantPlan],
-    observed: Observed,
+    observed: RunState,
     target: TargetHandle,
     request: RunRequest,
     context: RunContext,
@@ -62,12 +61,14 @@ def create_databases(
             # Of others nothing is written.
             records = {plan.tenant: plan.record for plan in plans if plan.record is not None}
             view = replace(observed.ledger_view, is_configured=True, records=records)
-            observed = replace(observed, ledger_view=view)
-            state, mine = reserve(plans, RunState(observed, Plan(tenants)), request, context)
+            state = replace(
+                observed, request=request, context=context, ledger_view=view, plans=tenants
+            )
+            state, mine = reserve(plans, state)
             if state.settled:
                 raise LedgerError(state.notes[-1].message, hint=state.notes[-1].remedy)
             claimed()
-            tenants = dict(state.plan.tenants)
+            tenants = dict(state.plans)
             for id_ in tenants.keys() - {plan.tenant for plan in mine}:
                 tell(tenants[id_])
             failure = _create(
@@ -86,9 +87,10 @@ def create_databases(
             tenants |= {plan.tenant: plan for plan in done}
             settled = {id_: plan for id_, plan in tenants.items() if plan.outcomes}
             closed = closed_by((o for plan in settled.values() for o in plan.outcomes), {})
-            observed = replace(state.observed, closed={**state.observed.closed, **closed})
-            state = RunState(observed, Plan(tenants), settled)
-            record(state, request, context, at_end=True, with_seen=True)
+            state = replace(
+                state, plans=tenants, settled=settled, closed={**state.closed, **closed}
+            )
+            record(state, at_end=True, with_seen=True)
             # Here, for a session that broke raises at its end: what was created is to be completed.
             for plan in done:
                 tell(plan)
@@ -130,7 +132,7 @@ def _create(
                 tell(with_completion(plan) if target.capabilities.completion_marker else plan)
             else:
                 # Another run or a client was faster: its marker was not seen.
-                there = Database(plan.database)
+                there = Database()
                 plan = replace(plan, status=TenantStatus.OK, before=there, after=there, changes=())
                 tell(plan if is_complete else with_completion(plan))
     except InfluxopsError as error:
@@ -162,7 +164,7 @@ def _ended(plan: TenantPlan, outcome: Outcome) -> TenantPlan:
 
 def with_completion(plan: TenantPlan) -> TenantPlan:
     """Return a tenant whose database exists, with what completes it still to be done."""
-    before, after = (Database(plan.database, complete=each) for each in (False, True))
+    before, after = (Database(complete=each) for each in (False, True))
     change = Change(Action.COMPLETE, plan.tenant, plan.target or "", plan.database, before, after)
     left = before if plan.after is None else replace(plan.after, complete=False)
     return replace(plan, after=left, changes=(change,))

@@ -14,15 +14,15 @@ from influxops.config.secrets import Redactor
 from influxops.constants import CHECK_GROUP
 from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Check, Finding, FindingKind
-from influxops.domain.plan import Scope, TenantPlan
+from influxops.domain.plan import TenantPlan
 from influxops.engine.routes import EngineRoutes
 from influxops.errors import ConfigError, ExitCode, Interrupted
-from influxops.plugin_host.base import Handle, manager
+from influxops.plugin_host.base import Handle, ResolvedSection, manager
 from influxops.plugin_host.discovery import PluginType, installed, outdated
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.plugin_files import all_kinds
 from influxops.plugin_host.reporter import ReporterHandle, failed_reporter
-from influxops.plugin_host.resolve import ResolvedSection, resolve, resolve_section
+from influxops.plugin_host.resolve import resolve, resolve_section
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.guards import validate_guard_names
@@ -30,13 +30,13 @@ from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.contents import stats_of
-from influxops.reconcile.plan.desired import compute_desired
+from influxops.reconcile.plan.desired import with_desired
 from influxops.reconcile.plan.ensure import Ensure
 from influxops.reconcile.policy import Rules, TargetPolicy
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.result import conclude
 from influxops.reconcile.run import NO_LEDGER, reconcile
-from influxops.reconcile.state import Planning, RunState
+from influxops.reconcile.state import RunState
 from influxops.report.model import (
     LedgerState,
     Report,
@@ -147,7 +147,7 @@ class Engine:
             return replace(report, notes=(*report.notes, *failures)) if failures else report
         # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
         # and the command line itself says what is raised.
-        if tell and not context.scope.is_limited:
+        if tell and not context.is_limited:
             others = [each for each in self.reporters if each.full_name not in self._own]
             self.tell(report, context, others)
         raise error
@@ -188,6 +188,8 @@ class Engine:
         if self.ledger is None:
             yield "ledger", Check("ledger", None, NO_LEDGER.message, NO_LEDGER.remedy)
         yield from self._fleet_checks(context)
+        for check in self.routes.checks(self.rules.routing.probes, context):
+            yield "routing", check
         for name, kind in installed(CHECK_GROUP).items():
             for check in self._command_checks(kind, context):
                 yield name, check
@@ -195,21 +197,21 @@ class Engine:
     def _fleet_checks(self, context: RunContext) -> Iterator[tuple[str, Check]]:
         """Look at what all sections together say; their own checks say what is wrong with each."""
         try:
-            observed = observe(self.request, context.with_timeout(self.rules.reading))
+            state = observe(RunState(self.request, context.with_timeout(self.rules.reading)))
         except Interrupted:
             context.check()
             return
         except ConfigError as error:
             yield "targets", Check("servers", False, error.message, error.remedy)
             return
+        state = replace(state, context=context)
         if self.ledger is not None:
-            for finding in stale_ledger(observed, None, self.request, Scope(), context):
+            for finding in stale_ledger(state, None):
                 check = Check("up to date", False, finding.sentence, finding.remedy)
                 yield self.ledger.full_name, check
-        desired = compute_desired(observed, self.rules, context.check)
-        planning, planned = Planning(observed, desired, self.request, context), Ensure()
-        state = RunState(observed, planned.guarded_plan(planning))
-        for note in conclude(state, planned, self.request, context, self.origin).notes:
+        ensure = Ensure()
+        state = ensure.guarded_plan(with_desired(state))
+        for note in conclude(state, ensure, self.origin).notes:
             if note.kind is FindingKind.OVER_CAPACITY and note.target is None:
                 ok = False if note.facts["without_slot"] else None
                 yield "targets", Check("slots", ok, note.message, note.remedy)

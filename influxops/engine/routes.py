@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 
-from influxops.domain.finding import Finding
+from influxops.domain.finding import Check, Finding
 from influxops.domain.route import Routes, routes_of
 from influxops.errors import ConfigError, InfluxopsError, Interrupted, ReporterError
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.reporter import ReporterHandle
 from influxops.plugin_host.target import TargetHandle
+from influxops.reconcile.move.probes import check_proxies
 from influxops.runtime.context import RunContext
 
 #: Seconds before what could not be written is written again, and at most.
@@ -34,6 +36,15 @@ class EngineRoutes:
         snapshot = self._needs_ledger().load_records(tenants, context)
         urls = {handle.name: handle.url for handle in self._targets}
         return routes_of(snapshot, urls, self._name)
+
+    def checks(self, probes: Sequence[str], context: RunContext) -> Iterator[Check]:
+        """Look whether each proxy answers, and with the newest version of the routes if known."""
+        if not probes:
+            return
+        newest = None
+        with contextlib.suppress(InfluxopsError):  # the ledger's own checks say why
+            newest = self.read(context, ()).version
+        yield from check_proxies(probes, newest, context)
 
     def write(self, context: RunContext, allow: frozenset[str] = frozenset()) -> list[Finding]:
         """Let the reporters that write routes do so; return what went wrong."""

@@ -18,8 +18,6 @@ from influxops.domain.plan import (
     Action,
     ChangeResult,
     Outcome,
-    Plan,
-    Scope,
     TenantPlan,
     TenantStatus,
 )
@@ -31,11 +29,11 @@ from influxops.reconcile.observe.reread import confirm_losses
 from influxops.reconcile.observe.selected import may_be_anothers, no_check, observe_selected
 from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.plan.contents import describe_recreated
-from influxops.reconcile.plan.desired import compute_desired
+from influxops.reconcile.plan.desired import with_desired
 from influxops.reconcile.plan.ensure import make_plan
 from influxops.reconcile.plan.recorded import explain_lost, how_to_go_on
 from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.state import RunState
 from influxops.report.model import RunOrigin
 from influxops.runtime.context import RunContext
 
@@ -73,7 +71,7 @@ class SelectedPlan(Struct, frozen=True):
     """
 
     tenants: Mapping[str, TenantPlan]  # one for each id that was asked for
-    observed: Observed = field(default_factory=Observed)
+    observed: RunState
     #: What could not be read, by the full name of its section.
     failed: Mapping[str, InfluxopsError] = field(default_factory=dict)
     #: How many databases the ledger counts on each target; None where that was not asked.
@@ -91,35 +89,29 @@ def plan_selected(
 ) -> SelectedPlan:
     """Plan that some tenants have their databases, which are looked at in any case to `verify`."""
     overrides = {each.tenant: each.attributes for each in asked}
-    observed, failed, counted = observe_selected(
-        overrides, request, context, hints, creating_tells=not verify
-    )
+    state = RunState(request, context.with_tenants(frozenset(overrides)))
+    read, failed, counted = observe_selected(overrides, state, hints, creating_tells=not verify)
     template = request.rules.template
     unread = {id_: TenantPlan(id_, template.name(id_), UNMANAGED) for id_ in overrides}
-    if observed is None:
+    if read is None:
         why = "; ".join(f"{name}: {error.message}" for name, error in failed.items())
-        return SelectedPlan(
-            {id_: _postpone(plan, why) for id_, plan in unread.items()}, failed=failed
-        )
-    scope = Scope(frozenset(overrides))
-    desired = compute_desired(observed, request.rules, no_check)
-    observed = confirm_losses(desired, observed, request, context)
-    plan = make_plan(observed, desired, request.rules, scope, no_check)
-    plan = guard(plan, observed, request.rules, request.allow)
-    plan = describe_recreated(plan, request.targets, context)
-    decider = _Decider(failed, observed, request, hints)
-    for finding in stale_ledger(observed, desired, request, scope, context):
+        tenants = {id_: _postpone(plan, why) for id_, plan in unread.items()}
+        return SelectedPlan(tenants, state, failed)
+    state = confirm_losses(with_desired(read, no_check))
+    state = describe_recreated(guard(make_plan(state, check=no_check)))
+    decider = _Decider(failed, state, hints)
+    for finding in stale_ledger(state, state.desired):
         decider.stale[finding.tenant] = finding
     tenants = {}
     for id_, missing in unread.items():
-        decided = plan.tenants.get(id_)
+        decided = state.plans.get(id_)
         if decided is None:
             unknown = Finding.error(FindingKind.UNKNOWN_TENANT, "no source has it (yet)", "")
             decided = missing.block(unknown)
         else:
             decided = decider.decide(decided)
-        tenants[id_] = replace(decided, record=observed.ledger_view.records.get(id_))
-    return SelectedPlan(tenants, observed, failed, counted, decider.needs_full_run)
+        tenants[id_] = replace(decided, record=state.ledger_view.records.get(id_))
+    return SelectedPlan(tenants, state, failed, counted, decider.needs_full_run)
 
 
 def postpone(plan: TenantPlan, kind: FindingKind, why: str) -> TenantPlan:
@@ -142,12 +134,11 @@ class _Decider:
     def __init__(
         self,
         failed: Mapping[str, InfluxopsError],
-        observed: Observed,
-        request: RunRequest,
+        observed: RunState,
         hints: TargetHints,
     ) -> None:
         self._failed, self._observed = failed, observed
-        self._request, self._hints = request, hints
+        self._request, self._hints = observed.request, hints
         self.stale: dict[str | None, Finding] = {}  # what servers show and the ledger lacks
         self.needs_full_run = False
 
@@ -169,7 +160,7 @@ class _Decider:
             return _refuse(plan, FindingKind.LOST, f"it is {plan.finding.message} ({how})")
         if plan.status is TenantStatus.BLOCKED or plan.is_replacement:
             return plan
-        if may_be_anothers(plan, self._observed, self._request):
+        if may_be_anothers(plan, self._observed):
             self.needs_full_run = True
             return _postpone(plan, f"a full run sees whether {plan.database} is another tenant's")
         if plan.before is not None:
@@ -230,14 +221,15 @@ class _Decider:
 
 
 def commit_seen(
-    plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
+    plans: Iterable[TenantPlan], observed: RunState, request: RunRequest, context: RunContext
 ) -> None:
     """Record which tenants have their databases, lost them, or are kept while they retire."""
     # One that was created and never confirmed is confirmed by who looks at what is stored.
     tenants = {plan.tenant: plan for plan in plans if not _is_in_doubt(plan.record)}
     kept = {id_: _kept(plan) for id_, plan in tenants.items() if is_kept(plan)}
-    state = RunState(observed, Plan(tenants), kept)
-    state = record(state, request, context, at_end=True, with_seen=True)
+    # As it was read, in the run that writes it.
+    state = replace(observed, request=request, context=context, plans=tenants, settled=kept)
+    state = record(state, at_end=True, with_seen=True)
     if state.notes:
         raise LedgerError(state.notes[-1].message, hint=state.notes[-1].remedy)
 
@@ -260,7 +252,7 @@ def _kept(plan: TenantPlan) -> TenantPlan:
 
 def allocate(
     plans: Iterable[TenantPlan],
-    observed: Observed,
+    observed: RunState,
     request: RunRequest,
     context: RunContext,
     noted: Mapping[str, datetime] | None = None,
@@ -293,7 +285,7 @@ def allocate(
     return request.ledger.commit(update, context) if update else {}
 
 
-def _waiting(plan: TenantPlan, observed: Observed, noted: datetime | None) -> Record | None:
+def _waiting(plan: TenantPlan, observed: RunState, noted: datetime | None) -> Record | None:
     """Return the new record of a tenant that waits; None where there is nothing to write."""
     before = plan.record or Record(plan.tenant, State.PENDING)
     if plan.record is None or before.state is State.RETIRED:

@@ -3,24 +3,69 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pluggy
+from msgspec import Struct, field
 from msgspec.structs import replace
 
+from influxops.config.load import Section
 from influxops.config.secrets import Redactor
-from influxops.config.settings import Location
+from influxops.config.settings import Location, PluginSettings, SettingSpec
 from influxops.constants import PROJECT
+from influxops.domain.database import TargetCapabilities
 from influxops.domain.finding import Check, Finding
 from influxops.domain.hint import Hint
 from influxops.errors import ConfigError, InfluxopsError, Interrupted, PluginError, PluginLoadError
+from influxops.plugin_host.discovery import PluginType
 from influxops.plugin_host.hookspecs import OPTIONAL, REQUIRED
 from influxops.plugin_host.validation import implements, unimplemented, validate_hooks
 from influxops.runtime.context import RunContext
 
-if TYPE_CHECKING:
-    from influxops.plugin_host.resolve import ResolvedSection
+
+class ResolvedSection(Struct, frozen=True):
+    """A section with all that was found out about it."""
+
+    section: Section
+    kind: PluginType  # its plugin's kind
+    plugin: type[Any]  # its plugin's class
+    settings: PluginSettings  # its settings, checked
+    #: Where each setting comes from: `influxops.toml:7`, a variable, or `default`.
+    origins: Mapping[str, str]
+    #: What was said, by setting, before the plugin read it; `as_text` are those from variables.
+    values: Mapping[str, Any] = field(default_factory=dict)
+    as_text: frozenset[str] = frozenset()
+    #: What its plugin has, where it is a target; the same object for all of one class.
+    capabilities: TargetCapabilities = field(default_factory=TargetCapabilities)
+
+    @property
+    def name(self) -> str:
+        """The name under which its plugin is registered: `target:eu1`."""
+        return self.section.full_name
+
+    @property
+    def location(self) -> Location | None:
+        """Where it reads or writes."""
+        return self.settings.location()
+
+    @property
+    def owner(self) -> str:
+        """Its plugin, for messages: `kind influxdb3 of influxops 1.0`."""
+        return f"kind {self.kind.name} of {self.kind.distribution}"
+
+    def written(self, key: str) -> str:
+        """Return how its author writes a setting, or which variable set it."""
+        return how_written(self.section, self.settings.declared().get(key), key, self.origins)
+
+
+def how_written(
+    section: Section, spec: SettingSpec | None, key: str, origins: Mapping[str, str]
+) -> str:
+    """Return how its author writes a setting, or which variable set it."""
+    variables = spec.env if spec else ()
+    origin = origins.get(key)
+    return origin if origin in variables else section.written(key, variables)
 
 
 class Handle:

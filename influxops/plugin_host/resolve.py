@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.config.load import ROLE_NAMES, Config, Section
@@ -20,8 +19,10 @@ from influxops.domain.durations import format_duration
 from influxops.domain.hint import Hint
 from influxops.domain.text import did_you_mean, one_line, summarize
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginLoadError
+from influxops.plugin_host.base import ResolvedSection, how_written
 from influxops.plugin_host.discovery import PluginType, find, lacks
-from influxops.plugin_host.validation import checked_capabilities, validate_hooks
+from influxops.plugin_host.target import checked_capabilities
+from influxops.plugin_host.validation import validate_hooks
 
 #: The key that names the section whose connection holds for another one of its kind, too.
 _LIKE = "like"
@@ -30,49 +31,6 @@ _SETTINGS: Mapping[str, type[PluginSettings]] = {
     "targets": TargetSettings,
     "ledger": LedgerSettings,
 }
-
-
-class ResolvedSection(Struct, frozen=True):
-    """A section with all that was found out about it."""
-
-    section: Section
-    kind: PluginType  # its plugin's kind
-    plugin: type[Any]  # its plugin's class
-    settings: PluginSettings  # its settings, checked
-    #: Where each setting comes from: `influxops.toml:7`, a variable, or `default`.
-    origins: Mapping[str, str]
-    #: What was said, by setting, before the plugin read it; `as_text` are those from variables.
-    values: Mapping[str, Any] = field(default_factory=dict)
-    as_text: frozenset[str] = frozenset()
-    #: What its plugin has, where it is a target; the same object for all of one class.
-    capabilities: TargetCapabilities = field(default_factory=TargetCapabilities)
-
-    @property
-    def name(self) -> str:
-        """The name under which its plugin is registered: `target:eu1`."""
-        return self.section.full_name
-
-    @property
-    def location(self) -> Location | None:
-        """Where it reads or writes."""
-        return self.settings.location()
-
-    @property
-    def owner(self) -> str:
-        """Its plugin, for messages: `kind influxdb3 of influxops 1.0`."""
-        return f"kind {self.kind.name} of {self.kind.distribution}"
-
-    def written(self, key: str) -> str:
-        """Return how its author writes a setting, or which variable set it."""
-        return _written(self.section, self.settings.declared().get(key), key, self.origins)
-
-
-def _written(
-    section: Section, spec: SettingSpec | None, key: str, origins: Mapping[str, str]
-) -> str:
-    variables = spec.env if spec else ()
-    origin = origins.get(key)
-    return origin if origin in variables else section.written(key, variables)
 
 
 def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSection]:
@@ -286,7 +244,7 @@ def _mistake(
     """Return one line about a setting: where it is, how its author writes it, what is wrong."""
     if not name:
         return f"{_place(section)}{section.full_name}: {message}"
-    written = _written(section, spec, name, origins)
+    written = how_written(section, spec, name, origins)
     is_variable = spec is not None and written in spec.env
     return f"{'' if is_variable else _place(section, name)}{written}: {message}"
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from influxops.config.load import ROLE_NAMES, all_tables
+from influxops.config.plugin_settings import PLUGIN_FILES
 from influxops.config.secrets import Secret
 from influxops.config.settings import SettingSpec, types_of
 from influxops.errors import PluginError
@@ -47,7 +48,7 @@ def config_schema(kinds: Mapping[str, PluginType]) -> dict[str, Any]:
         "$schema": _DIALECT,
         "title": "influxops.toml",
         "type": "object",
-        "properties": tables | roles,
+        "properties": {PLUGIN_FILES.name: _setting(PLUGIN_FILES)} | tables | roles,
         "additionalProperties": False,
     }
 

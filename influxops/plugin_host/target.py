@@ -1,12 +1,13 @@
-"""The handle of a configured target."""
+"""The handle of a configured target, and what its class declares, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec.structs import replace
+import msgspec
+from msgspec.structs import fields, replace
 
 from influxops.config.plugin_settings import TargetSettings
 from influxops.domain.copy import CopyProgress, CopyRequest
@@ -20,7 +21,13 @@ from influxops.domain.database import (
 )
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import Change, ChangeResult, Outcome
-from influxops.errors import InfluxopsError, Interrupted, TargetAuthError
+from influxops.errors import (
+    InfluxopsError,
+    Interrupted,
+    PluginError,
+    PluginLoadError,
+    TargetAuthError,
+)
 from influxops.plugin_host.base import Handle
 from influxops.report.model import TargetState
 from influxops.runtime.context import RunContext
@@ -233,3 +240,43 @@ def _checked(inventory: object) -> Inventory:
         if not isinstance(database.retention, int | None | Unknown):
             raise TypeError(f"the retention of {name!r} is {type(database.retention).__name__}")
     return inventory
+
+
+def checked_capabilities(plugin: type[Any], owner: str) -> TargetCapabilities:
+    """Return what a target's class declares; its rules raise nothing but a PluginError."""
+    declared = getattr(plugin, "capabilities", TargetCapabilities())
+    if not isinstance(declared, TargetCapabilities):
+        raise _unfit(owner, f"`capabilities` is {type(declared).__name__}, not TargetCapabilities")
+    rules = {}
+    for each in fields(TargetCapabilities):
+        value = getattr(declared, each.name)
+        if each.name.startswith("validate_"):
+            if not callable(value):
+                raise _unfit(owner, f"`{each.name}` is {type(value).__name__}, not a function")
+            rules[each.name] = _guarded(value, each.name, owner)
+            continue
+        try:
+            msgspec.convert(value, each.type)
+        except msgspec.ValidationError as error:
+            raise _unfit(owner, f"`{each.name}` of its capabilities: {error}") from None
+    return replace(declared, **rules)
+
+
+def _guarded(rule: Callable[[str], str], name: str, owner: str) -> Callable[[str], str]:
+    def guarded(text: str) -> str:
+        try:
+            broken = rule(text)
+            if not isinstance(broken, str):
+                raise TypeError(f"it gave {type(broken).__name__}, not text")
+        except Exception as error:
+            raise PluginError(
+                f"{owner}: `{name}` of its capabilities broke: {type(error).__name__}: {error}",
+                hint="-vv shows where; tell its author",
+            ) from error
+        return broken
+
+    return guarded
+
+
+def _unfit(owner: str, why: str) -> PluginLoadError:
+    return PluginLoadError(f"{owner} cannot be used: {why}", hint="tell its author")

@@ -50,7 +50,7 @@ class Finisher(BatchWorker[_Job]):
                 left = self._complete(target, jobs)
             for plan, tries in left:
                 # Its server may be replaced until then by one that does not have it.
-                there = replace(plan, before=Database(plan.database))
+                there = replace(plan, before=Database())
                 self.submit((there, tries), _AGAIN)
 
     def _break(self, batch: list[_Job], error: Exception) -> None:

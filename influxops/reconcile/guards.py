@@ -14,14 +14,13 @@ from msgspec.structs import replace
 
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Action, Change, Plan, Refusal, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, Refusal, TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.domain.text import did_you_mean, pluralize, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_recreated
 from influxops.reconcile.plan.warnings import tenant_databases
-from influxops.reconcile.policy import Rules
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 
 _CREATE_OR_DROP = (Action.CREATE, Action.DROP)
 
@@ -31,7 +30,7 @@ class Guard(Struct, frozen=True):
 
     name: str  # what allows it
     what: str  # what it refuses, for the reference and for completion
-    refuses: Callable[[TenantPlan, Change, Observed], bool] = lambda *_: False
+    refuses: Callable[[TenantPlan, Change, RunState], bool] = lambda *_: False
     #: What it refuses of some tenants, as a sentence.
     message: Callable[[Sequence[TenantPlan]], str] = lambda plans: ""
     when: str = "only if that is what you want"  # when it is right to allow it
@@ -39,7 +38,7 @@ class Guard(Struct, frozen=True):
     note: FindingKind | None = None  # the kind of a tenant's notes that say why instead
     #: Why all changes of a run are refused, and whose; None where they are not. That takes all
     #: tenants to see, and is left to full runs.
-    run: Callable[[Plan, Observed, Rules], tuple[str, Iterable[TenantPlan]] | None] | None = None
+    run: Callable[[RunState], tuple[str, Iterable[TenantPlan]] | None] | None = None
 
     def refusal(self, message: str, plans: Iterable[TenantPlan]) -> Refusal:
         """Return one thing that it refuses, for the report."""
@@ -85,7 +84,7 @@ class Guard(Struct, frozen=True):
 # Which changes they refuse -------------------------------------------------------------------
 
 
-def _is_on_another_server(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+def _is_on_another_server(plan: TenantPlan, change: Change, observed: RunState) -> bool:
     record, inventory = plan.record, observed.inventories.get(change.target)
     targets: set[str | None] = {change.target}
     if record is not None:
@@ -104,19 +103,19 @@ def _is_on_another_server(plan: TenantPlan, change: Change, observed: Observed) 
     return identities.get(change.target) not in (None, inventory.identity)
 
 
-def _recreates_lost(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+def _recreates_lost(plan: TenantPlan, change: Change, observed: RunState) -> bool:
     creates = change.action is Action.CREATE or plan.is_replacement
     return creates and bool(plan.record and plan.record.is_provisioned) and not plan.move
 
 
-def _shortens_retention(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+def _shortens_retention(plan: TenantPlan, change: Change, observed: RunState) -> bool:
     if change.action is not Action.SET_RETENTION or not change.before or not change.after:
         return False
     actual, wanted = change.before.retention, change.after.retention
     return isinstance(wanted, int) and (actual is None or wanted < int(str(actual)))
 
 
-def _drops(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+def _drops(plan: TenantPlan, change: Change, observed: RunState) -> bool:
     """Return whether a change is a drop that was not decided before, by retiring a tenant."""
     if plan.is_replacement:
         return True  # nothing is created over what a client has written
@@ -146,7 +145,7 @@ def _lost(plans: Sequence[TenantPlan]) -> str:
 
 
 def _other_servers(
-    guard: Guard, plans: Sequence[TenantPlan], observed: Observed
+    guard: Guard, plans: Sequence[TenantPlan], observed: RunState
 ) -> Iterator[Refusal]:
     """Yield what is refused of servers that are not the recorded ones, written to or not."""
     view = observed.ledger_view
@@ -180,14 +179,12 @@ def _other_servers(
 # Of a whole run ------------------------------------------------------------------------------
 
 
-def _empty_source(
-    plan: Plan, observed: Observed, rules: Rules
-) -> tuple[str, Iterable[TenantPlan]] | None:
+def _empty_source(observed: RunState) -> tuple[str, Iterable[TenantPlan]] | None:
     if observed.tenants or not observed.sources_complete:
         return None
     records = observed.ledger_view.records.values()
     retiring = {(r.target, r.database) for r in records if r.state is State.RETIRING}
-    databases = [each[1] for each in tenant_databases(observed, rules) if each not in retiring]
+    databases = [each[1] for each in tenant_databases(observed) if each not in retiring]
     if not databases:
         return None
     more = ", …" if len(databases) > 1 else ""
@@ -199,15 +196,13 @@ def _empty_source(
     return message, ()
 
 
-def _mass_change(
-    plan: Plan, observed: Observed, rules: Rules
-) -> tuple[str, Iterable[TenantPlan]] | None:
+def _mass_change(observed: RunState) -> tuple[str, Iterable[TenantPlan]] | None:
     """Refuse a run that creates again, drops or misses too many recorded tenants."""
     records = observed.ledger_view.records
     provisioned = {id_ for id_, record in records.items() if record.is_provisioned}
     changing = {
         id_
-        for id_, tenant in plan.tenants.items()
+        for id_, tenant in observed.plans.items()
         if id_ in provisioned and any(_is_drastic(tenant, each) for each in tenant.changes)
     }
     gone: set[str] = set()
@@ -216,14 +211,14 @@ def _mass_change(
         gone = provisioned - {tenant.id for tenant in observed.tenants} - retiring
     concerned = changing | gone
     # A single tenant is never many, however few exist.
-    if len(concerned) < 2 or len(concerned) <= rules.mass_change * len(provisioned):
+    if len(concerned) < 2 or len(concerned) <= observed.rules.mass_change * len(provisioned):
         return None
     message = (
         f"{len(concerned):,} of {pluralize(len(provisioned), 'recorded tenant')} would be "
         f"recreated or dropped, or are in no source any more ({len(changing):,} to change, "
         f"{len(gone):,} gone): is the registry complete?"
     )
-    return message, [tenant for tenant in plan.tenants.values() if tenant.changes]
+    return message, [tenant for tenant in observed.plans.values() if tenant.changes]
 
 
 def _is_drastic(tenant: TenantPlan, change: Change) -> bool:
@@ -243,7 +238,7 @@ def _of_note(
 ) -> Guard:
     """Return what refuses that tenants with a note of one kind are retired, or dropped for that."""
 
-    def refuses(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+    def refuses(plan: TenantPlan, change: Change, observed: RunState) -> bool:
         retires = change.action in (Action.RETIRE, Action.DROP)
         return retires and any(each.kind is note for each in plan.notes)
 
@@ -385,47 +380,46 @@ def validate_guard_names(allow: Iterable[str]) -> frozenset[str]:
     return names
 
 
-def guard(
-    plan: Plan, observed: Observed, rules: Rules, allow: frozenset[str], *, drops: bool = False
-) -> Plan:
-    """Return a plan without what the guards refuse."""
+def guard(state: RunState, *, drops: bool = False) -> RunState:
+    """Return what is planned without what the guards refuse."""
+    allow = state.request.allow
     active = {name: each for name, each in GUARDS.items() if name not in allow}
     refused: dict[str, list[TenantPlan]] = {}
     tenants = {}
-    for id_, tenant in plan.tenants.items():
+    for id_, tenant in state.plans.items():
         if drops and "unreachable" in allow and tenant.kind is FindingKind.NOT_READ:
             tenant = replace(tenant, status=TenantStatus.OK, finding=None)
         for name, each in active.items():
-            changes = [c for c in tenant.changes if each.refuses(tenant, c, observed)]
+            changes = [c for c in tenant.changes if each.refuses(tenant, c, state)]
             # A database on a server that replaced the recorded one is not the provisioned one, even
             # if its name and marker are right.
             is_beside = name == "replaced-server" and tenant.status is TenantStatus.OK
-            is_beside = is_beside and tenant.target in observed.ledger_view.replaced
-            if name == "recreate-lost" and id_ in rules.recreate:
+            is_beside = is_beside and tenant.target in state.ledger_view.replaced
+            if name == "recreate-lost" and id_ in state.rules.recreate:
                 continue
             if changes or is_beside:
-                tenant = each.refuse(tenant, changes, _replaced(tenant, changes, observed))
+                tenant = each.refuse(tenant, changes, _replaced(tenant, changes, state))
                 refused.setdefault(name, []).append(tenant)
         tenants[id_] = tenant
     others = refused.pop("replaced-server", [])
     refusals = [active[n].refusal(active[n].message(p), p) for n, p in refused.items()]
     if "replaced-server" in active:
-        refusals += _other_servers(active["replaced-server"], others, observed)
-    plan = replace(plan, tenants=tenants, refusals=tuple(refusals))
-    for name, each in active.items() if not observed.is_selected else ():
+        refusals += _other_servers(active["replaced-server"], others, state)
+    state = replace(state, plans=tenants, refusals=tuple(refusals))
+    for name, each in active.items() if not state.is_selected else ():
         if each.run is None or (drops and name == "empty-source"):
             continue
-        if found := each.run(plan, observed, rules):
+        if found := each.run(state):
             tenants = {
                 id_: each.refuse(tenant, tenant.changes) if tenant.changes else tenant
-                for id_, tenant in plan.tenants.items()
+                for id_, tenant in state.plans.items()
             }
             refusal = each.refusal(*found)
-            plan = replace(plan, tenants=tenants, refusals=(*plan.refusals, refusal))
-    return plan
+            state = replace(state, plans=tenants, refusals=(*state.refusals, refusal))
+    return state
 
 
-def _replaced(plan: TenantPlan, changes: Iterable[Change], observed: Observed) -> str:
+def _replaced(plan: TenantPlan, changes: Iterable[Change], state: RunState) -> str:
     """Return which of a tenant's targets leads to another server than the recorded one."""
     known = plan.record
     names = (
@@ -433,7 +427,7 @@ def _replaced(plan: TenantPlan, changes: Iterable[Change], observed: Observed) -
         *(change.target for change in changes),
         plan.target,
     )
-    replaced = observed.ledger_view.replaced
+    replaced = state.ledger_view.replaced
     return next((name for name in names if name and name in replaced), "its target")
 
 

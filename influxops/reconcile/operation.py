@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.reconcile.apply.apply import execute_plan
 from influxops.reconcile.guards import guard
 from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.plan.recorded import busy, is_busy
-from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed, Planning, RunState
-from influxops.runtime.context import RunContext
+from influxops.reconcile.state import RunState
 
 
 class Operation:
@@ -31,44 +29,43 @@ class Operation:
     recreate: frozenset[str] = frozenset()
     drops: ClassVar[bool] = False  # whether the tenants that the scope names lose their databases
 
-    def observe(self, request: RunRequest, context: RunContext) -> Observed:
+    def observe(self, state: RunState) -> RunState:
         """Read sources, targets and ledger; raise a ConfigError where two targets are one."""
-        return observe(request, context)
+        return observe(state)
 
-    def plan(self, planning: Planning) -> Plan:
+    def plan(self, state: RunState) -> RunState:
         """Plan it, before the guards look at it; raise a ConfigError for what cannot be."""
         raise NotImplementedError
 
-    def guarded_plan(self, planning: Planning) -> Plan:
+    def guarded_plan(self, state: RunState) -> RunState:
         """Plan it, without what the guards refuse."""
-        plan, request = self.plan(planning), planning.request
-        return guard(plan, planning.observed, request.rules, request.allow, drops=self.drops)
+        return guard(self.plan(state), drops=self.drops)
 
-    def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
+    def execute(self, state: RunState) -> Iterator[RunState]:
         """Carry out what was planned; yield what is known after each step, the last one too."""
-        return execute_plan(state, self.guarded_plan, planning)
+        return execute_plan(state, self.guarded_plan)
 
 
 class RecordOperation(Operation):
     """The base of operations on recorded tenants: each is refused or changed."""
 
-    def plan(self, planning: Planning) -> Plan:
+    def plan(self, state: RunState) -> RunState:
         """Plan it."""
         plans = {}
-        for plan in self.candidates(planning) if planning.ledger_view.is_readable else ():
+        for plan in self.candidates(state) if state.ledger_view.is_readable else ():
             record = plan.record
             if plan.status is not TenantStatus.OK:
                 plans[plan.tenant] = plan
-            elif record is not None and is_busy(record, planning.context.id):
+            elif record is not None and is_busy(record, state.context.id):
                 plans[plan.tenant] = busy(plan, record)
             else:
-                plans[plan.tenant] = self.plan_one(plan, planning)
-        return Plan(plans)
+                plans[plan.tenant] = self.plan_one(plan, state)
+        return state.planned(plans)
 
-    def candidates(self, planning: Planning) -> Iterable[TenantPlan]:
+    def candidates(self, state: RunState) -> Iterable[TenantPlan]:
         """Return the tenants that it is about; those that are not OK are refused."""
         raise NotImplementedError
 
-    def plan_one(self, plan: TenantPlan, planning: Planning) -> TenantPlan:
+    def plan_one(self, plan: TenantPlan, state: RunState) -> TenantPlan:
         """Plan for one of them that no other run has claimed."""
         raise NotImplementedError

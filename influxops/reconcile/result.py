@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -12,32 +12,25 @@ from influxops.domain.plan import Refusal, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import ExitCode
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.state import RunState
 from influxops.report.model import LedgerState, Report, RunOrigin
 from influxops.report.wording import without_slot
-from influxops.runtime.context import RunContext
 
 _UNREAD = (FindingKind.UNREACHABLE, FindingKind.REFUSED, FindingKind.WRONG_SERVER)
 
 
-def conclude(
-    state: RunState,
-    operation: Operation,
-    request: RunRequest,
-    context: RunContext,
-    origin: RunOrigin,
-) -> Report:
+def conclude(state: RunState, operation: Operation, origin: RunOrigin) -> Report:
     """Return the report of a run."""
-    records = state.observed.ledger_view.records
+    context = state.context
+    records = state.ledger_view.records
     tenants = tuple(
         replace(final, record=record) if (record := records.get(final.tenant)) else final
-        for final in (_final(plan, state, context) for plan in state.plan.tenants.values())
+        for final in (_final(plan, state) for plan in state.plans.values())
     )
-    notes = [*_notes(state, request, context, tenants)]
+    notes = [*_notes(state, tenants)]
     if operation.reconciles and not operation.drops:
-        notes += _without_slot(tenants, request)
-    code = _exit_code(notes, tenants, state.plan.refusals)
+        notes += _without_slot(tenants, state.rules.acknowledged)
+    code = _exit_code(notes, tenants, state.refusals)
     if state.error is not None:
         code = state.error.exit_code
     return Report(
@@ -47,45 +40,43 @@ def conclude(
         dry_run=context.dry_run,
         origin=origin,
         command=operation.command,
-        sources=state.observed.sources,
-        targets=state.observed.targets,
-        ledger=_counted(state.observed),
+        sources=state.sources,
+        targets=state.targets,
+        ledger=_counted(state),
         events=state.events,
         tenants=tenants,
-        orphans=_orphans(state.observed)
-        if operation.reconciles and not context.scope.is_limited
-        else (),
-        refusals=state.plan.refusals,
+        orphans=_orphans(state) if operation.reconciles and not context.is_limited else (),
+        refusals=state.refusals,
         notes=tuple(notes),
         exit_code=code,
-        is_limited=context.scope.is_limited or not operation.reconciles,
+        is_limited=context.is_limited or not operation.reconciles,
     )
 
 
-def _counted(observed: Observed) -> LedgerState | None:
+def _counted(state: RunState) -> LedgerState | None:
     """Return the ledger's state with how many tenants it has in each state now."""
-    if observed.ledger is None or not observed.ledger_view.is_readable:
-        return observed.ledger
-    records = observed.ledger_view.records
+    if state.ledger is None or not state.ledger_view.is_readable:
+        return state.ledger
+    records = state.ledger_view.records
     states = dict(Counter(record.state.value for record in records.values()))
-    return replace(observed.ledger, records=len(records), states=states)
+    return replace(state.ledger, records=len(records), states=states)
 
 
-def _orphans(observed: Observed) -> tuple[Record, ...]:
+def _orphans(state: RunState) -> tuple[Record, ...]:
     """Return what is recorded of tenants that are in no source and were not retired."""
-    if not observed.sources or any(source.error for source in observed.sources):
+    if not state.sources or any(source.error for source in state.sources):
         return ()
-    known, gone = {tenant.id for tenant in observed.tenants}, (State.RETIRING, State.RETIRED)
-    records = observed.ledger_view.records.values()
+    known, gone = {tenant.id for tenant in state.tenants}, (State.RETIRING, State.RETIRED)
+    records = state.ledger_view.records.values()
     return tuple(r for r in records if r.tenant not in known and r.state not in gone)
 
 
-def _final(plan: TenantPlan, state: RunState, context: RunContext) -> TenantPlan:
+def _final(plan: TenantPlan, state: RunState) -> TenantPlan:
     """Return the final result of a tenant; a change that was never attempted has failed."""
     settled = state.settled.get(plan.tenant)
     if settled is not None:
         return settled
-    if plan.status is not TenantStatus.PENDING or context.dry_run:
+    if plan.status is not TenantStatus.PENDING or state.context.dry_run:
         return plan
     finding = plan.error(
         FindingKind.NOT_ATTEMPTED,
@@ -95,33 +86,31 @@ def _final(plan: TenantPlan, state: RunState, context: RunContext) -> TenantPlan
     return replace(plan, status=TenantStatus.FAILED, finding=finding, after=plan.before)
 
 
-def _notes(
-    state: RunState, request: RunRequest, context: RunContext, tenants: Sequence[TenantPlan]
-) -> Iterator[Finding]:
+def _notes(state: RunState, tenants: Sequence[TenantPlan]) -> Iterator[Finding]:
     """Yield the findings about no single tenant, with the severity that they have for this run."""
-    scope = context.scope
+    context = state.context
     waits = any(plan.unseen_on and not plan.status.is_ok for plan in tenants)
     applied = bool(state.settled) and not context.dry_run
     # Tenants that a guard refuses need no slot.
     beyond = {
         p.target for p in tenants if p.may_exceed_capacity and p.status is not TenantStatus.GUARDED
     }
-    for finding in (*state.observed.findings, *state.plan.notes, *state.notes):
+    for finding in (*state.findings, *state.plan_notes, *state.notes):
         if finding.kind is FindingKind.OVER_CAPACITY and (applied or finding.target not in beyond):
             continue  # the server has decided, or will not be asked
         severity = finding.severity
         if finding.kind in _UNREAD:
             # A target that no tenant in the scope depends on, or that may be unavailable.
-            elsewhere = (scope.tenants is not None and not waits) or not scope.covers(
+            elsewhere = (context.tenants is not None and not waits) or not state.covers(
                 None, finding.target
             )
-            if elsewhere or ("unreachable" in request.allow and not waits):
+            if elsewhere or ("unreachable" in state.request.allow and not waits):
                 severity = Severity.WARNING
         elif (
             finding.source is not None
             and finding.kind is not FindingKind.FAILED_SOURCE
             and severity is Severity.ERROR
-            and _is_elsewhere(finding.source, state, context)
+            and _is_elsewhere(finding.source, state)
         ):
             # A fault elsewhere in the registry does not fail a run for some of its tenants.
             severity = Severity.WARNING
@@ -131,9 +120,11 @@ def _notes(
         yield Finding(FindingKind(error.kind), Severity.ERROR, error.message, error.remedy)
 
 
-def _without_slot(tenants: Iterable[TenantPlan], request: RunRequest) -> Iterator[Finding]:
+def _without_slot(
+    tenants: Iterable[TenantPlan], acknowledged: Collection[str]
+) -> Iterator[Finding]:
     """Yield how many tenants have no slot, or may get none, where slots have run out."""
-    asked = [plan for plan in tenants if plan.tenant not in request.rules.acknowledged]
+    asked = [plan for plan in tenants if plan.tenant not in acknowledged]
     number = sum(plan.kind is FindingKind.OVER_CAPACITY for plan in asked)
     perhaps = sum(p.may_exceed_capacity and p.status is TenantStatus.PENDING for p in asked)
     if number or perhaps:
@@ -142,11 +133,11 @@ def _without_slot(tenants: Iterable[TenantPlan], request: RunRequest) -> Iterato
         yield Finding.warning(FindingKind.OVER_CAPACITY, text, remedy, facts=facts)
 
 
-def _is_elsewhere(source: str, state: RunState, context: RunContext) -> bool:
+def _is_elsewhere(source: str, state: RunState) -> bool:
     """Return whether a source has tenants that the run is not about."""
-    named = context.scope.tenants
+    named = state.context.tenants
     return named is not None and any(
-        tenant.id not in named for tenant in state.observed.tenants if tenant.source == source
+        tenant.id not in named for tenant in state.tenants if tenant.source == source
     )
 
 

@@ -22,13 +22,13 @@ from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.contents import describe_copies, describe_recreated
 from influxops.reconcile.plan.desired import (
-    compute_desired,
     refuse_unknown_targets,
+    with_desired,
     with_unknown_tenants,
 )
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.result import conclude
-from influxops.reconcile.state import Planning, RunState
+from influxops.reconcile.state import RunState
 from influxops.report.model import Report, RunOrigin
 from influxops.runtime.context import RunContext
 
@@ -53,70 +53,65 @@ def reconcile(
     With its report: what ended it before anything was written, be it a mistake in the configuration
     or a lock that another run holds.
     """
-    state = RunState(notes=tuple(notes))
+    state = RunState(request, context, notes=tuple(notes))
     lock = Lock()
     try:
         with lock.acquired(request, context):
-            for known in steps(operation, request, context, lock, state):
+            for known in steps(operation, lock, state):
                 state = known
     except (Interrupted, ConfigError, LockBusy) as error:
         state = replace(state, error=error)
     if lock.lost and operation.reconciles and state.settled and len(request.targets) > 1:
         with contextlib.suppress(Interrupted):  # no time is left to look for them
-            state = find_duplicate_databases(operation.plan, request, context, state)
-    state = state.note(*lock.findings(request, state))
-    report = conclude(state, operation, request, context, origin)
+            state = find_duplicate_databases(operation.plan, state)
+    state = state.note(*lock.findings(state))
+    report = conclude(state, operation, origin)
     refused = isinstance(state.error, ConfigError | LockBusy)
     return report, state.error if refused else None
 
 
-def steps(
-    operation: Operation, request: RunRequest, context: RunContext, lock: Lock, state: RunState
-) -> Iterator[RunState]:
+def steps(operation: Operation, lock: Lock, state: RunState) -> Iterator[RunState]:
     """Take the steps of a run, and yield what is known after each.
 
     Interrupted says that it is over: what was yielded last is what is known.
     """
-    rules, scope = request.rules, context.scope
+    request, context = state.request, state.context
     context.check()
-    refuse_unknown_targets(rules, scope.targets or ())
+    refuse_unknown_targets(request.rules, context.targets or ())
     refuse_unusable(request)
-    observed = operation.observe(request, context)
+    state = operation.observe(state)
     if lock.unrecorded:
-        observed = without_ledger(observed, lock.unrecorded)
-    told = request.tell_start(observed.sources, observed.targets, observed.ledger)
-    notes = (*state.notes, *told)
-    if request.ledger is None and rules.has_file:  # else none can be configured
-        notes = (*notes, NO_LEDGER)
-    yield (state := replace(state, observed=observed, notes=notes))
+        state = without_ledger(state, lock.unrecorded)
+    state = state.note(*request.tell_start(state.sources, state.targets, state.ledger))
+    if request.ledger is None and request.rules.has_file:  # else none can be configured
+        state = state.note(NO_LEDGER)
+    yield state
 
-    desired = compute_desired(observed, rules, context.check)
+    state = with_desired(state)
     if request.ledger is not None:
-        observed = confirm_losses(desired, observed, request, context)
+        state = confirm_losses(state)
     if request.ledger is not None or context.verify:
-        observed = look_closely(desired, observed, request, context)
+        state = look_closely(state)
     if request.ledger is not None and operation.reconciles and not operation.drops:
-        stale = stale_ledger(observed, desired, request, scope, context)
-        observed = replace(observed, findings=(*observed.findings, *stale))
-    yield (state := replace(state, observed=observed))
+        stale = stale_ledger(state, state.desired)
+        state = replace(state, findings=(*state.findings, *stale))
+    yield state
 
-    planning = Planning(observed, desired, request, context)
-    plan = operation.guarded_plan(planning)
+    state = operation.guarded_plan(state)
     if operation.reconciles:
-        plan = with_unknown_tenants(plan, planning)
-    plan = describe_copies(plan, request.targets, context)
-    plan = describe_recreated(plan, request.targets, context)
-    yield (state := replace(state, plan=plan))
+        state = with_unknown_tenants(state)
+    state = describe_copies(state)
+    state = describe_recreated(state)
+    yield state
 
     if not context.dry_run:
-        for known in operation.execute(state, planning):
+        for known in operation.execute(state):
             yield (state := known)
     if operation.reconciles and state.settled and not lock.keeps_out(request):
-        yield (state := find_duplicate_databases(operation.plan, request, context, state))
+        yield (state := find_duplicate_databases(operation.plan, state))
     if operation.reconciles and not context.dry_run:
-        yield (state := look_at_busy(operation.plan, state, request, context))
-    seen = operation.reconciles
-    yield (state := record(state, request, context, at_end=True, with_seen=seen))
+        yield (state := look_at_busy(operation.plan, state))
+    yield (state := record(state, at_end=True, with_seen=operation.reconciles))
     if any(not plan.status.is_ok for plan in state.settled.values()):
         context.check()
 

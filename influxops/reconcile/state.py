@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from influxops.domain.database import Database, Inventory
 from influxops.domain.durations import parse_duration
 from influxops.domain.finding import Finding
-from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.plan import Refusal, TenantPlan
 from influxops.domain.record import HistoryEntry, Record, Server, State
 from influxops.domain.tenant import Tenant
 from influxops.domain.text import did_you_mean, quote
@@ -61,8 +61,13 @@ class LedgerView(Struct, frozen=True):
         return replace(self, records={**self.records, **records}) if records else self
 
 
-class Observed(Struct, frozen=True):
-    """What was read, and how that went."""
+class RunState(Struct, frozen=True):
+    """What a run knows so far, as one value: read, planned, done; always enough for a report."""
+
+    request: RunRequest
+    context: RunContext
+
+    # What was read, and how that went ----------------------------------------------------------
 
     tenants: Sequence[Tenant] = ()  # what all sources gave
     #: What each target holds; one that could not be read is left out. One that went away later
@@ -88,6 +93,54 @@ class Observed(Struct, frozen=True):
     used: Mapping[str, int] = field(default_factory=dict)
     #: The targets that a program itself named, by the tenant's id; no registry's, and no pin.
     named_targets: Mapping[str, str] = field(default_factory=dict)
+
+    # What is to be done: a value, the same for a dry run and a real one -----------------------
+
+    desired: Mapping[str, TenantPlan] = field(default_factory=dict)  # what each tenant should have
+    #: The tenants in the scope with their changes, in the order of the sources.
+    plans: Mapping[str, TenantPlan] = field(default_factory=dict)
+    plan_notes: tuple[Finding, ...] = ()  # what planning noticed that is about no single tenant
+    refusals: tuple[Refusal, ...] = ()  # what the guards refuse
+
+    # What was done ----------------------------------------------------------------------------
+
+    settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # after their changes
+    recorded: frozenset[str] = frozenset()  # those of them whose result is in the ledger
+    #: The tenants whose claims stay at the end: a write of their copy was abandoned.
+    kept: frozenset[str] = frozenset()
+    events: tuple[HistoryEntry, ...] = ()  # what was written into the ledger's history
+    notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
+    error: InfluxopsError | None = None  # what ended the run before it was through
+
+    def note(self, *findings: Finding) -> RunState:
+        """Return it with more that was noticed."""
+        return replace(self, notes=(*self.notes, *findings))
+
+    def planned(self, plans: Mapping[str, TenantPlan], notes: Iterable[Finding] = ()) -> RunState:
+        """Return it with what is to be done, and what planning noticed about no single tenant."""
+        return replace(self, plans=plans, plan_notes=tuple(notes), refusals=())
+
+    @property
+    def rules(self) -> Rules:
+        """What the configuration says of planning."""
+        return self.request.rules
+
+    @property
+    def now(self) -> datetime:
+        """The ledger's clock."""
+        return self.ledger_view.now
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it would change anything."""
+        return any(plan.changes for plan in self.plans.values())
+
+    def covers(self, tenant: str | None, target: str | None = None) -> bool:
+        """Return whether the run may write something about this tenant on this target."""
+        tenants, targets = self.context.tenants, self.context.targets
+        return (tenants is None or tenant is None or tenant in tenants) and (
+            targets is None or target is None or target in targets
+        )
 
     @property
     def is_selected(self) -> bool:
@@ -123,48 +176,6 @@ class Observed(Struct, frozen=True):
     def unread(self) -> list[str]:
         """The names of the targets that could not be read at all."""
         return [t.name for t in self.targets if t.name not in self.inventories]
-
-
-class RunState(Struct, frozen=True):
-    """What a run knows so far; always enough for a report."""
-
-    observed: Observed = field(default_factory=Observed)
-    plan: Plan = field(default_factory=lambda: Plan({}))
-    settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # after their changes
-    recorded: frozenset[str] = frozenset()  # those of them whose result is in the ledger
-    #: The tenants whose claims stay at the end: a write of their copy was abandoned.
-    kept: frozenset[str] = frozenset()
-    events: tuple[HistoryEntry, ...] = ()  # what was written into the ledger's history
-    notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
-    error: InfluxopsError | None = None  # what ended the run before it was through
-
-    def note(self, *findings: Finding) -> RunState:
-        """Return it with more that was noticed."""
-        return replace(self, notes=(*self.notes, *findings))
-
-
-class Planning(Struct, frozen=True):
-    """What an operation plans from."""
-
-    observed: Observed
-    desired: Mapping[str, TenantPlan]  # what each tenant should have, by its id
-    request: RunRequest
-    context: RunContext
-
-    @property
-    def rules(self) -> Rules:
-        """What the configuration says of planning."""
-        return self.request.rules
-
-    @property
-    def ledger_view(self) -> LedgerView:
-        """What the ledger says."""
-        return self.observed.ledger_view
-
-    @property
-    def now(self) -> datetime:
-        """The ledger's clock."""
-        return self.observed.ledger_view.now
 
     def named_records(self, tenants: Iterable[str]) -> list[Record]:
         """Return the records of named tenants."""

@@ -52,8 +52,8 @@ def report_document(report: Report, words: HintStyle = CLI_STYLE) -> dict[str, A
             "changes": [
                 {
                     **plain(change),
-                    "before": database_document(change.before),
-                    "after": database_document(change.after),
+                    "before": database_document(change.database, change.before),
+                    "after": database_document(change.database, change.after),
                 }
                 for change in report.planned
             ],
@@ -80,12 +80,12 @@ def summary(report: Report) -> dict[str, Any]:
     }
 
 
-def database_document(database: Database | None) -> dict[str, Any] | None:
+def database_document(name: str, database: Database | None) -> dict[str, Any] | None:
     """Return a database as plain data; None where there is none."""
     if database is None:
         return None
     return {
-        "name": database.name,
+        "name": name,
         "retention": plain(database.retention),
         "marker": plain(database.complete),
         "telemetry": plain(database.in_use),
@@ -136,8 +136,8 @@ def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: HintStyle) -> di
         "database": tenant.database,
         "url": urls.get(tenant.target or ""),
         "actions": [change.action.value for change in changes],
-        "before": database_document(tenant.before),
-        "after": database_document(tenant.after),
+        "before": database_document(tenant.database, tenant.before),
+        "after": database_document(tenant.database, tenant.after),
         "message": finding.message if finding else "",
         "hint": words.advice(finding.remedy) if finding else "",
         "may_exceed_capacity": tenant.may_exceed_capacity,

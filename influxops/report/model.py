@@ -33,10 +33,10 @@ class TargetState(Struct, frozen=True):
     kind: str  # its plugin's kind
     url: str  # where it is, without secrets
     reachable: bool  # whether it could be read, the last time that it was asked
-    state: Literal["active", "draining"] = "active"
-    edition: str | None = None
-    version: str | None = None
-    identity: str | None = None
+    state: Literal["active", "draining"] = "active"  # what its section says
+    edition: str | None = None  # None where it did not say
+    version: str | None = None  # None where it did not say
+    identity: str | None = None  # what tells its server from every other
     databases: int | None = None  # how many databases it holds; None: unknown
     capacity: int | None = None  # how many it can hold; None: no limit is known
     capacity_is_estimate: bool = False  # whether the target guesses `capacity`
@@ -83,10 +83,10 @@ class RunStart(Struct, frozen=True):
     """What a run works on, once it has read its sources and targets and before it writes."""
 
     run_id: str  # unique to this run; the report carries the same
-    dry_run: bool
-    origin: RunOrigin
-    sources: tuple[SourceState, ...]
-    targets: tuple[TargetState, ...]
+    dry_run: bool  # whether nothing is to be written
+    origin: RunOrigin  # who runs it
+    sources: tuple[SourceState, ...]  # as they were read
+    targets: tuple[TargetState, ...]  # as they were read
     ledger: LedgerState | None = None  # None where none is configured
 
 
@@ -97,13 +97,13 @@ class Report(Struct, frozen=True, dict=True):
     started: datetime  # in UTC
     seconds: float  # how long it took
     dry_run: bool  # whether nothing was to be written
-    origin: RunOrigin
+    origin: RunOrigin  # who ran it
     #: The command that makes such a run: `ensure`, `adopt`, `retire`, `retire --due`, `unretire`.
     command: str = "ensure"
     #: The whole command line that makes what a dry run found; empty where none was typed.
     apply: str = ""
-    sources: tuple[SourceState, ...] = ()
-    targets: tuple[TargetState, ...] = ()
+    sources: tuple[SourceState, ...] = ()  # as they were read
+    targets: tuple[TargetState, ...] = ()  # as they were left
     ledger: LedgerState | None = None  # None where none is configured
     tenants: tuple[TenantPlan, ...] = ()  # those in the scope, in the order of the sources
     #: What is recorded of tenants that are in no source, and not retired; of a whole run only.
@@ -111,7 +111,7 @@ class Report(Struct, frozen=True, dict=True):
     refusals: tuple[Refusal, ...] = ()  # what guards refuse
     events: tuple[HistoryEntry, ...] = ()  # what the run wrote into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was found that is about no tenant of `tenants`
-    exit_code: ExitCode = ExitCode.OK
+    exit_code: ExitCode = ExitCode.OK  # what its command ends with
     #: Whether the run was limited to some tenants or targets.
     is_limited: bool = False
 

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Scope
 from influxops.errors import DeadlineExceeded, Interrupted
 from influxops.runtime.cancellation import CancelToken, WaitTimeout, Watchdog
 
@@ -28,7 +27,10 @@ class RunContext:
     Args:
         timeout: Seconds that it may take, None for no limit.
         dry_run: Whether nothing may be written.
+        tenants: The ids of the tenants that it may write to, None for all.
+        targets: The names of the targets that it may write to, None for all.
         verify: Whether every database is looked at closely, instead of by the inventory alone.
+        scope: The tenants and targets that were named, if any: nothing else is written.
         log: Where a plugin logs; it names no secrets.
         on_stage: Called with what starts next and how many items that has.
         on_progress: Called with the number of items of that stage that were just finished, from
@@ -41,7 +43,8 @@ class RunContext:
         *,
         dry_run: bool = False,
         verify: bool = False,
-        scope: Scope | None = None,
+        tenants: frozenset[str] | None = None,
+        targets: frozenset[str] | None = None,
         log: logging.Logger | None = None,
         on_stage: Callable[[str, int], None] = lambda label, total: None,
         on_progress: Callable[[int], None] = lambda count: None,
@@ -49,18 +52,29 @@ class RunContext:
         self.timeout = timeout
         self.dry_run = dry_run
         self.verify = verify
-        self.scope = scope or Scope()
+        self.tenants, self.targets = tenants, targets
         self.log = log or logging.getLogger("influxops")
         self.on_stage = on_stage
         self.on_progress = on_progress
-        self.id = uuid.uuid4().hex[:12]
-        self.started = datetime.now(UTC)
+        self.id = uuid.uuid4().hex[:12]  # tells this run from every other; the report has it, too
+        self.started = datetime.now(UTC)  # when it began, by this machine's clock
         self._began = time.monotonic()
         self._deadline = math.inf if timeout is None else self._began + timeout
         self._watch = Watchdog()
         self._more_time = _MORE_TIME
         self._whose = "the run's"
         self._parent: RunContext | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether tenants or targets were named; what is read is the operation's to say."""
+        return self.tenants is not None or self.targets is not None
+
+    def with_tenants(self, tenants: frozenset[str]) -> RunContext:
+        """Return this run for some tenants alone."""
+        part = copy.copy(self)
+        part.tenants = tenants
+        return part
 
     def with_timeout(self, seconds: float, hint: str = "") -> RunContext:
         """Return a context for a part of this run that may take no more than so many seconds."""

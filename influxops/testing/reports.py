@@ -34,9 +34,14 @@ def sample_report(**fields: Any) -> Report:
     """
     created = _change(Action.CREATE, "new")
     failed = _change(Action.CREATE, "hooli")
-    kept = Database("telemetry_globex", 90 * _DAY, complete=True)
+    kept = Database(90 * _DAY, complete=True)
     shorter = Change(
-        Action.SET_RETENTION, "globex", "eu1", kept.name, kept, replace(kept, retention=30 * _DAY)
+        Action.SET_RETENTION,
+        "globex",
+        "eu1",
+        "telemetry_globex",
+        kept,
+        replace(kept, retention=30 * _DAY),
     )
     waits = Refusal("shorter-retention", "would be given a shorter retention period", ("globex",))
     tenants = (
@@ -112,8 +117,7 @@ def sample_start(**fields: Any) -> RunStart:
 
 
 def _change(action: Action, tenant: str) -> Change:
-    after = Database(f"telemetry_{tenant}", complete=True)
-    return Change(action, tenant, "eu1", after.name, after=after)
+    return Change(action, tenant, "eu1", f"telemetry_{tenant}", after=Database(complete=True))
 
 
 def _wrong(tenant: str, status: TenantStatus, kind: FindingKind, message: str) -> TenantPlan:

@@ -104,8 +104,10 @@ def _entry(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
         or ("keep" if tenant.before else "none"),
         "changed": None if is_unknown else bool(changes),
         "until": plain(_until(tenant, changes)),
-        "before": database_document(tenant.before),
-        "after": None if is_unknown else database_document(_after(tenant, changes, report)),
+        "before": database_document(tenant.database, tenant.before),
+        "after": None
+        if is_unknown
+        else database_document(tenant.database, _after(tenant, changes, report)),
     }
 
 
@@ -132,6 +134,6 @@ def _diff(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
     return {
         "before_header": name,
         "after_header": name,
-        "before": database_document(tenant.before) or "",
-        "after": database_document(_after(tenant, changes, report)) or "",
+        "before": database_document(tenant.database, tenant.before) or "",
+        "after": database_document(tenant.database, _after(tenant, changes, report)) or "",
     }

@@ -21,7 +21,6 @@ from influxops.config.load import (
     parse_config,
 )
 from influxops.config.secrets import Secret
-from influxops.domain.plan import Scope
 from influxops.domain.text import did_you_mean, quote
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
@@ -70,11 +69,11 @@ class Task(Struct, frozen=True, dict=True):
         return named
 
     @property
-    def scope(self) -> Scope:
-        """The tenants that the task names; databases of others are not changed."""
+    def ids(self) -> frozenset[str] | None:
+        """The tenants that the task names, None for all; databases of others are not changed."""
         if self.named is None:
-            return Scope()
-        return Scope(frozenset(id_ for id_ in map(id_of, self.named) if id_.strip()))
+            return None
+        return frozenset(id_ for id_ in map(id_of, self.named) if id_.strip())
 
     def config(self) -> Config:
         """Return the configuration."""
@@ -117,7 +116,7 @@ class Task(Struct, frozen=True, dict=True):
             timeout = self.parameters.get("timeout") or config.timeout
             with Engine(config) as engine:
                 verify = bool(self.parameters.get("verify"))
-                yield engine, RunContext(timeout, dry_run=dry_run, verify=verify, scope=self.scope)
+                yield engine, RunContext(timeout, dry_run=dry_run, verify=verify, tenants=self.ids)
 
     def _get(self, name: str, default: Any = None) -> Any:
         value = self.parameters.get(name)

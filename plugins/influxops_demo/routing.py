@@ -1,7 +1,7 @@
 """Tenants that are moved, retired and made while clients write to all of them through a proxy.
 
-`play` drives it, for `influxops demo --routing` and for the tests, and says what became of each row
-that a client was told to have been written.
+`play` drives it, for `influxops demo --routing` and for the tests; `RoutedFleet.judge` counts where
+the rows are whose writing was acknowledged.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Place:
 
 @dataclass
 class Counts:
-    """What became of the rows that clients were told to have been written."""
+    """Where the rows are whose writing was acknowledged."""
 
     acknowledged: int = 0
     found: int = 0  # on the server of their tenant
@@ -209,7 +209,7 @@ class RoutedFleet:
     # What it must hold -----------------------------------------------------------------------
 
     def acknowledged(self) -> dict[str, set[tuple[str, int]]]:
-        """Return the rows that clients were told to have been written, by database."""
+        """Return the rows whose writing was acknowledged, by database."""
         found = self.timeline.acknowledged()
         for file in self.folder.glob("*.acked"):
             for line in file.read_text().splitlines():
@@ -277,8 +277,8 @@ class RoutedFleet:
 def play(fleet: RoutedFleet, writers: Sequence[str]) -> tuple[Counts, int]:
     """Move, retire and make tenants while these clients write, until all of that is done.
 
-    It returns what became of the rows of the tenant that was retired, when that was decided, and
-    how many of its rows were acknowledged after that and went with it.
+    It returns where the rows of the tenant that was retired were when that was decided, and how
+    many of its rows were acknowledged after that, and dropped with it.
     """
     until(lambda: _all_write(fleet, [*DEVICES], writers), "all clients write to all tenants")
 
@@ -344,8 +344,8 @@ def run_routing() -> int:
     clients = [f"writer{number}" for number in range(1, 5)]
     click.echo(
         f"Four clients write to {len(DEVICES)} tenants through nginx, and know one address; "
-        "influxops moves,\nretires and makes tenants meanwhile, and is killed twice.\n\nStarting "
-        "a PostgreSQL, three stand-ins for InfluxDB 3 and nginx ..."
+        "influxops moves,\nretires and makes tenants in that time, and is killed twice.\n\n"
+        "Starting a PostgreSQL, three stand-ins for InfluxDB 3 and nginx ..."
     )
     with running_environment(wal_flush_interval=FLUSH, max_databases=None) as demo:
         fleet = RoutedFleet(demo)

@@ -1,4 +1,4 @@
-"""What a proxy led where, second by second, and what happened meanwhile."""
+"""What a proxy led where, second by second, and what happened in that second."""
 
 from __future__ import annotations
 

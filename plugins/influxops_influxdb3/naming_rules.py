@@ -1,8 +1,9 @@
-"""What InfluxDB 3 takes: names of databases, tenants as tags, retention periods; its releases."""
+"""What InfluxDB 3 takes: names, tenants as tags of a marker, retention periods; its releases."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 #: The server's own limit (`MAXIMUM_DATABASE_NAME_LENGTH` of its HTTP server, 3.10).
 _LONGEST_NAME = 511
@@ -11,6 +12,13 @@ _NAME = re.compile(r"[A-Za-z0-9_-]*")
 OLDEST_RELEASE = "3.2.1"
 #: In seconds: what its documentation says, and 64 bits of nanoseconds, signed, in whole days.
 RETENTION_LIMITS = 3600, 106_751 * 86_400
+#: The table that says that a database was made for a tenant.
+MARKER_TABLE = "_init"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: A line ends at a line break; a tag has no other way to hold one.
+_ESCAPES = str.maketrans(
+    {"\\": "\\\\", ",": "\\,", "=": "\\=", " ": "\\ ", "\n": "\\ ", "\r": "\\ "}
+)
 
 
 def name_rule(name: str) -> str:
@@ -42,3 +50,19 @@ def tenant_rule(tenant: str) -> str:
     if any(0xD800 <= ord(c) <= 0xDFFF for c in tenant):
         return "holds half of a character (a lone surrogate), which has no UTF-8"
     return ""
+
+
+def marker_time(started: datetime) -> datetime:
+    """Return the time of the markers that a run writes: the hour in which it started.
+
+    So the same marker written again, or by two runs that overlap, is one point. It is never a
+    fixed old time, which a retention period would hide at once.
+    """
+    return _EPOCH + (started - _EPOCH) // timedelta(hours=1) * timedelta(hours=1)
+
+
+def marker(tenant: str, started: datetime) -> str:
+    """Return the marker of one tenant, in line protocol: all that influxops writes."""
+    tag = f",tenant={tenant.translate(_ESCAPES)}" if tenant else ""
+    seconds = int((marker_time(started) - _EPOCH).total_seconds())
+    return f"{MARKER_TABLE},source=provisioning{tag} value=1i,initialized=1i {seconds}000000000"

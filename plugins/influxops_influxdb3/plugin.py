@@ -160,7 +160,7 @@ class InfluxDB3Target(
             rows = self._client.inventory(context)
         except (AccessRefused, NotFound, BadRequest, Unreadable) as error:
             names = self._client.databases(context)
-            databases = {name: Database(name) for name in names if not is_internal(name)}
+            databases = {name: Database() for name in names if not is_internal(name)}
             findings = (self._partial(error, ping),)
         else:
             databases, tables = read_inventory(rows), count_tables(rows)
@@ -220,7 +220,7 @@ class InfluxDB3Target(
                 rows = client.inventory(context, part)
             except (AccessRefused, NotFound, BadRequest, Unreadable):
                 there = frozenset(client.databases(context))
-                databases = {name: Database(name) for name in asked if name in there}
+                databases = {name: Database() for name in asked if name in there}
                 complete = False
                 break
             databases |= read_inventory(rows)
@@ -283,13 +283,19 @@ class InfluxDB3Target(
         """Describe one database; what fails is that database's message."""
         from influxops_influxdb3.inspect.stats import describe
 
-        known = self._cache(context).databases.get(name, Database(name))
+        known = self._cache(context).databases.get(name, Database())
         stats, markers = DatabaseStats(name, complete=known.complete), self._markers(context)
         try:
             if known.in_use is False:
-                complete = known.complete is not False and markers.is_complete(known)
+                complete = known.complete is not False and markers.is_complete(name, known)
                 return DatabaseStats(name, 0, complete=complete, tables=())
-            return describe(self._client, context, known, markers, self.settings.telemetry)
+            return describe(
+                self._client,
+                context,
+                name,
+                markers.without_row(name, known),
+                self.settings.telemetry,
+            )
         except NotFound:
             return replace(stats, message="there is no such database")
         except InfluxopsError as error:

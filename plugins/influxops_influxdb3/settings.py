@@ -17,7 +17,7 @@ from influxops.plugin import (
     TargetSettings,
     setting,
 )
-from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.naming_rules import MARKER_TABLE
 
 if TYPE_CHECKING:
     import ssl

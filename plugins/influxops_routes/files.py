@@ -47,12 +47,14 @@ def write(
     with lock_folder(path, context):
         before = _read(path)
         # One that waited for long writes all the same, and read later than this one.
-        while (text := form.render(read(), grace)) and (now := _read(path)) != before:
+        while (text := form.render(routes := read(), grace)) and (now := _read(path)) != before:
             before = now
         if before is not None and form.content(before) == form.content(text):
             return False
         if before is not None and GUARD not in allow:
-            _guard(path, form.routes(before), form.routes(text))
+            # Who is led to a server that was replaced is not led there on purpose.
+            gone = form.routes(form.render(Routes(routes.version, routes.replaced), grace))
+            _guard(path, form.routes(before) - gone, form.routes(text))
         changing()
         # What leads clients runs as another user.
         replace_file(path, text.encode(), context, what=_WHAT, mode=0o644)

@@ -96,7 +96,7 @@ class ServerStatus(Struct, frozen=True):
     @property
     def held(self) -> list[str]:
         """The complete databases that it held; a client's write creates one without a marker."""
-        return [each.name for each in self.databases.values() if each.is_marked is not False]
+        return [name for name, each in self.databases.items() if each.is_marked is not False]
 
 
 class Fault(Struct, frozen=True):

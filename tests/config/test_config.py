@@ -29,7 +29,8 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
-from influxops.plugin_host.resolve import ResolvedSection, resolve
+from influxops.plugin_host.base import ResolvedSection
+from influxops.plugin_host.resolve import resolve
 from tests.fakes import KINDS, kind
 
 

@@ -20,7 +20,6 @@ from influxops.cli.app import cli
 from influxops.cli.failures import end_with
 from influxops.cli.options import Common
 from influxops.config.load import load_config
-from influxops.domain.plan import Scope
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure, Operation
 from influxops.errors import InfluxopsError
@@ -92,8 +91,8 @@ class Case:
     def run(self, operation: Operation | None = None, *tenants: str) -> None:
         """Make a run over all, before the door is tried."""
         with Engine(load_config(self.config)) as engine:
-            scope = Scope(frozenset(tenants)) if tenants else Scope()
-            engine.run(operation or Ensure(), RunContext(scope=scope), tell=False)
+            context = RunContext(tenants=frozenset(tenants) or None)
+            engine.run(operation or Ensure(), context, tell=False)
 
     def create(self, target: str) -> None:
         """Create the tenant's database past influxops."""

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from influxops.config.load import parse_config
 from influxops.domain.database import UNKNOWN, Database, TableStats
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.plan import Action, ChangeResult, Scope, TenantStatus
+from influxops.domain.plan import Action, ChangeResult, TenantStatus
 from influxops.domain.tenant import Tenant
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Drop, Ensure
@@ -48,7 +48,7 @@ def why(report: Report, number: int) -> str:
 
 
 def there(name: str, **values: object) -> dict[str, Database]:
-    return {name: Database(name, **{"retention": None, "complete": True, **values})}  # type: ignore[arg-type]
+    return {name: Database(**{"retention": None, "complete": True, **values})}  # type: ignore[arg-type]
 
 
 def test_missing_databases_are_made_and_read_again(bench: Bench) -> None:
@@ -238,7 +238,7 @@ def test_a_drop_finds_a_database_that_is_not_where_its_pin_says(bench: Bench) ->
 
 def test_nobody_is_in_an_empty_scope(bench: Bench) -> None:
     bench.tenants("a")
-    report = bench.run(context=RunContext(scope=Scope(frozenset())))
+    report = bench.run(context=RunContext(tenants=frozenset()))
     assert report.tenants == ()
     assert not bench.server().databases
 
@@ -790,7 +790,7 @@ def test_reporters_hear_of_a_run_that_was_refused_as_a_whole(bench: Bench) -> No
 
 def test_a_period_that_nobody_manages_fails_no_creation(bench: Bench) -> None:
     bench.tenants("a")
-    bench.server(makes=Database("telemetry_a", 86400, True))
+    bench.server(makes=Database(86400, True))
     report = bench.run()
     assert states(report) == {"a": "changed"}
     assert report.exit_code == 0
@@ -923,9 +923,9 @@ def supplemented(bench: Bench, *tenants: Tenant, **arguments: Any) -> Report:
     )
     bench.tenants(*tenants, source="task")
     with Engine(replace(config, sections=sections), kinds=KINDS) as engine:
-        scope = Scope(frozenset(tenant.id for tenant in tenants))
+        named = frozenset(tenant.id for tenant in tenants)
         operation = arguments.pop("operation", None) or Ensure()
-        return engine.run(operation, RunContext(scope=scope), **arguments)
+        return engine.run(operation, RunContext(tenants=named), **arguments)
 
 
 def _memory(bench: Bench) -> dict[str, str]:
@@ -1058,6 +1058,6 @@ def test_a_retention_period_that_was_asked_for_and_cannot_be_read_back_is_a_warn
 ) -> None:
     bench.extra = {"database": {"retention": "30d"}}
     bench.tenants("a")
-    bench.server(makes=Database("telemetry_a", UNKNOWN, complete=True))
+    bench.server(makes=Database(UNKNOWN, complete=True))
     report = bench.run()
     assert kinds(report)["retention-not-read"] == 1

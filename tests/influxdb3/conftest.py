@@ -72,7 +72,7 @@ def creates() -> Creates:
                 tenant=tenant,
                 target="eu1",
                 database=f"telemetry_{tenant}",
-                after=Database(f"telemetry_{tenant}", retention, complete=True),
+                after=Database(retention, complete=True),
             )
             for tenant in tenants
         ]

@@ -109,8 +109,8 @@ def test_a_tenant_from_nothing_to_gone(
     changes = creates(plain) + creates(managed, retention=2592000)
     assert statuses(target, changes, context) == {ChangeResult.DONE: 2}
     held = target.influxops_list_databases((), context).databases
-    assert held[names[0]] == Database(names[0], None, True, False)
-    assert held[names[1]] == Database(names[1], 2592000, True, False)
+    assert held[names[0]] == Database(None, True, False)
+    assert held[names[1]] == Database(2592000, True, False)
     (row,) = client.query(context, names[0], "SELECT * FROM _init LIMIT 1")
     assert (row["source"], row["tenant"], row["value"]) == ("provisioning", plain, 1)
 
@@ -119,8 +119,8 @@ def test_a_tenant_from_nothing_to_gone(
     assert held[names[0]].in_use is False
 
     later = [
-        Change(Action.SET_RETENTION, plain, "eu1", names[0], after=Database(names[0], 5400)),
-        Change(Action.SET_RETENTION, managed, "eu1", names[1], after=Database(names[1], None)),
+        Change(Action.SET_RETENTION, plain, "eu1", names[0], after=Database(5400)),
+        Change(Action.SET_RETENTION, managed, "eu1", names[1], after=Database(None)),
     ]
     assert statuses(target, later, context) == {ChangeResult.DONE: 2}
     held = target.influxops_list_databases((), context).databases
@@ -141,7 +141,7 @@ def test_a_database_without_its_marker_gets_it(
     client.create(context, name)
     held = target.influxops_list_databases((), context).databases[name]
     assert held.complete is False
-    change = Change(Action.COMPLETE, tenant, "eu1", name, before=held, after=Database(name))
+    change = Change(Action.COMPLETE, tenant, "eu1", name, before=held, after=Database())
     assert statuses(target, [change], context) == {ChangeResult.DONE: 1}
     assert target.influxops_list_databases((), context).databases[name].complete is True
 

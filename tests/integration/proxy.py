@@ -72,7 +72,7 @@ def running_proxy(upstream: str, token: str = "") -> Iterator[Proxy]:
         disable_nagle_algorithm = True
 
         def _pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            body = self._body()
             seen = Seen(self.command, self.path, self.headers.get("authorization"), body)
             proxy.seen.append(seen)
             answer = proxy.before(seen)
@@ -103,6 +103,16 @@ def running_proxy(upstream: str, token: str = "") -> Iterator[Proxy]:
             self.end_headers()
             if status != 204:
                 self.wfile.write(body)
+
+        def _body(self) -> bytes:
+            if self.headers.get("transfer-encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("content-length") or 0))
+            chunks = []
+            while size := int(self.rfile.readline(), 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(chunks)
 
         do_GET = do_POST = do_PUT = do_DELETE = _pass_on
 

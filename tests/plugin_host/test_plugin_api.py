@@ -49,6 +49,10 @@ class Newer(MemorySource):
     API_VERSION = API_VERSION + 1
 
 
+class Nonsense(MemorySource):
+    API_VERSION = "3"
+
+
 class Current(MemorySource):
     API_VERSION = API_VERSION
 
@@ -67,7 +71,15 @@ OWN = {
     **KINDS,
     **{
         n: kind(n, f"tests.plugin_host.test_plugin_api:{n}")
-        for n in ("OwnTarget", "PlainSettings", "Newer", "Current", "Unfinished", "Finished")
+        for n in (
+            "OwnTarget",
+            "PlainSettings",
+            "Newer",
+            "Nonsense",
+            "Current",
+            "Unfinished",
+            "Finished",
+        )
     },
 }
 
@@ -134,14 +146,14 @@ def test_a_rule_of_a_target_that_breaks_is_the_plugins_failure(
     assert f"`{rule}` of its capabilities broke: TypeError" in message
 
 
-def test_a_plugin_for_another_version_of_the_api_is_refused_when_it_is_loaded(
-    bench: Bench,
+@pytest.mark.parametrize("name", ["Newer", "Nonsense"])
+def test_a_plugin_for_a_newer_version_of_the_api_is_refused_when_it_is_loaded(
+    bench: Bench, name: str
 ) -> None:
     with pytest.raises(PluginLoadError) as caught:
-        with_source(bench, "Newer")
-    assert "the plugin kind 'Newer' of an unknown distribution was written for version" in str(
-        caught.value
-    )
+        with_source(bench, name)
+    says = f"the plugin kind {name!r} of an unknown distribution was written for version"
+    assert says in str(caught.value)
     assert with_source(bench, "Current").exit_code == 0
 
 

@@ -109,7 +109,7 @@ def test_what_is_no_list_of_paths_is_refused_with_its_line(ops: Cli, given: str)
     ops.config(f"plugins = {given}\n")
     done = ops("plan")
     assert done.code == 2
-    assert "influxops.toml:1: `plugins`: expected a list of paths" in done.err
+    assert "influxops.toml:1: `plugins`: expected a list of text" in done.err
 
 
 def test_a_program_names_files_by_absolute_paths() -> None:

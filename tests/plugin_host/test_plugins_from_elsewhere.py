@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from influxops.plugin import API_VERSION
 from tests.integration.command import Cli
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
@@ -55,7 +56,7 @@ TARGET = """
 
         @hookimpl
         def influxops_list_databases(self):
-            return Inventory({name: Database(name) for name in self.made})
+            return Inventory({name: Database() for name in self.made})
 
         @hookimpl
         def influxops_ensure(self, changes):
@@ -119,6 +120,39 @@ def test_a_foreign_source_that_breaks_is_named_and_the_others_are_served(
         assert word in error
     verbose = ops("plan", "-vv", env=env)
     assert "acme_tenants.py" in verbose.err  # the traceback, for its author
+
+
+def test_a_plugin_for_an_older_version_of_the_api_is_used_with_a_warning_that_names_it(
+    ops: Cli, influx: Influx, install: Install
+) -> None:
+    version = API_VERSION - 1
+    code = WORKS.replace("class Settings", f"API_VERSION = {version}\n\n        class Settings", 1)
+    env = install("acme-tenants", "made-up", code)
+    ops.config('[sources.them]\nkind = "made-up"\n')
+    done = ops("ensure", env=env)
+    assert done.code == 0
+    assert influx.databases() == ["telemetry_made-up-1", "telemetry_made-up-2"]
+    says = f"written for version {version} of the plugin API; this influxops has version"
+    (warning,) = (line for line in done.lines if line.startswith("WARN source them: "))
+    assert "acme-tenants 2.5" in warning and says in warning
+    (row,) = (line for line in ops("plugins", env=env).lines if line.startswith("made-up"))
+    assert says in row
+    doctor = ops("doctor", env=env)
+    assert doctor.code == 0
+    assert says in doctor.out
+
+
+def test_a_plugin_for_a_newer_version_of_the_api_is_refused_in_one_line(
+    ops: Cli, install: Install
+) -> None:
+    code = WORKS.replace("class Settings", "API_VERSION = 99\n\n        class Settings", 1)
+    env = install("acme-tenants", "made-up", code)
+    ops.config('[sources.them]\nkind = "made-up"\n')
+    done = ops("ensure", env=env)
+    assert done.code == 2
+    error, hint = done.err.splitlines()
+    assert "acme-tenants 2.5 was written for version 99 of the plugin API" in error
+    assert "update influxops" in hint
 
 
 def test_a_target_that_breaks_half_way_is_a_fault_beside_what_was_made(

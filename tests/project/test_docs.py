@@ -159,3 +159,10 @@ def test_contributings_map_names_every_module_of_the_core() -> None:
     missing = {name for name in there - named if not any(name.startswith(f) for f in folders)}
     assert not missing
     assert not {name for name in named if not (ROOT / name).exists()}
+
+
+def test_the_tests_that_pages_name_exist() -> None:
+    pages = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"tests/[\w/]+\.py", page.read_text())}
+    assert named
+    assert {name for name in named if not (ROOT / name).exists()} == set()

@@ -131,7 +131,7 @@ def test_a_move_that_was_interrupted_is_called_so_whatever_it_has_created() -> N
 @pytest.mark.parametrize(
     ("verdict", "values", "exists"),
     [
-        ("ok", {"before": database("telemetry_x")}, True),
+        ("ok", {"before": database()}, True),
         ("pending", {}, False),
         ("unknown", {"message": "m"}, None),
         ("pending", {"unseen_on": ("eu2",)}, None),
@@ -139,7 +139,7 @@ def test_a_move_that_was_interrupted_is_called_so_whatever_it_has_created() -> N
         ("blocked", {"finding": error("shared", kind=FindingKind.NAME_COLLISION)}, None),
         ("blocked", {"finding": error("full", kind=FindingKind.OVER_CAPACITY)}, False),
         ("blocked", {"finding": error("on both", kind=FindingKind.IN_TWO_TARGETS)}, True),
-        ("guarded", {"message": "m", "before": database("telemetry_x")}, True),
+        ("guarded", {"message": "m", "before": database()}, True),
         ("guarded", {"message": "m"}, False),
     ],
 )

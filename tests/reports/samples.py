@@ -73,8 +73,8 @@ _KINDS = {
 }
 
 
-def database(name: str, **values: Any) -> Database:
-    return Database(name, **{"retention": None, "complete": True, "in_use": False, **values})
+def database(**values: Any) -> Database:
+    return Database(**{"retention": None, "complete": True, "in_use": False, **values})
 
 
 def change(
@@ -86,7 +86,7 @@ def change(
     target: str = "eu1",
 ) -> Change:
     name = f"telemetry_{id_}"
-    return Change(Action(action), id_, target, name, before, after or database(name))
+    return Change(Action(action), id_, target, name, before, after or database())
 
 
 def tenant(id_: str, verdict: str, *actions: str, **values: Any) -> TenantPlan:
@@ -100,7 +100,7 @@ def tenant(id_: str, verdict: str, *actions: str, **values: Any) -> TenantPlan:
     message, hint = values.pop("message", ""), values.pop("hint", "")
     before, after = (
         values.pop("before", None),
-        values.pop("after", database(name) if name else None),
+        values.pop("after", database() if name else None),
     )
     changes = tuple(
         change(id_, each, before=before, after=after, target=target or "eu1") for each in actions
@@ -204,7 +204,7 @@ def unreachable(target: str = "eu2") -> Finding:
 
 def full_report() -> Report:
     """One report with at least one of everything."""
-    weeks = database("telemetry_globex", retention=90 * DAY)
+    weeks = database(retention=90 * DAY)
     shorter = change("globex", "set-retention", before=weeks)
     return report(
         [
@@ -213,7 +213,7 @@ def full_report() -> Report:
                 "ok",
                 notes=(warning("no retention is managed", "set one", tenant="enabled"),),
             ),
-            tenant("acme", "changed", "create", after=database("telemetry_acme")),
+            tenant("acme", "changed", "create", after=database()),
             tenant(
                 "a b",
                 "blocked",

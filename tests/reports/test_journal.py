@@ -32,8 +32,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_change_is_told_with_who_where_and_what(path: Path) -> None:
-    before = database("telemetry_acme", retention=90 * DAY)
-    after = database("telemetry_acme", retention=30 * DAY)
+    before = database(retention=90 * DAY)
+    after = database(retention=30 * DAY)
     outcomes = [outcome("acme", "set-retention", before=before, after=after)]
     origin = RunOrigin("ops", "ops1", operator="anna", door="console")
     append(path, report(outcomes=outcomes, origin=origin))

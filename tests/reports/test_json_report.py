@@ -56,7 +56,7 @@ def write(told: Report, **settings: Any) -> None:
                     "x",
                     "pending",
                     "create",
-                    before=database("telemetry_x", retention=UNKNOWN, complete=UNKNOWN),
+                    before=database(retention=UNKNOWN, complete=UNKNOWN),
                 )
             ],
             dry_run=True,

@@ -106,8 +106,8 @@ def test_a_dry_run_says_what_it_would_do(piped: Tell) -> None:
                     "y",
                     "pending",
                     "set-retention",
-                    before=database("telemetry_y"),
-                    after=database("telemetry_y", retention=30 * DAY),
+                    before=database(),
+                    after=database(retention=30 * DAY),
                 ),
             ],
             dry_run=True,
@@ -123,8 +123,8 @@ def test_a_dry_run_says_what_it_would_do(piped: Tell) -> None:
 
 def test_a_retention_period_says_what_it_was_and_that_none_is_for_ever(piped: Tell) -> None:
     weeks = {
-        "before": database("telemetry_y", retention=45 * DAY),
-        "after": database("telemetry_y", retention=30 * DAY),
+        "before": database(retention=45 * DAY),
+        "after": database(retention=30 * DAY),
     }
     told = report([tenant("y", "pending", "set-retention", "add-marker", **weeks)], dry_run=True)
     assert piped(told).splitlines()[0] == (
@@ -150,7 +150,7 @@ def test_a_target_of_another_kind_is_told_in_its_own_words(
     told = report(
         [
             tenant("x", "pending", "create", target="pg"),
-            tenant("y", "pending", "add-marker", target="pg", before=database("telemetry_y")),
+            tenant("y", "pending", "add-marker", target="pg", before=database()),
         ],
         targets=(schemas,),
         dry_run=True,

@@ -36,8 +36,8 @@ def test_a_terminal_gets_a_table(on_terminal: Tell) -> None:
                         "acme",
                         "changed",
                         "set-retention",
-                        before=database("telemetry_acme"),
-                        after=database("telemetry_acme", retention=30 * DAY),
+                        before=database(),
+                        after=database(retention=30 * DAY),
                     ),
                     tenant("enabled", "ok"),
                 ]

@@ -15,6 +15,7 @@ import pytest
 from influxops_routes.formats import FORMATS
 from influxops_routes.nginx import _prefixes
 from tests.conftest import GiveStandIn
+from tests.integration.proxy import running_proxy
 from tests.routes.nginx import Nginx, Recorder, file_of, needs_nginx, nginx, recorders
 
 pytestmark = needs_nginx
@@ -203,7 +204,7 @@ def test_a_server_is_known_by_its_certificate_and_may_have_a_path(tmp_path: Path
     with recorders("eu1", is_secure=True) as servers:
         text = file_of({"telemetry_x": "eu1"}, servers)
         with nginx(tmp_path, text) as proxy:
-            assert where(proxy, "telemetry_x") == 502  # signed by nobody that is known
+            assert where(proxy, "telemetry_x") == 503  # signed by nobody that is known
         trusted = f"proxy_ssl_trusted_certificate {proxy.authority};"
         with nginx(tmp_path, text, proxy_ssl_trusted_certificate=trusted) as proxy:
             assert where(proxy, "telemetry_x") == "eu1"
@@ -233,13 +234,19 @@ def test_the_grace_ends_by_itself() -> None:
         assert not str(first + seconds).startswith(begins)
 
 
-def test_a_write_is_sent_once_where_its_server_is_away(
-    servers: dict[str, Recorder], tmp_path: Path
-) -> None:
-    with recorders("eu3") as found:
-        text = file_of({"telemetry_x": "eu3"}, found)
-    with nginx(tmp_path, text) as proxy:
-        assert where(proxy, "telemetry_x") == 502
+def test_a_server_that_does_not_answer_is_to_be_waited_for(tmp_path: Path) -> None:
+    with recorders("eu3") as found, running_proxy("") as busy:
+        text = file_of({"telemetry_x": "eu3", "telemetry_y": "eu4"}, {**found, "eu4": busy})
+        busy.before = lambda seen: (503, "text/plain", b"not now")
+        found["eu3"].server.server_close()
+        with nginx(tmp_path, text) as proxy:
+            for name in ("telemetry_x", "telemetry_y"):
+                for agent, status in (("Telegraf/1.37.2 Go/1.26", 507), ("other", 503)):
+                    path = f"/api/v2/write?bucket={name}"
+                    answer = proxy.ask(path, b"m v=1", {"User-Agent": agent})
+                    assert answer.status == status
+                    assert "does not answer" in answer.json["error"]
+        assert len(busy.seen) == 2  # no write is sent twice
 
 
 def test_other_paths_go_nowhere(proxy: Nginx) -> None:

@@ -1,8 +1,8 @@
 """Four clients write while their tenants are moved, retired and made, and influxops is killed.
 
-The tenant that is retired is judged when its retirement is decided: by then each of its rows that
-was acknowledged is on its server. What came later goes with its database, and nothing is
-acknowledged once that is dropped. What Telegraf was told stands in nginx's log.
+The tenant that is retired is judged when its retirement is decided: each of its rows that was
+acknowledged is on its server then. What came later goes with its database, and nothing is
+acknowledged once that is dropped. What was acknowledged to Telegraf stands in nginx's log.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from influxops.domain.plan import Scope
 from influxops.errors import DeadlineExceeded, Interrupted
 from influxops.runtime.cancellation import WaitTimeout
 from influxops.runtime.context import RunContext
@@ -165,10 +164,3 @@ def test_a_run_that_is_over_has_a_little_time_to_tell() -> None:
 def test_waiting_beyond_the_end_of_a_run_ends_at_once() -> None:
     with pytest.raises(DeadlineExceeded, match="would exceed"):
         RunContext(5).sleep(LONG)
-
-
-def test_an_empty_scope_covers_nobody_and_none_covers_all() -> None:
-    assert Scope().covers("a", "eu1")
-    assert not Scope(frozenset()).covers("a")
-    assert not Scope(targets=frozenset()).covers("a", "eu1")
-    assert Scope(frozenset()).is_limited

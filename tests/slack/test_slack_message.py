@@ -202,8 +202,8 @@ def test_a_changed_retention_says_from_what_to_what() -> None:
     change = outcome(
         "x",
         "set-retention",
-        before=database("telemetry_x"),
-        after=database("telemetry_x", retention=30 * DAY),
+        before=database(),
+        after=database(retention=30 * DAY),
     )
     assert "eu1, 30d, was kept for ever: telemetry_x" in section(
         message(report(outcomes=[change])), "Retention set: 1"

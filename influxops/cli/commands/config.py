@@ -60,6 +60,7 @@ def command(ctx: click.Context, output: str, instead: str | None) -> None:
 def _check(ctx: click.Context, output: str) -> None:
     from influxops.config.load import load_config
     from influxops.plugin_host.discovery import installed
+    from influxops.plugin_host.plugin_files import all_kinds
     from influxops.plugin_host.resolve import resolve
 
     mistakes: list[str] = []
@@ -67,7 +68,7 @@ def _check(ctx: click.Context, output: str) -> None:
     try:
         config = load_config(common(ctx).config, mistakes)
         path = config.path
-        resolve(config, installed())
+        resolve(config, all_kinds(config, installed()))
     except InfluxopsError as error:
         mistakes += str(error).splitlines()
     if output == "json":

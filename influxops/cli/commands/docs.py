@@ -14,7 +14,8 @@ from influxops.cli.output.stdio import put, say, say_json
 from influxops.domain.text import did_you_mean
 from influxops.runtime.stdio import is_terminal
 
-_LINK = re.compile(r"\(([\w/-]+)\.md\)")
+#: A page in the lists of index.md.
+_LISTED = re.compile(r"^- \[[^\]]+\]\(([\w/-]+)\.md\)$", re.MULTILINE)
 
 
 def _pages() -> dict[str, str]:
@@ -26,7 +27,7 @@ def _pages() -> dict[str, str]:
             if page.name.endswith(".md"):
                 name = folder + page.name.removesuffix(".md")
                 found[name] = page.read_text(encoding="utf-8")
-    listed = ["index", *_LINK.findall(found["index"])]
+    listed = ["index", *_LISTED.findall(found["index"])]
     order = {name: number for number, name in enumerate(listed)}
     names = sorted(found, key=lambda name: (order.get(name, len(order)), name))
     return {name: found[name] for name in names}

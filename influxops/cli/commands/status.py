@@ -11,7 +11,7 @@ from influxops.cli.options import read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.cli.selection import NONE, Selection, selection_options
 from influxops.domain.finding import FindingKind, Severity
-from influxops.domain.plan import Scope, TenantStatus
+from influxops.domain.plan import TenantStatus
 from influxops.domain.record import State
 from influxops.domain.text import group_alike, pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
@@ -54,8 +54,7 @@ def command(
     if orphans and tenants:
         raise click.UsageError("--orphans shows those that are in no source, whatever their id")
     selection = Selection(tenants, states, targets)
-    scope = Scope(selection.named)
-    with session(ctx, timeout=timeout, scope=scope) as (engine, context):
+    with session(ctx, timeout=timeout, tenants=selection.named or ()) as (engine, context):
         if orphans:
             engine.needs_ledger()
         view, errors = look(engine, context)

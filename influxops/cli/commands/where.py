@@ -12,7 +12,6 @@ from influxops.cli.options import command_line, read_options
 from influxops.cli.output.stdio import say, say_json
 from influxops.cli.selection import NONE, Selection, selection_options
 from influxops.domain.finding import FindingKind, Severity
-from influxops.domain.plan import Scope
 from influxops.domain.record import Record, State
 from influxops.domain.text import pluralize, quote, truncate
 from influxops.errors import ExitCode
@@ -56,7 +55,7 @@ def command(
     from influxops.cli.inspect import look, selected
     from influxops.cli.session import session
 
-    with session(ctx, timeout=timeout, scope=Scope(selection.named)) as (engine, context):
+    with session(ctx, timeout=timeout, tenants=selection.named or ()) as (engine, context):
         view, _ = look(engine, context, leave_out=(FindingKind.OVER_CAPACITY,))
     if selection.is_filter:
         view = selected(view, selection)

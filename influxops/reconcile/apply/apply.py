@@ -14,7 +14,6 @@ from influxops.domain.plan import (
     Change,
     ChangeResult,
     Outcome,
-    Plan,
     TenantPlan,
     TenantStatus,
 )
@@ -23,8 +22,7 @@ from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by, incomplete, settled, verify, with_completion
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.reread import reread
-from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed, Planning, RunState
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
@@ -32,48 +30,41 @@ from influxops.runtime.parallel import in_parallel
 def still_open(state: RunState) -> list[TenantPlan]:
     """Return the tenants whose changes were not attempted yet, or whose target was full."""
     return [
-        plan
-        for plan in state.plan.tenants.values()
-        if plan.changes and plan.tenant not in state.settled
+        plan for plan in state.plans.values() if plan.changes and plan.tenant not in state.settled
     ]
 
 
-def execute_plan(
-    state: RunState, plan_again: Callable[[Planning], Plan], planning: Planning
-) -> Iterator[RunState]:
+def execute_plan(state: RunState, plan_again: Callable[[RunState], RunState]) -> Iterator[RunState]:
     """Claim, change, read again and record, batch by batch, while something is open.
 
     `plan_again` plans from what was read since: a target that is full takes no more.
     """
-    request, context = planning.request, planning.context
+    context = state.context
     while waiting := still_open(state):
         # Those that may exceed a capacity come after all others: of two that are created at once,
         # the server would choose which gets the last slot, and it may have been planned for the
         # other.
         batch = [plan for plan in waiting if not plan.may_exceed_capacity] or waiting
         context.check()
-        if request.ledger is not None:
-            state, batch = reserve(batch, state, request, context)
+        if state.request.ledger is not None:
+            state, batch = reserve(batch, state)
             yield state
         if batch:
-            state = carry_out(batch, state, request, context)
-            yield state
-            yield (state := record(state, request, context))
+            yield (state := carry_out(batch, state))
+            yield (state := record(state))
         context.check()
-        if still_open(state) or state.observed.closed:
-            plan = plan_again(replace(planning, observed=state.observed))
-            yield (state := replace(state, plan=replan(state, plan)))
+        if still_open(state) or state.closed:
+            yield (state := replan(state, plan_again(state)))
 
 
-def carry_out(
-    batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: RunContext
-) -> RunState:
+def carry_out(batch: Sequence[TenantPlan], state: RunState) -> RunState:
     """Apply the changes of some tenants, and read their databases again.
 
     What was created and then lost a part (a server loses rows when a name is used again at once, or
     when it dies) is completed again.
     """
-    observed, ended, faults = make_room(batch, state.observed, request, context)
+    request, context, before = state.request, state.context, state.closed
+    state, ended = make_room(batch, state)
     changes = [
         change
         for plan in batch
@@ -82,47 +73,40 @@ def carry_out(
         if change.needs_target and not (plan.tenant in ended and change.action is Action.DROP)
     ]
     context.on_stage("ensuring", len(changes))
-    outcomes, more = apply(changes, request.targets, context)
-    faults = [*faults, *more]
-    observed = reread(outcomes, observed, request, context)
-    missing = [*incomplete(outcomes, observed)] if context.interruption is None else []
+    outcomes, faults = apply(changes, request.targets, context)
+    state = reread(outcomes, state.note(*faults))
+    missing = [*incomplete(outcomes, state)] if context.interruption is None else []
     if missing:
-        completions, more = apply(missing, request.targets, context)
-        faults = [*faults, *more]
+        completions, faults = apply(missing, request.targets, context)
         outcomes = with_completion(outcomes, completions)
-        observed = reread(completions, observed, request, context, verify=True)
-    done = verify(batch, outcomes, observed, state.observed.closed, ended)
-    closed = closed_by(outcomes, observed.closed)
-    return replace(
-        state,
-        observed=replace(observed, closed=closed),
-        settled={**state.settled, **done},
-        notes=(*state.notes, *faults),
-    )
+        state = reread(completions, state.note(*faults), verify=True)
+    done = verify(batch, outcomes, state, before, ended)
+    closed = closed_by(outcomes, state.closed)
+    return replace(state, closed=closed, settled={**state.settled, **done})
 
 
 def make_room(
-    batch: Sequence[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
-) -> tuple[Observed, dict[str, list[Outcome]], list[Finding]]:
+    batch: Sequence[TenantPlan], state: RunState
+) -> tuple[RunState, dict[str, list[Outcome]]]:
     """Drop databases that are to be replaced, before anything is created under their names.
 
-    It returns what was read afterwards, how the changes of each such tenant ended so far (the last
-    one DONE where the rest of them follows), and what is wrong with plugins.
+    It returns what was read afterwards, and how the changes of each such tenant ended so far (the
+    last one DONE where the rest of them follows).
     """
     plans = {plan.tenant: plan for plan in batch if plan.is_replacement}
     drops = [c for plan in plans.values() for c in plan.changes if c.action is Action.DROP]
     if not drops:
-        return observed, {}, []
-    outcomes, faults = apply(drops, request.targets, context)
-    observed = reread(outcomes, observed, request, context)
+        return state, {}
+    outcomes, faults = apply(drops, state.request.targets, state.context)
+    state = reread(outcomes, state.note(*faults))
     ended = {}
-    for outcome in (settled(o, plans[o.change.tenant], observed) for o in outcomes):
+    for outcome in (settled(o, plans[o.change.tenant], state) for o in outcomes):
         ended[outcome.change.tenant] = [outcome]
         if outcome.status is not ChangeResult.DONE:
             why = "not attempted: the database of that name could not be dropped"
             rest = [c for c in plans[outcome.change.tenant].changes if c.action is not Action.DROP]
             ended[outcome.change.tenant] += [Outcome(c, ChangeResult.SKIPPED, why) for c in rest]
-    return observed, ended, faults
+    return state, ended
 
 
 def apply(
@@ -141,14 +125,14 @@ def apply(
     return [o for outcomes, _ in parts for o in outcomes], [f for _, found in parts for f in found]
 
 
-def replan(state: RunState, plan: Plan) -> Plan:
-    """Return a new plan for who is still open; what was planned for the others stays."""
+def replan(state: RunState, again: RunState) -> RunState:
+    """Return what was planned again for who is still open; for the others the first plan stays."""
     tenants = {}
-    for id_, before in state.plan.tenants.items():
+    for id_, before in state.plans.items():
         if before.status is not TenantStatus.PENDING or id_ in state.settled:
             tenants[id_] = before
-        elif id_ in plan.tenants:
-            tenants[id_] = plan.tenants[id_]
+        elif id_ in again.plans:
+            tenants[id_] = again.plans[id_]
         else:
             why = "no free slot on the targets that this run may write to"
             unplaced = replace(
@@ -156,4 +140,4 @@ def replan(state: RunState, plan: Plan) -> Plan:
             )
             remedy = "add a target, or let it write to the others, too"
             tenants[id_] = unplaced.blocked(FindingKind.OVER_CAPACITY, why, remedy)
-    return replace(plan, tenants=tenants, refusals=state.plan.refusals)
+    return replace(again, plans=tenants, refusals=state.refusals)

@@ -17,7 +17,7 @@ from influxops.reconcile.move.probes import wait_for_proxies
 from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.plan.recorded import busy, is_copy
 from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed, RunState
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import RunContext
 
 #: What no other run may do to a tenant at the same time.
@@ -32,15 +32,13 @@ _RESERVED = (
 )
 
 
-def reserve(
-    batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: RunContext
-) -> tuple[RunState, list[TenantPlan]]:
+def reserve(batch: Sequence[TenantPlan], state: RunState) -> tuple[RunState, list[TenantPlan]]:
     """Claim tenants before any change; return what is known now, and those that are this run's."""
-    ledger_view = state.observed.ledger_view
+    ledger_view, request, context = state.ledger_view, state.request, state.context
     if request.ledger is None or not ledger_view.is_readable:
         return state, [*batch]
     wanted = [
-        _reserved(plan, change.action, change.target, state.observed)
+        _reserved(plan, change.action, change.target, state)
         for plan in batch
         if (change := _reserving(plan)) is not None
     ]
@@ -52,7 +50,7 @@ def reserve(
         raise
     except InfluxopsError as error:
         return _not_reserved(error, {record.tenant for record in wanted}, batch, state)
-    tenants = dict(state.plan.tenants)
+    tenants = dict(state.plans)
     mine = []
     for plan in batch:
         record = found.get(plan.tenant)
@@ -68,8 +66,7 @@ def reserve(
         tenants[plan.tenant] = later.defer(FindingKind.RETIRING, why, remedy)
         led.add(plan.tenant)
     mine = [plan for plan in mine if plan.tenant not in led]
-    observed = replace(state.observed, ledger_view=ledger_view.with_records(found))
-    return replace(state, observed=observed, plan=replace(state.plan, tenants=tenants)), mine
+    return replace(state, ledger_view=ledger_view.with_records(found), plans=tenants), mine
 
 
 def _still_led(
@@ -87,19 +84,26 @@ def _still_led(
     routing = request.rules.routing
     if not routing.probes:
         return
-    try:
-        version = request.ledger.load_records((dropped[0].tenant,), context).route_version
-    except Interrupted:
-        raise
-    except InfluxopsError as error:
-        yield from ((plan, f"the ledger: {error.message}", error.remedy) for plan in dropped)
-        return
+    ledger = request.ledger
     end, why = time.monotonic() + parse_duration(routing.timeout), ""
     for plan in dropped:
         if not why or time.monotonic() < end:  # one that is late keeps nobody waiting twice
             change = _reserving(plan)
             left = change.target if change else ""
-            why = wait_for_proxies(routing.probes, version, plan, left, end, context)
+            try:
+                why = wait_for_proxies(
+                    routing.probes,
+                    lambda: ledger.load_records((), context).route_version,
+                    plan,
+                    left,
+                    end,
+                    context,
+                )
+            except Interrupted:
+                raise
+            except InfluxopsError as error:
+                yield plan, f"the ledger: {error.message}", error.remedy
+                continue
         if why:
             yield plan, why, "see that each of them loads new routes (`influxops docs routing`)"
 
@@ -119,7 +123,7 @@ def _takes_route(plan: TenantPlan) -> bool:
     return plan.record is None or not is_copy(plan.record, change.target)
 
 
-def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed) -> Record:
+def _reserved(plan: TenantPlan, action: Action, target: str, observed: RunState) -> Record:
     """Return the record that reserves a slot for a tenant."""
     before = observed.ledger_view.records.get(plan.tenant)
     record = before or Record(plan.tenant, State.PENDING)

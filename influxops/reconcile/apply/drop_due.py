@@ -33,9 +33,8 @@ from influxops.reconcile.move.copy import about, copy
 from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.plan.recorded import busy
-from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.request import GRACE
 from influxops.reconcile.state import RunState
-from influxops.runtime.context import RunContext
 
 #: After so many postponements in a row, late rows are a person's to decide about.
 MOST_POSTPONED = 3
@@ -92,12 +91,11 @@ def drops_old_copy(plan: TenantPlan) -> bool:
 class OldCopies:
     """The old copies that a run is dropping; their tenants are claimed."""
 
-    def __init__(
-        self, state: RunState, request: RunRequest, context: RunContext, command: str
-    ) -> None:
+    def __init__(self, state: RunState, command: str) -> None:
+        request = state.request
         assert request.ledger is not None
         self._command = command
-        self.state, self.request, self.context = state, request, context
+        self.state, self.request, self.context = state, request, state.context
         self.ledger = request.ledger
         self._handles = {handle.name: handle for handle in request.targets}
         self._began = self._settled_at = time.monotonic()
@@ -144,7 +142,7 @@ class OldCopies:
     def _pass(self, plan: TenantPlan, *, recent: bool = False) -> bool:
         """Copy what only the old copy has; return whether that may go on to be dropped."""
         tenant = plan.tenant
-        known = self._records.setdefault(tenant, self.state.observed.ledger_view.records[tenant])
+        known = self._records.setdefault(tenant, self.state.ledger_view.records[tenant])
         old, new = known.secondary_target, known.target
         if missing := next((name for name in (old, new) if name not in self._handles), None):
             why = f"the target {missing} is not configured any more"
@@ -266,34 +264,32 @@ class OldCopies:
     def _now(self) -> datetime:
         """Return the time by the ledger's clock."""
         passed = timedelta(seconds=time.monotonic() - self._began)
-        return self.state.observed.ledger_view.now + passed
+        return self.state.ledger_view.now + passed
 
     def _resolve_outcomes(self) -> None:
         """Read again what was dropped, and record it; also when the run is over."""
         self._keep(self._records)
         self._wait_for_writers()
-        observed, settled = self.state.observed, dict(self.state.settled)
+        state, settled = self.state, dict(self.state.settled)
         if outcomes := [outcome for _, outcome in self._dropped]:
-            observed = reread(outcomes, observed, self.request, self.context)
-            settled |= verify([plan for plan, _ in self._dropped], outcomes, observed, {})
-        tenants = {**self.state.plan.tenants, **self._plans}
+            state = reread(outcomes, state)
+            settled |= verify([plan for plan, _ in self._dropped], outcomes, state, {})
+        tenants = {**self.state.plans, **self._plans}
         self.state = replace(
-            self.state,
-            observed=observed,
-            plan=replace(self.state.plan, tenants=tenants),
+            state,
+            plans=tenants,
             settled=settled,
             notes=(*self.state.notes, *self._faults),
         )
         self._record_late()
-        self.state = record(self.state, self.request, self.context)
+        self.state = record(self.state)
         for kept in (self._plans, self._records, self._late, self._dropped, self._faults):
             kept.clear()
         self._settled_at = time.monotonic()
 
     def _keep(self, records: Mapping[str, Record]) -> None:
-        ledger_view = self.state.observed.ledger_view.with_records(records)
-        observed = replace(self.state.observed, ledger_view=ledger_view)
-        self.state = replace(self.state, observed=observed)
+        ledger_view = self.state.ledger_view.with_records(records)
+        self.state = replace(self.state, ledger_view=ledger_view)
 
     def _wait_for_writers(self) -> None:
         """Wait where rows came late: what still writes creates the database again in that time."""

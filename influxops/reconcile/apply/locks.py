@@ -90,10 +90,10 @@ class Lock:
         """
         return len(request.targets) < 2 or (self.is_held and len(request.sources) == 1)
 
-    def findings(self, request: RunRequest, state: RunState) -> Iterator[Finding]:
+    def findings(self, state: RunState) -> Iterator[Finding]:
         """Yield a finding if anything was changed without the lock, or if it was lost."""
-        why = f"the lock was lost ({self.lost})" if self.lost else ""
-        if self.missing and (state.settled or state.plan.is_pending):
+        why, request = f"the lock was lost ({self.lost})" if self.lost else "", state.request
+        if self.missing and (state.settled or state.is_pending):
             why = f"no lock was available ({self.missing})"
         if why:
             yield Finding(

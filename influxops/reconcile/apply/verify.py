@@ -11,7 +11,7 @@ from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import Action, Change, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.reconcile.plan.recorded import was_recreated
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 
 #: What a tenant's own verdict is where one of its changes ended so, the worst first.
 _FINDINGS = {
@@ -28,7 +28,7 @@ _LOOK_CLOSELY = Hint.command("ensure --verify", "run {}, which reads back what w
 _READ_AGAIN = "run it again, which reads how it ended"
 
 
-def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Change]:
+def incomplete(outcomes: Iterable[Outcome], observed: RunState) -> Iterator[Change]:
     """Yield what completes the databases that were made, and of which a part was lost."""
     for outcome in outcomes:
         found = observed.database(outcome.change.target, outcome.change.database)
@@ -64,7 +64,7 @@ def _completes(outcome: Outcome) -> bool:
 def verify(
     plans: Iterable[TenantPlan],
     outcomes: Iterable[Outcome],
-    observed: Observed,
+    observed: RunState,
     closed: Mapping[str, str],
     ended: Mapping[str, Sequence[Outcome]] | None = None,
 ) -> dict[str, TenantPlan]:
@@ -113,7 +113,7 @@ def _wants_another_place(outcome: Outcome, closed: Mapping[str, str]) -> bool:
     )
 
 
-def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
+def settled(outcome: Outcome, plan: TenantPlan, observed: RunState) -> Outcome:
     """Return the outcome of a change, corrected by what its target holds afterwards."""
     change, status = outcome.change, outcome.status
     state = next(state for state in observed.targets if state.name == change.target)
@@ -180,7 +180,7 @@ def _is_good(change: Change, found: Database | None, *, managed: bool) -> bool:
     return found.retention == change.after.retention
 
 
-def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed) -> TenantPlan:
+def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: RunState) -> TenantPlan:
     """Return a tenant with how its changes ended, and the verdict that follows from it."""
     after = observed.database(plan.target, plan.database)
     plan = replace(plan, outcomes=tuple(outcomes), after=after)

@@ -13,7 +13,7 @@ from influxops.domain.database import UNMANAGED
 from influxops.domain.export import file_name
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Action, ChangeResult, Outcome, Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import Event, LedgerUpdate
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
@@ -23,7 +23,7 @@ from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import is_cut_over, is_recreated, lost, plan_from_record
 from influxops.reconcile.request import GRACE
-from influxops.reconcile.state import Planning, RunState
+from influxops.reconcile.state import RunState
 from influxops.report.wording import format_copied
 from influxops.runtime.context import RunContext
 from influxops.runtime.manifests import writing
@@ -47,31 +47,31 @@ class Export(Operation):
     ) -> None:
         self._folder, self._compare, self._without_tables = folder, compare, without_tables
 
-    def guarded_plan(self, planning: Planning) -> Plan:
+    def guarded_plan(self, state: RunState) -> RunState:
         """Plan it: what only reads needs no guard."""
-        return self.plan(planning)
+        return self.plan(state)
 
-    def plan(self, planning: Planning) -> Plan:
+    def plan(self, state: RunState) -> RunState:
         """Plan which tenants are exported."""
-        named = sorted(planning.context.scope.tenants or ())
-        return Plan({id_: self._one(id_, planning) for id_ in named})
+        named = sorted(state.context.tenants or ())
+        return state.planned({id_: self._one(id_, state) for id_ in named})
 
-    def _one(self, id_: str, planning: Planning) -> TenantPlan:
-        observed, record = planning.observed, planning.ledger_view.record(id_)
+    def _one(self, id_: str, state: RunState) -> TenantPlan:
+        record = state.ledger_view.record(id_)
         if record is not None:
-            plan = plan_from_record(record, record.target, observed)
+            plan = plan_from_record(record, record.target, state)
             if is_recreated(record, plan.before):
-                plan = plan.note(*filter(None, [lost(plan, observed).finding]))
+                plan = plan.note(*filter(None, [lost(plan, state).finding]))
         else:
-            plan = _unrecorded(id_, planning)
+            plan = _unrecorded(id_, state)
         if plan.status is not TenantStatus.OK:
             return plan
         target = plan.target or ""
-        handle = next((each for each in planning.request.targets if each.name == target), None)
+        handle = next((each for each in state.request.targets if each.name == target), None)
         if handle is None:
             why = f"it is recorded on {target}, which is not configured any more"
             return plan.mark_unknown(FindingKind.NOT_CONFIGURED, why)
-        if target not in observed.inventories:
+        if target not in state.inventories:
             return plan.mark_unknown(FindingKind.NOT_READ, f"the target {target} cannot be read")
         if plan.before is None:
             why = f"its database {truncate(plan.database)} is not on {target}, where it is recorded"
@@ -86,16 +86,16 @@ class Export(Operation):
             plan = plan.note(plan.warning(FindingKind.MOVING, why, again))
         return plan.with_changes(plan.change(Action.EXPORT))
 
-    def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
+    def execute(self, state: RunState) -> Iterator[RunState]:
         """Export one tenant after the other; what fails is that tenant's own."""
-        handles = {handle.name: handle for handle in planning.request.targets}
-        for plan in [plan for plan in state.plan.tenants.values() if plan.changes]:
-            planning.context.check()
+        handles = {handle.name: handle for handle in state.request.targets}
+        for plan in [plan for plan in state.plans.values() if plan.changes]:
+            state.context.check()
             handle = handles[plan.target or ""]
-            settled = self._export(plan, handle, planning.context)
+            settled = self._export(plan, handle, state.context)
             state = replace(state, settled={**state.settled, plan.tenant: settled})
             state = replace(state, recorded=frozenset(state.settled))
-            yield (state := tell(settled, state, planning))
+            yield (state := tell(settled, state))
 
     def _export(self, plan: TenantPlan, handle: TargetHandle, context: RunContext) -> TenantPlan:
         order = CopyRequest(
@@ -150,10 +150,10 @@ def exported(plan: TenantPlan, copied: CopyProgress, folder: Path) -> TenantPlan
     ).note(*notes)
 
 
-def tell(plan: TenantPlan, state: RunState, planning: Planning) -> RunState:
+def tell(plan: TenantPlan, state: RunState) -> RunState:
     """Write into the ledger's history that a tenant was exported."""
-    request, context = planning.request, planning.context
-    if request.ledger is None or not planning.ledger_view.is_readable:
+    request, context = state.request, state.context
+    if request.ledger is None or not state.ledger_view.is_readable:
         return state
     (outcome,) = plan.outcomes
     entry = request.entry(
@@ -170,15 +170,14 @@ def tell(plan: TenantPlan, state: RunState, planning: Planning) -> RunState:
     return state
 
 
-def _unrecorded(id_: str, planning: Planning) -> TenantPlan:
+def _unrecorded(id_: str, state: RunState) -> TenantPlan:
     """Return a tenant that no ledger has, with its database if one target holds it."""
-    observed = planning.observed
-    plan = planning.desired.get(id_)
+    plan = state.desired.get(id_)
     if plan is None:
-        if observed.sources_complete and not planning.ledger_view.error:
+        if state.sources_complete and not state.ledger_view.error:
             raise ConfigError(
                 f"neither a source nor the ledger knows the tenant {quote(id_)}",
-                hint=did_you_mean(id_, planning.desired)
+                hint=did_you_mean(id_, state.desired)
                 or "`influxops status` shows all that are known",
             )
         return TenantPlan(id_, "", UNMANAGED).mark_unknown(
@@ -186,14 +185,14 @@ def _unrecorded(id_: str, planning: Planning) -> TenantPlan:
         )
     if plan.status is not TenantStatus.OK:
         return plan
-    homes = observed.targets_holding(plan.database)
+    homes = state.targets_holding(plan.database)
     if len(homes) > 1:
         return plan.on_several(homes, "find out which one holds the data, and adopt that")
-    if not homes and observed.unread:
-        why = f"it may be on {summarize(observed.unread)}, which cannot be read"
+    if not homes and state.unread:
+        why = f"it may be on {summarize(state.unread)}, which cannot be read"
         return plan.mark_unknown(FindingKind.NOT_READ, why)
     if not homes:
         why = f"no target holds its database {truncate(plan.database)}"
         return plan.blocked(FindingKind.NO_DATABASE, why, Hint.command("ensure", "{} creates it"))
-    before = observed.database(homes[0], plan.database)
+    before = state.database(homes[0], plan.database)
     return replace(plan, target=homes[0], before=before, after=before)

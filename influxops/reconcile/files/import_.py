@@ -19,8 +19,7 @@ from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import UNMANAGED
 from influxops.domain.export import MANIFEST, Manifest
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.hint import Hint
-from influxops.domain.plan import Action, ChangeResult, Outcome, Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.text import did_you_mean, pluralize, quote, truncate
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
@@ -31,7 +30,7 @@ from influxops.reconcile.move.copy import about, follow
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.desired import refuse_unknown_targets
 from influxops.reconcile.plan.ensure import make_plan, only_creating
-from influxops.reconcile.state import Planning, RunState
+from influxops.reconcile.state import RunState
 from influxops.report.wording import format_copied
 from influxops.runtime.manifests import read_manifest
 
@@ -74,29 +73,29 @@ class Import(Operation):
         self.recreate = frozenset(exports)
         self._looked: dict[str, CopyProgress] = {}
 
-    def plan(self, planning: Planning) -> Plan:
+    def plan(self, state: RunState) -> RunState:
         """Plan it: files are looked at, and the rows that are in databases already."""
-        refuse_unknown_targets(planning.rules, filter(None, [self._to]))
-        desired, context = dict(planning.desired), planning.context
+        refuse_unknown_targets(state.rules, filter(None, [self._to]))
+        desired = dict(state.desired)
         for id_ in self._exports:
             if id_ in desired:
                 desired[id_] = self._wanted(desired[id_])
-            elif planning.observed.sources_complete:
+            elif state.sources_complete:
                 raise ConfigError(
                     f"no source knows the tenant {quote(id_)}",
                     hint=did_you_mean(id_, desired) or "add it to the registry first",
                 )
-        made = make_plan(planning.observed, desired, planning.rules, context.scope, context.check)
+        made = make_plan(replace(state, desired=desired)).plans
         tenants = {}
-        handles = {handle.name: handle for handle in planning.request.targets}
+        handles = {handle.name: handle for handle in state.request.targets}
         for id_ in self._exports:
-            plan = made.tenants.get(id_)
+            plan = made.get(id_)
             if plan is None:
                 plan = TenantPlan(id_, "", UNMANAGED).mark_unknown(
                     FindingKind.NOT_READ, "no source that could be read knows it"
                 )
-            tenants[id_] = self._one(plan, handles, planning)
-        return Plan(tenants)
+            tenants[id_] = self._one(plan, handles, state)
+        return state.planned(tenants)
 
     def _wanted(self, plan: TenantPlan) -> TenantPlan:
         """Return what a tenant should have: where this run wants it, as the export had it."""
@@ -113,7 +112,7 @@ class Import(Operation):
         return replace(plan, pin=self._to)
 
     def _one(
-        self, plan: TenantPlan, handles: Mapping[str, TargetHandle], planning: Planning
+        self, plan: TenantPlan, handles: Mapping[str, TargetHandle], state: RunState
     ) -> TenantPlan:
         folder, manifest = self._exports[plan.tenant]
         if plan.is_replacement and plan.before is not None:
@@ -138,17 +137,17 @@ class Import(Operation):
             return plan.unchanged().blocked(
                 FindingKind.NOTE,
                 f"the export in {folder} is not whole",
-                Hint.command("export", "finish it with {}"),
+                "finish it by the `influxops export` that began it",
             )
         order = CopyRequest(plan.database, folder=str(folder), tenant=plan.tenant, dry_run=True)
         try:
             what = f"{truncate(plan.database)} from {folder}"
-            steps = handle.import_(order, planning.context)
-            found = follow(steps, what, order, planning.context, handle.name)
+            steps = handle.import_(order, state.context)
+            found = follow(steps, what, order, state.context, handle.name)
             if plan.before is not None:
                 there = replace(order, ahead=True)
-                steps = handle.import_(there, planning.context)
-                held = follow(steps, what, there, planning.context, handle.name)
+                steps = handle.import_(there, state.context)
+                held = follow(steps, what, there, state.context, handle.name)
                 if held.ahead or held.conflicts:
                     plan = plan.note(_not_empty(plan, held))
         except Interrupted:
@@ -158,44 +157,39 @@ class Import(Operation):
         self._looked[plan.tenant] = found
         last = plan.changes[-1].after if plan.changes else plan.before
         change = plan.change(Action.IMPORT, after=last)
-        if planning.context.dry_run:
+        if state.context.dry_run:
             message = f"to be imported from {folder}: {format_copied(found)}"
             plan = plan.note(plan.info(FindingKind.IMPORTED, message, facts=_facts(folder, found)))
         return plan.with_changes(*plan.changes, change)
 
-    def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
+    def execute(self, state: RunState) -> Iterator[RunState]:
         """Create what is missing, as `ensure` does, then import one tenant after the other."""
-        wanted = {id_: plan for id_, plan in state.plan.tenants.items() if _imports(plan)}
+        wanted = [id_ for id_, plan in state.plans.items() if _imports(plan)]
 
-        def creating(planning: Planning) -> Plan:
-            plan = self.guarded_plan(planning)
-            tenants = {id_: _without_import(each) for id_, each in plan.tenants.items()}
-            return replace(plan, tenants=tenants)
+        def creating(state: RunState) -> RunState:
+            return _without_imports(self.guarded_plan(state))
 
-        tenants = {id_: _without_import(each) for id_, each in state.plan.tenants.items()}
-        state = replace(state, plan=replace(state.plan, tenants=tenants))
-        for known in execute_plan(state, creating, planning):
+        for known in execute_plan(_without_imports(state), creating):
             yield (state := known)
-        for plan in wanted.values():
-            planning.context.check()
-            now = state.settled.get(plan.tenant) or state.plan.tenants[plan.tenant]
+        for id_ in wanted:
+            state.context.check()
+            now = state.settled.get(id_) or state.plans[id_]
             if now.status in (TenantStatus.OK, TenantStatus.CHANGED):
-                for known in self._import(now, state, planning):
+                for known in self._import(now, state):
                     yield (state := known)
 
-    def _import(self, made: TenantPlan, state: RunState, planning: Planning) -> Iterator[RunState]:
-        request, context = planning.request, planning.context
+    def _import(self, made: TenantPlan, state: RunState) -> Iterator[RunState]:
+        request, context = state.request, state.context
         before = made.after
         plan = replace(made, status=TenantStatus.OK, outcomes=(), changes=(), before=before)
         plan = plan.with_changes(plan.change(Action.IMPORT, after=before))
-        tenants = {**state.plan.tenants, plan.tenant: plan}
         state = replace(
             state,
-            plan=replace(state.plan, tenants=tenants),
+            plans={**state.plans, plan.tenant: plan},
             settled={id_: each for id_, each in state.settled.items() if id_ != plan.tenant},
             recorded=state.recorded - {plan.tenant},
         )
-        state, own = reserve([plan], state, request, context)
+        state, own = reserve([plan], state)
         if not own:
             yield state
             return
@@ -214,7 +208,7 @@ class Import(Operation):
         else:
             settled = _imported(plan, copied, folder)
         state = replace(state, settled={**state.settled, plan.tenant: settled})
-        state = record(state, request, context)
+        state = record(state)
         settled = state.settled[plan.tenant]
         whole = replace(settled, before=made.before, outcomes=(*made.outcomes, *settled.outcomes))
         whole = replace(whole, changes=(*made.changes, *plan.changes))
@@ -223,6 +217,10 @@ class Import(Operation):
 
 def _imports(plan: TenantPlan) -> bool:
     return any(change.action is Action.IMPORT for change in plan.changes)
+
+
+def _without_imports(state: RunState) -> RunState:
+    return replace(state, plans={id_: _without_import(each) for id_, each in state.plans.items()})
 
 
 def _without_import(plan: TenantPlan) -> TenantPlan:

@@ -18,7 +18,6 @@ from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.plan.recorded import explain_lost, is_copy, is_recreated
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
-from influxops.runtime.context import RunContext
 
 _EVENTS = {
     Action.CREATE: Event.CREATED,
@@ -34,22 +33,15 @@ _EVENTS = {
 }
 
 
-def record(
-    state: RunState,
-    request: RunRequest,
-    context: RunContext,
-    *,
-    at_end: bool = False,
-    with_seen: bool = False,
-) -> RunState:
+def record(state: RunState, *, at_end: bool = False, with_seen: bool = False) -> RunState:
     """Write the results of a run to the ledger that are not recorded yet.
 
     At the end of a run, what was read is written, too: `with_seen` also of unchanged tenants.
     """
-    ledger_view = state.observed.ledger_view
+    ledger_view, request, context = state.ledger_view, state.request, state.context
     if request.ledger is None or not ledger_view.is_readable or context.dry_run:
         return state
-    writing = _Writer(state, request, context.id).writing(at_end=at_end, with_seen=with_seen)
+    writing = _Writer(state).writing(at_end=at_end, with_seen=with_seen)
     state = replace(state, recorded=frozenset(state.settled))
     if not writing:
         return state
@@ -62,9 +54,7 @@ def record(
         state = state.note(replace(note, message=message))
         lost = [each.tenant for each in writing.records]
         return replace(state, settled={**state.settled, **dict(_undecided(lost, state, error))})
-    return replace(
-        state, observed=replace(state.observed, ledger_view=ledger_view.with_records(found))
-    )
+    return replace(state, ledger_view=ledger_view.with_records(found))
 
 
 def _undecided(
@@ -94,16 +84,16 @@ def _undecided(
 class _Writer:
     """Computes the ledger update from the state of a run."""
 
-    def __init__(self, state: RunState, request: RunRequest, run: str) -> None:
-        self.state, self.request, self.run = state, request, run
-        self.observed, self.ledger_view = state.observed, state.observed.ledger_view
+    def __init__(self, state: RunState) -> None:
+        self.state, self.request, self.run = state, state.request, state.context.id
+        self.observed, self.ledger_view = state, state.ledger_view
         self.entries: list[HistoryEntry] = []
-        self._facts = ServerFacts(state.observed, request)
+        self._facts = ServerFacts(state)
 
     def writing(self, *, at_end: bool, with_seen: bool) -> LedgerUpdate:
         """Return the update."""
         records, forgotten = [], []
-        for id_, planned in self.state.plan.tenants.items():
+        for id_, planned in self.state.plans.items():
             settled = self.state.settled.get(id_)
             before = self.ledger_view.records.get(id_) or Record(id_, State.PENDING)
             after = before

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from influxops.domain.record import Event, HistoryEntry, Record, Server, State
 from influxops.reconcile.observe.ledger import identities
-from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 
 
 class ServerFacts:
     """Computes the facts of servers and the sources that are to be written, with their entries."""
 
-    def __init__(self, observed: Observed, request: RunRequest) -> None:
-        self.observed, self.request, self.ledger_view = observed, request, observed.ledger_view
+    def __init__(self, state: RunState) -> None:
+        self.observed, self.request, self.ledger_view = state, state.request, state.ledger_view
         self.entries: list[HistoryEntry] = []
 
     def servers(self, records: Iterable[Record]) -> tuple[Server, ...]:
-        """Return the facts of all servers that were read in full and did not replace another."""
+        """Return the facts of all servers that were read in full and did not replace another.
+
+        Also of those that another one has replaced, or that are back, which changes routes.
+        """
         if self.observed.is_selected:
-            return self._learned()
-        servers = []
+            return (*self._answering(), *self._learned())
+        servers = [*self._answering()]
         records = [*records]
         missed, placed = self._missed(records), self._placed_on(records)
         reachable = {state.name for state in self.observed.targets if state.reachable}
@@ -101,6 +103,19 @@ class ServerFacts:
             if record.state not in placeless
             for target in {record.target, record.secondary_target}
         )
+
+    def _answering(self) -> Iterator[Server]:
+        """Yield servers of which it is new that another one answers in their place, or none."""
+        replaced = self.ledger_view.replaced
+        for name, inventory in self.observed.inventories.items():
+            known = self.ledger_view.servers.get(name)
+            if known is None or known.identity is None or inventory.identity is None:
+                continue
+            if name in replaced and "replaced-server" in self.request.allow:
+                continue
+            answers = inventory.identity if name in replaced else None
+            if known.replaced_by != answers:
+                yield replace(known, target=name, replaced_by=answers)
 
     def _learned(self) -> tuple[Server, ...]:
         """Return the facts of servers that a run for single tenants read or found to be full."""

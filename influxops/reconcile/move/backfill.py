@@ -26,10 +26,8 @@ from influxops.reconcile.move.state import (
     is_written,
 )
 from influxops.reconcile.plan.recorded import is_cut_over
-from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import RunState
 from influxops.report.wording import format_copied
-from influxops.runtime.context import RunContext
 
 #: Seconds between two notes in the ledger of how far copying is.
 _EVERY = 5.0
@@ -42,10 +40,8 @@ _PASSES = 12
 class MoveSteps(MovesInProgress):
     """Takes the steps of moves, one at a time; the record of a tenant says which one is next."""
 
-    def __init__(
-        self, goal: MoveRequest, state: RunState, request: RunRequest, context: RunContext
-    ) -> None:
-        super().__init__(goal, state, request, context)
+    def __init__(self, goal: MoveRequest, state: RunState) -> None:
+        super().__init__(goal, state)
         #: Moves that were cut over, by when their next pass is due.
         self.waiting: list[tuple[float, int, MoveProgress]] = []
         self._is_proxy_late = False  # whether one did not lead the clients of the last move on
@@ -254,7 +250,7 @@ class MoveSteps(MovesInProgress):
 
     def _next_pass(self, move: MoveProgress) -> None:
         """Copy what only the old target has; the tenant is done once nothing more can come."""
-        if not self.state.observed.database(move.route.source, move.plan.database):
+        if not self.state.database(move.route.source, move.plan.database):
             self._without_source(move)
             return
         if not move.cut_at:
@@ -296,10 +292,9 @@ class MoveSteps(MovesInProgress):
     def _ask_proxies(self, move: MoveProgress) -> None:
         """Wait until no proxy leads a client to the old target any more; then none writes there."""
         routing, plan, source = self.goal.routing, move.plan, self.handles[move.route.source]
-        version = self.ledger.load_records((plan.tenant,), self.context).route_version
         # Where one did not get there in time, a later move does not wait as long again.
         end = time.monotonic() + (0 if self._is_proxy_late else parse_duration(routing.timeout))
-        why = wait_for_proxies(routing.probes, version, plan, source.name, end, self.context)
+        why = wait_for_proxies(routing.probes, self._version, plan, source.name, end, self.context)
         self._is_proxy_late = bool(why)
         if why:
             self.warn(
@@ -313,9 +308,13 @@ class MoveSteps(MovesInProgress):
         # What was acknowledged before is visible then, and found by the pass that follows.
         move.safe_at = time.monotonic() + 2 * source.capabilities.visible_after
 
+    def _version(self) -> int:
+        """Read the version of the routes."""
+        return self.ledger.load_records((), self.context).route_version
+
     def _without_source(self, move: MoveProgress) -> None:
         """End a move whose old target cannot be read any more, as was allowed."""
-        gone = move.route.source in self.state.observed.inventories
+        gone = move.route.source in self.state.inventories
         what = "is gone" if gone else "cannot be read"
         self.warn(
             move,

@@ -22,7 +22,7 @@ from influxops.config.plugin_settings import LedgerSettings
 from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
 from influxops.domain.durations import parse_duration
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import Action, Change, ChangeResult, Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, ChangeResult, TenantPlan, TenantStatus
 from influxops.domain.record import BACK, Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
@@ -35,7 +35,7 @@ from influxops.reconcile.move.state import MoveFailed, MoveProgress
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy, is_cut_over
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.state import Planning, RunState
+from influxops.reconcile.state import RunState
 
 #: So many tenants get their databases at once, before they are copied one after the other.
 _AT_ONCE = 16
@@ -87,26 +87,26 @@ class Move(Operation):
             self._without_tables,
         )
 
-    def plan(self, planning: Planning) -> Plan:
+    def plan(self, state: RunState) -> RunState:
         """Plan which tenant is moved where; a dry run also finds out what there is to copy."""
-        context = planning.context
-        assert planning.request.ledger is not None
-        goal = self._goal(planning.request.ledger.settings, planning.rules)
-        self._planner = self._planner_type(goal, planning)
-        plan = self._planner.plan()
+        context = state.context
+        assert state.request.ledger is not None
+        goal = self._goal(state.request.ledger.settings, state.rules)
+        self._planner = self._planner_type(goal, state)
+        state = self._planner.plan()
         if not context.dry_run:
-            return plan
-        to_do = [each for each in plan.tenants.values() if each.changes]
+            return state
+        to_do = [each for each in state.plans.values() if each.changes]
         context.on_stage("counting", len(to_do))
-        tenants = dict(plan.tenants)
+        plans = dict(state.plans)
         for each in to_do:
-            tenants[each.tenant] = look_ahead(
+            plans[each.tenant] = look_ahead(
                 each, self._planner.handles, self._planner.goal.without_tables, context
             )
             context.on_progress(1)
-        return replace(plan, tenants=tenants)
+        return replace(state, plans=plans)
 
-    def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
+    def execute(self, state: RunState) -> Iterator[RunState]:
         """Move the planned tenants; yield what is known at the end, or when the run is over."""
         moves = _MoveExecutor(self._planner, state)
         try:
@@ -139,7 +139,7 @@ class _MoveExecutor(MoveSteps):
     """All moves of a run."""
 
     def __init__(self, planner: MovePlanner, state: RunState) -> None:
-        super().__init__(planner.goal, state, planner.planning.request, planner.planning.context)
+        super().__init__(planner.goal, state)
         self.planner = planner
         planner.ledger_view = replace(planner.ledger_view, records=self.records)
 
@@ -239,7 +239,7 @@ class _MoveExecutor(MoveSteps):
         route, record = route_of(plan), plan.record
         if route.was_cut_over or route.is_cancelled:
             return record
-        inventory = self.planner.observed.inventories[route.target]
+        inventory = self.planner.state.inventories[route.target]
         goes_on = (
             record.state is State.MOVING
             and not is_cut_over(record)
@@ -280,7 +280,7 @@ class _MoveExecutor(MoveSteps):
         if not making:
             return [*moves], []
         before = replace(self.state, settled={})
-        after = carry_out(making, before, self.request, self.context)
+        after = carry_out(making, before)
         self.state = replace(after, settled=self.state.settled)
         made = {plan.tenant: after.settled.get(plan.tenant) for plan in making}
         ready, again = [], []
@@ -307,7 +307,7 @@ class _MoveExecutor(MoveSteps):
     def _replace_target(self, move: MoveProgress) -> list[TenantPlan]:
         """Return a plan for a tenant whose new target took nothing more; none where it ends."""
         target = move.route.target
-        why = self.state.observed.closed.get(target, "it is full")
+        why = self.state.closed.get(target, "it is full")
         failed = MoveFailed(f"{target} is full ({why})", kind=FindingKind.OVER_CAPACITY)
         if self.goal.to is not None:
             self._not_made(move, failed)
@@ -343,10 +343,10 @@ class _MoveExecutor(MoveSteps):
     def _cancel(self, move: MoveProgress) -> None:
         """Cancel a move; what was copied is dropped later."""
         record = move.record
-        other, observed = record.secondary_target, self.state.observed
+        other, state = record.secondary_target, self.state
         is_there = other in self.handles  # or it is not known
-        if other in observed.inventories:
-            is_there = observed.database(other, record.database) is not None
+        if other in state.inventories:
+            is_there = state.database(other, record.database) is not None
         due = self.due() if is_there else None
         message, entry = f"it stays on {move.route.source}", None
         if due:

@@ -11,7 +11,7 @@ from influxops.config.routing import RoutingTable
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Retention, Unknown
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint, typed
-from influxops.domain.plan import Action, Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError
@@ -20,7 +20,7 @@ from influxops.reconcile.plan.desired import LOOK, refuse_unknown_targets
 from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
 from influxops.reconcile.plan.recorded import is_cut_over, is_move_back
-from influxops.reconcile.state import Planning
+from influxops.reconcile.state import RunState
 
 
 class MoveRequest(Struct, frozen=True):
@@ -72,27 +72,26 @@ def route_of(plan: TenantPlan) -> Route:
 class MovePlanner:
     """Decides which tenant goes where."""
 
-    def __init__(self, goal: MoveRequest, planning: Planning) -> None:
-        self.goal, self.planning = goal, planning
-        self.observed, self.rules = planning.observed, planning.rules
-        self.ledger_view = planning.ledger_view
-        self.handles = {handle.name: handle for handle in planning.request.targets}
+    def __init__(self, goal: MoveRequest, state: RunState) -> None:
+        self.goal, self.state, self.rules = goal, state, state.rules
+        self.ledger_view = state.ledger_view
+        self.handles = {handle.name: handle for handle in state.request.targets}
         self._placements: dict[str, Placement] = {}
 
-    def plan(self) -> Plan:
+    def plan(self) -> RunState:
         """Plan for all tenants that the move is for; the guards have not looked at it yet."""
         refuse_unknown_targets(self.rules, filter(None, (self.goal.to, self.goal.away)))
         tenants = {}
         for number, plan in enumerate(self._candidates()):
             if number % LOOK == 0:
-                self.planning.context.check()
+                self.state.context.check()
             tenants[plan.tenant] = self.one(plan)
-        return Plan(tenants, tuple(self._notes()) if self.goal.away else ())
+        return self.state.planned(tenants, self._notes() if self.goal.away else ())
 
     def _candidates(self) -> Iterator[TenantPlan]:
-        away, desired = self.goal.away, self.planning.desired
+        away, desired = self.goal.away, self.state.desired
         if away is None:
-            for id_ in sorted(self.planning.context.scope.tenants or ()):
+            for id_ in sorted(self.state.context.tenants or ()):
                 yield desired.get(id_) or self._in_no_source(id_)
             return
         for id_, plan in desired.items():
@@ -100,7 +99,7 @@ class MovePlanner:
             if record is not None:
                 is_concerned = self._leaves(record, away)
             else:
-                is_concerned = self.observed.database(away, plan.database) is not None
+                is_concerned = self.state.database(away, plan.database) is not None
             if is_concerned:
                 yield plan
         for id_, record in self.ledger_view.records.items():
@@ -114,10 +113,10 @@ class MovePlanner:
         record = self.ledger_view.record(id_)
         if record is not None:
             return TenantPlan(id_, record.database, UNMANAGED)
-        if self.observed.sources_complete and self.ledger_view.is_readable:
+        if self.state.sources_complete and self.ledger_view.is_readable:
             raise ConfigError(
                 f"neither a source nor the ledger knows the tenant {quote(id_)}",
-                hint=did_you_mean(id_, self.planning.desired)
+                hint=did_you_mean(id_, self.state.desired)
                 or "`influxops status` shows all that are known",
             )
         plan = TenantPlan(id_, "", UNMANAGED)
@@ -137,7 +136,7 @@ class MovePlanner:
         record = self.ledger_view.record(plan.tenant)
         if record is None:
             return self._unrecorded(plan)
-        before = self.observed.database(record.target, record.database)
+        before = self.state.database(record.target, record.database)
         plan = replace(plan, record=record, target=record.target, before=before).unchanged()
         if plan.status is TenantStatus.BLOCKED:
             return plan
@@ -149,18 +148,18 @@ class MovePlanner:
             if name not in self.handles:
                 message = f"it is recorded on {name}, which is not configured any more"
                 return plan.mark_unknown(FindingKind.NOT_CONFIGURED, message)
-            if name not in self.observed.inventories:
+            if name not in self.state.inventories:
                 return plan.mark_unknown(FindingKind.NOT_READ, f"the target {name} cannot be read")
         if before is None:
             message = f"its database {truncate(record.database)} is not on {record.target}, where "
             message += "it is recorded"
             return plan.blocked(FindingKind.LOST, message, Hint.command("plan", "see {}"))
         if recorded.is_recreated(record, before):
-            return recorded.lost(plan, self.observed)
+            return recorded.lost(plan, self.state)
         if is_cut_over(record) and not self.goal.back:
             # What comes after the cut-over is still to be copied.
             other = record.secondary_target or ""
-            unseen = () if other in self.observed.inventories else (other,)
+            unseen = () if other in self.state.inventories else (other,)
             reason = f"the rest of it from {other}" + (", which cannot be read" if unseen else "")
             return plan.with_changes(plan.change(Action.MOVE, reason=reason), unseen_on=unseen)
         if record.target != self._wish(record):
@@ -173,7 +172,7 @@ class MovePlanner:
     def _unrecorded(self, plan: TenantPlan) -> TenantPlan:
         if plan.status is TenantStatus.BLOCKED:
             return plan
-        homes = self.observed.targets_holding(plan.database)
+        homes = self.state.targets_holding(plan.database)
         message = "the ledger does not know it" if homes else "it has no database yet"
         plan = replace(plan, target=homes[0] if homes else None)
         remedy = Hint.command("ensure", "run {} first, which records it")
@@ -238,6 +237,16 @@ class MovePlanner:
             drop = typed("retire --copies", record.tenant)
             remedy = Hint.command(drop, "{} drops it now, after a last look")
             return Finding.error(kind, f"its old copy on {other} is not dropped yet", remedy)
+        if record.state is State.READY and other == to is not None and record.claimed_by:
+            # It may have asked for the drop, which comes whenever the server gets to it.
+            message = (
+                f"the run {record.claimed_by} was dropping its old copy on {other} when it ended, "
+                f"and {other} may still carry that out"
+            )
+            after = self._move(record, other)
+            how = f"{{}} drops it after a last look; influxops {after} copies all then"
+            drop = typed("retire --copies", record.tenant)
+            return Finding.error(kind, message, Hint.command(drop, how))
         return None
 
     def _plan_move(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
@@ -256,7 +265,7 @@ class MovePlanner:
         finding = self._not_there(plan, source, target, resumed=resumed) if target else None
         if finding is not None:
             return plan.block(finding)
-        found = self.observed.database(target, record.database)
+        found = self.state.database(target, record.database)
         over = False
         if found is None and self.goal.back:
             message = f"its old copy on {target} is gone"
@@ -269,7 +278,7 @@ class MovePlanner:
             if location is None:
                 return plan.blocked(*self._explain_no_placement(source, target or plan.pin))
             target, over = location.target, location.is_over_estimate
-            found = self.observed.database(target, record.database)
+            found = self.state.database(target, record.database)
         if found is not None and record.secondary_target != target:
             return plan.blocked(
                 FindingKind.IN_TWO_TARGETS,
@@ -281,7 +290,7 @@ class MovePlanner:
         changes = [plan.change(Action.MOVE, target, f"from {source}")]
         if found is None:
             capabilities = self.rules.targets[target or ""].capabilities
-            after = new_database(before.name, before.retention, capabilities)
+            after = new_database(before.retention, capabilities)
             reason = f"for what is moved from {source}"
             create = plan.change(Action.CREATE, target, reason, before=None, after=after)
             changes.insert(0, create)
@@ -323,9 +332,12 @@ class MovePlanner:
         """Return the places for what leaves a target: on others of its kind."""
         kind = self.handles[source].kind
         if kind not in self._placements:
+            state = self.state
             self._placements[kind] = placement_of(
-                self.observed,
                 self.rules,
+                state.inventories,
+                state.closed,
+                state.used,
                 lambda name: name != self.goal.away and self.handles[name].kind == kind,
             )
         return self._placements[kind]
@@ -354,10 +366,10 @@ class MovePlanner:
                 Hint.setting("state", 'set {} to "draining"', f"target:{away}"),
                 target=away,
             )
-        inventory = self.observed.inventories.get(away)
+        inventory = self.state.inventories.get(away)
         if inventory is None:
             return
-        known = {plan.database for plan in self.planning.desired.values()}
+        known = {plan.database for plan in self.state.desired.values()}
         known |= {record.database for record in self.ledger_view.records.values()}
         rest = sorted(inventory.databases.keys() - known)
         if rest:

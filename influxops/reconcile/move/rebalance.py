@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from influxops.domain.database import UNMANAGED
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.reconcile.move.plan import MovePlanner, MoveRequest
 from influxops.reconcile.plan.placement import Location
 from influxops.reconcile.plan.recorded import is_cut_over
-from influxops.reconcile.state import Planning
+from influxops.reconcile.state import RunState
 
 
 class RebalancePlanner(MovePlanner):
@@ -23,8 +23,8 @@ class RebalancePlanner(MovePlanner):
     What a move leaves behind is not counted: it is dropped without another move.
     """
 
-    def __init__(self, goal: MoveRequest, planning: Planning) -> None:
-        super().__init__(goal, planning)
+    def __init__(self, goal: MoveRequest, state: RunState) -> None:
+        super().__init__(goal, state)
         self._assigned: dict[str, str] = {}  # where tenants are to go
         self._leaving: Counter[str | None] = Counter()  # old copies, and what is being moved away
         for record in self.ledger_view.records.values():
@@ -33,13 +33,13 @@ class RebalancePlanner(MovePlanner):
             elif record.state in (State.READY, State.MOVING) and record.secondary_target:
                 self._leaving[record.secondary_target] += 1
 
-    def plan(self) -> Plan:
+    def plan(self) -> RunState:
         """Plan moves that were begun, then those that are needed beside them."""
         if not self.ledger_view.is_readable:
-            return Plan({})
+            return self.state.planned({})
         before = {name: self._held(self._location(name)) for name in self._active}
         tenants = {plan.tenant: plan for plan in (*self._begun(), *self._chosen())}
-        return Plan(tenants, tuple(self._levels(before)) if tenants else ())
+        return self.state.planned(tenants, self._levels(before) if tenants else ())
 
     def _wish(self, record: Record) -> str | None:
         return self._assigned.get(record.tenant)
@@ -48,7 +48,7 @@ class RebalancePlanner(MovePlanner):
     def _active(self) -> list[str]:
         """The targets that were read and are not draining, in the order of the configuration."""
         targets = self.rules.targets.items()
-        inventories = self.observed.inventories
+        inventories = self.state.inventories
         return [name for name, each in targets if name in inventories and not each.draining]
 
     def _location(self, target: str) -> Location:
@@ -65,7 +65,7 @@ class RebalancePlanner(MovePlanner):
                 yield self.one(self._of(record))
 
     def _of(self, record: Record) -> TenantPlan:
-        known = self.planning.desired.get(record.tenant)
+        known = self.state.desired.get(record.tenant)
         return known or TenantPlan(record.tenant, record.database, UNMANAGED)
 
     def _chosen(self) -> Iterator[TenantPlan]:

@@ -26,9 +26,8 @@ from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
 from influxops.reconcile.move.plan import MoveRequest, route_of
 from influxops.reconcile.plan.recorded import busy, is_cut_over, is_move_back
-from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.request import GRACE
 from influxops.reconcile.state import RunState
-from influxops.runtime.context import RunContext
 
 
 class MoveProgress:
@@ -118,16 +117,15 @@ class ClaimLost(MoveFailed):
 class MovesInProgress:
     """What a run knows of the tenants that it moves, which it has claimed."""
 
-    def __init__(
-        self, goal: MoveRequest, state: RunState, request: RunRequest, context: RunContext
-    ) -> None:
+    def __init__(self, goal: MoveRequest, state: RunState) -> None:
+        request, context = state.request, state.context
         assert request.ledger is not None
         self.goal, self.request, self.context, self.ledger = goal, request, context, request.ledger
         self.handles = {handle.name: handle for handle in request.targets}
         # These change while the run goes on: each tenant costs the same, however many there are.
-        self.tenants = dict(state.plan.tenants)
+        self.tenants = dict(state.plans)
         self.settled = dict(state.settled)
-        self.records = dict(state.observed.ledger_view.records)
+        self.records = dict(state.ledger_view.records)
         self.state = state
         self.open: dict[str, MoveProgress] = {}
         self.kept: set[str] = set()  # whose claims stay
@@ -136,11 +134,11 @@ class MovesInProgress:
     @property
     def known(self) -> RunState:
         """What is known by now."""
-        ledger_view = replace(self.state.observed.ledger_view, records=self.records)
+        ledger_view = replace(self.state.ledger_view, records=self.records)
         return replace(
             self.state,
-            observed=replace(self.state.observed, ledger_view=ledger_view),
-            plan=replace(self.state.plan, tenants=self.tenants),
+            ledger_view=ledger_view,
+            plans=self.tenants,
             settled=self.settled,
             recorded=frozenset(self.settled),
             kept=frozenset(self.kept),
@@ -163,7 +161,7 @@ class MovesInProgress:
         seconds = round(time.monotonic() - move.started_at, 3)
         known = facts(move.route, move.counted, seconds=seconds, old_copy_due=due)
         note = plan.info(kind, message, target=target, facts=known)
-        inventory = self.state.observed.inventories.get(target)
+        inventory = self.state.inventories.get(target)
         assert plan.move is not None
         self.settled[plan.tenant] = replace(
             plan,
@@ -330,7 +328,7 @@ class MovesInProgress:
 
     def now(self) -> datetime:
         """Return the time by the ledger's clock."""
-        ledger_view = self.state.observed.ledger_view
+        ledger_view = self.state.ledger_view
         return ledger_view.now + timedelta(seconds=time.monotonic() - self._began)
 
 

@@ -16,8 +16,7 @@ from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
 from influxops.reconcile.observe.targets import describe
-from influxops.reconcile.policy import Rules
-from influxops.reconcile.state import LedgerView, Observed
+from influxops.reconcile.state import LedgerView, RunState
 from influxops.report.model import LedgerState, TargetState
 from influxops.runtime.context import RunContext
 
@@ -144,7 +143,7 @@ def failed_ledger(error: InfluxopsError) -> Finding:
     )
 
 
-def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHandle]) -> Observed:
+def with_memory(observed: RunState, read: ReadLedger) -> RunState:
     """Return what was read with what the ledger says of it."""
     if read.memory is None:
         known = LedgerView(is_configured=True, error=read.state.error)
@@ -153,7 +152,9 @@ def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHa
         tenants = ((tenant.id, tenant.source) for tenant in observed.tenants)
         known = replace(
             known,
-            tenants_of_new_sources=tenants_of_new_sources(known, tenants, identities(sources)),
+            tenants_of_new_sources=tenants_of_new_sources(
+                known, tenants, identities(observed.request.sources)
+            ),
         )
     findings = [*read.findings]
     for old, new in known.renamed.items():
@@ -172,7 +173,7 @@ def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHa
     )
 
 
-def without_ledger(observed: Observed, why: str) -> Observed:
+def without_ledger(observed: RunState, why: str) -> RunState:
     """Return what is known where the ledger can be read, but this run cannot live in it."""
     if observed.ledger_view.error:
         return observed
@@ -199,12 +200,11 @@ def identities(sources: Iterable[SourceHandle]) -> dict[str, str]:
 
 
 def with_facts(
-    observed: Observed,
+    observed: RunState,
     memory: LedgerSnapshot,
     counted: Mapping[str, int] | None,
     whole: Collection[str],
-    rules: Rules,
-) -> Observed:
+) -> RunState:
     """Return what was read with what is known of targets that were only looked at."""
     servers = observed.ledger_view.servers
     inventories = {
@@ -227,10 +227,10 @@ def with_facts(
         # What a tenant has reserved for itself is not taken by another one.
         used[name] = counted.get(name, 0) + unrecorded - reserved[name]
     observed = replace(observed, used=used, learned=tuple(learned))
-    return replace(observed, targets=tuple(_described(observed, rules)))
+    return replace(observed, targets=tuple(_described(observed)))
 
 
-def _described(observed: Observed, rules: Rules) -> Iterator[TargetState]:
+def _described(observed: RunState) -> Iterator[TargetState]:
     learned = {server.target for server in observed.learned}
     for state in observed.targets:
         inventory = observed.inventories.get(state.name)
@@ -241,7 +241,7 @@ def _described(observed: Observed, rules: Rules) -> Iterator[TargetState]:
         known = view.servers.get(state.name) if state.name not in view.replaced else None
         is_counted = state.name in learned or (known is not None and known.unrecorded is not None)
         used = observed.used.get(state.name) if is_counted else state.databases
-        yield replace(describe(state, inventory, rules), databases=used)
+        yield replace(describe(state, inventory, observed.rules), databases=used)
 
 
 def _with_server(inventory: Inventory, server: Server | None) -> Inventory:

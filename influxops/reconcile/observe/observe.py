@@ -11,9 +11,9 @@ from influxops.domain.finding import Finding, FindingKind
 from influxops.reconcile.observe.ledger import ReadLedger, read_ledger, with_memory
 from influxops.reconcile.observe.sources import (
     SourceReading,
-    observed_tenants,
     read_source,
     subject,
+    with_tenants,
 )
 from influxops.reconcile.observe.targets import (
     TargetReading,
@@ -22,14 +22,13 @@ from influxops.reconcile.observe.targets import (
     refuse_one_server_twice,
     slow_hint,
 )
-from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed
-from influxops.runtime.context import RunContext
+from influxops.reconcile.state import RunState
 from influxops.runtime.parallel import in_parallel
 
 
-def observe(request: RunRequest, context: RunContext) -> Observed:
+def observe(run: RunState) -> RunState:
     """Read all sources, all targets and the ledger at once."""
+    request, context = run.request, run.context
     sources, targets, rules = request.sources, request.targets, request.rules
     context.on_stage("reading", len(sources) + len(targets))
     reading = context.with_timeout(rules.reading, slow_hint(rules))
@@ -43,19 +42,19 @@ def observe(request: RunRequest, context: RunContext) -> Observed:
     read_targets = [each for each in results if isinstance(each, TargetReading)]
     inventories = {t.state.name: t.inventory for t in read_targets if t.inventory is not None}
     refuse_one_server_twice(inventories, targets)
-    observed = replace(
-        observed_tenants([(each.state, each.tenants) for each in read_sources], sources),
+    run = replace(
+        with_tenants(run, [(each.state, each.tenants) for each in read_sources]),
         inventories=inventories,
         targets=tuple(each.state for each in read_targets),
         findings=tuple(f for each in results for f in each.findings),
     )
-    if observed.sources_complete and not observed.tenants:
+    if run.sources_complete and not run.tenants:
         places = ", ".join(map(subject, sources))
         empty = Finding.info(
             FindingKind.NO_TENANTS,
             f"No tenants found in {places}",
             "is this the right registry?",
         )
-        observed = replace(observed, findings=(*observed.findings, empty))
+        run = replace(run, findings=(*run.findings, empty))
     read = next((each for each in results if isinstance(each, ReadLedger)), None)
-    return observed if read is None else with_memory(observed, read, sources)
+    return run if read is None else with_memory(run, read)

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import ChangeResult, Outcome, Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import ChangeResult, Outcome, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.ledger import ledger_view, without_ledger
 from influxops.reconcile.observe.targets import observe_again
 from influxops.reconcile.plan.contents import describe_copies
-from influxops.reconcile.plan.desired import compute_desired
+from influxops.reconcile.plan.desired import with_desired
 from influxops.reconcile.plan.recorded import seems_lost
-from influxops.reconcile.request import ANSWERED, RunRequest, settling
-from influxops.reconcile.state import Observed, Planning, RunState
-from influxops.runtime.context import RunContext
+from influxops.reconcile.request import ANSWERED, settling
+from influxops.reconcile.state import RunState
 
-#: Plans what is observed and desired, as `Operation.plan` does.
-PlanFunction = Callable[[Planning], Plan]
+#: Plans from what is observed and desired, as `Operation.plan` does.
+PlanFunction = Callable[[RunState], RunState]
 
 
-def reread(
-    outcomes: Sequence[Outcome],
-    observed: Observed,
-    request: RunRequest,
-    context: RunContext,
-    *,
-    verify: bool = False,
-) -> Observed:
+def reread(outcomes: Sequence[Outcome], run: RunState, *, verify: bool = False) -> RunState:
     """Read the targets of changes again, even if the run is over; from rows where need be."""
     names: defaultdict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
@@ -42,76 +34,74 @@ def reread(
     at_least = 0.5 if any(outcome.abandoned for outcome in outcomes) else ANSWERED
     why = ""
     for _ in range(2):  # the run may end in the meantime: what was done is worth a moment more
-        rest = settling(context, at_least=at_least)
+        rest = settling(run.context, at_least=at_least)
         try:
-            return observe_again(observed, changed, request, rest, names)
+            return observe_again(run, changed, rest, names)
         except Interrupted as error:
             why = error.message
-        if rest is not context:
+        if rest is not run.context:
             break
     states = tuple(
         replace(state, reachable=False, error=why) if state.name in changed else state
-        for state in observed.targets
+        for state in run.targets
     )
-    return replace(observed, targets=states)
+    return replace(run, targets=states)
 
 
-def confirm_losses(
-    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: RunContext
-) -> Observed:
+def confirm_losses(state: RunState) -> RunState:
     """Read targets and records again before anything that was provisioned is called lost.
 
     What was read first may be older than its record: another run may have claimed the tenant, or
     completed its database, in between. A target that cannot be read again says nothing.
     """
+    request, context = state.request, state.context
     lost = {
         record.tenant: record
-        for id_ in desired
-        if (record := observed.ledger_view.record(id_)) is not None
-        and seems_lost(record, observed)
-        and context.scope.covers(id_, record.target)
+        for id_ in state.desired
+        if (record := state.ledger_view.record(id_)) is not None
+        and seems_lost(record, state)
+        and state.covers(id_, record.target)
     }
     if not lost or request.ledger is None:
-        return observed
+        return state
     names = {record.target or "" for record in lost.values()}
-    observed = observe_again(observed, names, request, context)
-    away = {each.name for each in observed.targets if not each.reachable} & names
-    inventories = {n: i for n, i in observed.inventories.items() if n not in away}
-    observed = replace(observed, inventories=inventories)
+    state = observe_again(state, names, context)
+    away = {each.name for each in state.targets if not each.reachable} & names
+    inventories = {n: i for n, i in state.inventories.items() if n not in away}
+    state = replace(state, inventories=inventories)
     try:
         memory = request.ledger.load_records(lost.keys(), context)
     except Interrupted:
         raise
     except InfluxopsError as error:
-        return without_ledger(observed, error.message)
-    known = observed.ledger_view.with_records(ledger_view(memory, inventories).records)
-    return replace(observed, ledger_view=known)
+        return without_ledger(state, error.message)
+    known = state.ledger_view.with_records(ledger_view(memory, inventories).records)
+    return replace(state, ledger_view=known)
 
 
-def look_closely(
-    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: RunContext
-) -> Observed:
+def look_closely(state: RunState) -> RunState:
     """Read from what is stored whether databases are complete.
 
     Those of all the run's tenants where it is to verify them; else those that an earlier run made
     and could not confirm, or died over.
     """
+    context = state.context
     wanted = {
         plan.database
-        for plan in desired.values()
-        if context.scope.covers(plan.tenant)
-        and (context.verify or _is_in_doubt(observed.ledger_view.record(plan.tenant)))
+        for plan in state.desired.values()
+        if state.covers(plan.tenant)
+        and (context.verify or _is_in_doubt(state.ledger_view.record(plan.tenant)))
     }
     if not wanted:
-        return observed
+        return state
     names = {
         name: wanted & inventory.databases.keys()
-        for name, inventory in observed.inventories.items()
-        if context.scope.covers(None, name)
+        for name, inventory in state.inventories.items()
+        if state.covers(None, name)
     }
     context.on_stage("verifying", sum(map(len, names.values())))
     targets = [name for name, wanted in names.items() if wanted]
-    return observe_again(observed, targets, request, context, names)
+    return observe_again(state, targets, context, names)
 
 
 def _is_in_doubt(record: Record | None) -> bool:
@@ -124,51 +114,44 @@ def _is_in_doubt(record: Record | None) -> bool:
     return record.state in (State.UNCONFIRMED, State.ALLOCATED)
 
 
-def look_at_busy(
-    plan: PlanFunction, state: RunState, request: RunRequest, context: RunContext
-) -> RunState:
+def look_at_busy(plan: PlanFunction, state: RunState) -> RunState:
     """Read again the tenants that other runs had claimed."""
-    busy = {id_ for id_, each in state.plan.tenants.items() if each.kind is FindingKind.CLAIMED}
-    if not busy or request.ledger is None:
+    ledger, context = state.request.ledger, state.context
+    busy = {id_ for id_, each in state.plans.items() if each.kind is FindingKind.CLAIMED}
+    if not busy or ledger is None:
         return state
     try:
-        memory = request.ledger.load_records(busy, context)
+        memory = ledger.load_records(busy, context)
     except Interrupted:
         raise
     except InfluxopsError:
         return state  # they stay as they are: another's
-    known = state.observed.ledger_view.with_records(memory.records)
-    observed = replace(state.observed, ledger_view=known)
-    observed = observe_again(observed, request.rules.targets, request, context)
-    desired = compute_desired(observed, request.rules, context.check)
+    state = replace(state, ledger_view=state.ledger_view.with_records(memory.records))
+    state = observe_again(state, state.rules.targets, context)
+    desired = with_desired(state).desired
     desired = {id_: each for id_, each in desired.items() if id_ in busy}
-    again = plan(Planning(observed, desired, request, context))
-    tenants = dict(state.plan.tenants)
-    for id_, each in again.tenants.items():
-        if id_ in tenants and each.status is TenantStatus.OK:
-            tenants[id_] = each
-    return replace(state, observed=observed, plan=replace(state.plan, tenants=tenants))
+    again = plan(replace(state, desired=desired))
+    plans = dict(state.plans)
+    for id_, each in again.plans.items():
+        if id_ in plans and each.status is TenantStatus.OK:
+            plans[id_] = each
+    return replace(state, plans=plans)
 
 
-def find_duplicate_databases(
-    plan: PlanFunction, request: RunRequest, context: RunContext, state: RunState
-) -> RunState:
+def find_duplicate_databases(plan: PlanFunction, state: RunState) -> RunState:
     """Read every target again, and report tenants that another run created elsewhere as well."""
-    grace = settling(context)
-    observed = observe_again(state.observed, state.observed.inventories, request, grace)
-    desired = compute_desired(observed, request.rules, lambda: None)
-    again = plan(Planning(observed, desired, request, grace))
-    again = describe_copies(again, request.targets, grace)
+    grace = settling(state.context)
+    state = observe_again(state, state.inventories, grace)
+    again = with_desired(replace(state, context=grace), check=lambda: None)
+    again = describe_copies(plan(again))
     settled = dict(state.settled)
-    tenants = dict(state.plan.tenants)
-    for id_, double in again.tenants.items():
+    plans = dict(state.plans)
+    for id_, double in again.plans.items():
         if double.finding is None or double.finding.kind is not FindingKind.IN_TWO_TARGETS:
             continue
-        for known_plans in (settled, tenants):
+        for known_plans in (settled, plans):
             if id_ in known_plans and known_plans[id_].finding != double.finding:
                 known_plans[id_] = replace(
                     known_plans[id_], status=TenantStatus.BLOCKED, finding=double.finding
                 )
-    return replace(
-        state, observed=observed, settled=settled, plan=replace(state.plan, tenants=tenants)
-    )
+    return replace(state, settled=settled, plans=plans)

@@ -1,6 +1,6 @@
 """Reading what concerns some tenants: their rows, their records, and where their databases may be.
 
-The result is observed as a full reading is, so that planning, guards and everything after them are
+The result is observed as a full reading is, so that state, guards and everything after them are
 the same. What takes all tenants to see (two ids that share a name, a registry that lost half of
 them) is left to full runs.
 """
@@ -24,11 +24,11 @@ from influxops.errors import InfluxopsError, NotSupported
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe.ledger import ReadLedger, ledger_view, with_facts, with_memory
-from influxops.reconcile.observe.sources import observed_tenants
+from influxops.reconcile.observe.sources import with_tenants
 from influxops.reconcile.observe.targets import describe, in_time, label, slow_hint, unreachable
-from influxops.reconcile.plan.desired import compute_desired
+from influxops.reconcile.plan.desired import with_desired
 from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import LedgerView, Observed
+from influxops.reconcile.state import LedgerView, RunState
 from influxops.report.model import TargetState
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
@@ -39,13 +39,12 @@ _BESIDE = 0.5
 
 def observe_selected(
     asked: Mapping[str, Mapping[str, str]],
-    request: RunRequest,
-    context: RunContext,
+    run: RunState,
     known: TargetHints,
     *,
     creating_tells: bool = False,
     reports: bool = False,
-) -> tuple[Observed | None, Mapping[str, InfluxopsError], Mapping[str, int] | None]:
+) -> tuple[RunState | None, Mapping[str, InfluxopsError], Mapping[str, int] | None]:
     """Read some tenants, their records and their databases, each where it may be.
 
     Each is `asked` with attributes that override its own. Where `creating_tells` that a database
@@ -57,6 +56,7 @@ def observe_selected(
         decided; what could not be read, by its section's full name; and how many databases the
         ledger counts on each target, or None where that was not asked.
     """
+    request, context = run.request, run.context
     sections = (*request.sources, *request.targets, request.ledger)
     labels = {each.full_name: label(each) for each in sections if each is not None}
     reading = _Reading(context, labels if reports else {})
@@ -68,15 +68,14 @@ def observe_selected(
     counted = known.used if known.used is not None else _counted(given.get(_COUNTS), known)
     found = [(handle.state(), given[handle.full_name]) for handle in request.sources]
     read = [(replace(state, tenants=len(tenants)), tenants) for state, tenants in found]
-    observed = observed_tenants(read, request.sources)
+    observed = with_tenants(run, read)
     tenants = [
         replace(each, attributes={**each.attributes, **asked[each.id]}) for each in observed.tenants
     ]
     view = LedgerView() if ledger is None else ledger_view(memory, {})
-    observed = replace(observed, tenants=tenants, ledger_view=view)
-    desired = compute_desired(observed, request.rules, no_check)
+    observed = with_desired(replace(observed, tenants=tenants, ledger_view=view), no_check)
     reads_targets = reports or chooses(request)
-    whole = _not_read_yet(desired, observed, request, memory) if reads_targets else frozenset()
+    whole = _not_read_yet(observed, memory) if reads_targets else frozenset()
     if creating_tells and len(request.targets) == 1 and ledger is None:
         observed = replace(
             observed,
@@ -85,12 +84,12 @@ def observe_selected(
             looked={},
         )
     else:
-        observed = _look(desired, observed, request, known, reading, whole)
+        observed = _look(observed, known, reading, whole)
     observed = replace(observed, closed=_full(known, memory, observed.inventories))
     if ledger is not None:
         state = replace(ledger.state(), records=len(memory.records))
-        observed = with_memory(observed, ReadLedger(state, memory), request.sources)
-        observed = with_facts(observed, memory, counted, whole, request.rules)
+        observed = with_memory(observed, ReadLedger(state, memory))
+        observed = with_facts(observed, memory, counted, whole)
     return observed, reading.failed, counted
 
 
@@ -168,27 +167,25 @@ def _find(handle: SourceHandle, ids: Sequence[str], context: RunContext) -> list
 
 
 def _look(
-    desired: Mapping[str, TenantPlan],
-    observed: Observed,
-    request: RunRequest,
+    observed: RunState,
     known: TargetHints,
     reading: _Reading,
     whole: Collection[str],
-) -> Observed:
+) -> RunState:
     """Look at the databases of tenants, each on the targets that may hold it.
 
     Of a target that was never read in full, all is read once, where one is to be chosen: what is
     known of it is recorded then. Targets that should hold nothing of a tenant are looked at, too:
     the ledger may be older than what they hold.
     """
-    rules = request.rules
+    request, rules = observed.request, observed.rules
     names: defaultdict[str, set[str]] = defaultdict(set)
     others: defaultdict[str, set[str]] = defaultdict(set)
-    for plan in desired.values():
+    for plan in observed.desired.values():
         if not plan.database:
             continue
         # A target was reserved only after all the others were asked.
-        where = _recorded_on(plan, observed, request)
+        where = _recorded_on(plan, observed)
         found = observed.ledger_view.record(plan.tenant)
         for target in where or rules.targets:
             names[target or ""].add(plan.database)
@@ -262,11 +259,11 @@ def _look(
     )
 
 
-def _recorded_on(plan: TenantPlan, observed: Observed, request: RunRequest) -> set[str]:
+def _recorded_on(plan: TenantPlan, observed: RunState) -> set[str]:
     """Return the targets that have a tenant's database, or get it, by the ledger."""
     found = observed.ledger_view.record(plan.tenant)
     homes = (found.target, found.secondary_target) if found is not None else ()
-    return {name for name in homes if name is not None and name in request.rules.targets}
+    return {name for name in homes if name is not None and name in observed.rules.targets}
 
 
 def _full(
@@ -281,21 +278,16 @@ def _full(
     return {**{name: why for name, why in said.items() if name in inventories}, **known.full}
 
 
-def _not_read_yet(
-    desired: Mapping[str, TenantPlan],
-    observed: Observed,
-    request: RunRequest,
-    memory: LedgerSnapshot,
-) -> frozenset[str]:
+def _not_read_yet(observed: RunState, memory: LedgerSnapshot) -> frozenset[str]:
     """Return the targets to read in full: one is to be chosen, and it is not known what they hold.
 
     Without a ledger nothing keeps what is known of them.
     """
-    plans = [plan for plan in desired.values() if plan.database]
-    if all(_recorded_on(plan, observed, request) for plan in plans):
+    plans = [plan for plan in observed.desired.values() if plan.database]
+    if all(_recorded_on(plan, observed) for plan in plans):
         return frozenset()
     read = {server.target for server in memory.servers if server.unrecorded is not None}
-    return frozenset(request.rules.targets.keys() - read)
+    return frozenset(observed.rules.targets.keys() - read)
 
 
 def _look_at(
@@ -314,12 +306,13 @@ def _look_at(
         return handle.list_databases((), reading) if whole else handle.get_databases(names, reading)
 
 
-def may_be_anothers(plan: TenantPlan, observed: Observed, request: RunRequest) -> bool:
+def may_be_anothers(plan: TenantPlan, observed: RunState) -> bool:
     """Return whether a database may be that of a tenant which was not read.
 
     Ids alone give each tenant a name of its own; a source that names databases may give two the
     same. What is recorded as this tenant's was held against all others then.
     """
+    request = observed.request
     if request.ledger is None or all(handle.gives_ids_only for handle in request.sources):
         return False
     found = observed.ledger_view.records.get(plan.tenant)

@@ -12,7 +12,7 @@ from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.source import SourceHandle
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 from influxops.report.model import SourceState
 from influxops.runtime.context import LATE, RunContext
 
@@ -52,10 +52,9 @@ def read_source(handle: SourceHandle, context: RunContext) -> SourceReading:
     return SourceReading(replace(state, tenants=len(tenants)), tenants, findings)
 
 
-def observed_tenants(
-    read: Sequence[tuple[SourceState, Sequence[Tenant]]], handles: Sequence[SourceHandle]
-) -> Observed:
-    """Return all tenants; the attributes of a supplementing source win where others know one."""
+def with_tenants(run: RunState, read: Sequence[tuple[SourceState, Sequence[Tenant]]]) -> RunState:
+    """Add all tenants; the attributes of a supplementing source win where others know one."""
+    handles = run.request.sources
     supplementing = {h.name for h in handles if h.resolved.section.supplements}
     own = [t for state, tenants in read if state.name in supplementing for t in tenants]
     others = [t for state, tenants in read if state.name not in supplementing for t in tenants]
@@ -69,8 +68,9 @@ def observed_tenants(
             for t in others
         ]
         tenants += [tenant for tenant in own if tenant.id not in known]
-    return Observed(
-        tenants,
+    return replace(
+        run,
+        tenants=tenants,
         sources=tuple(state for state, _ in read),
         has_registry=len(supplementing) < len(handles),
         known_elsewhere=known,

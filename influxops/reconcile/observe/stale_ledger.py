@@ -20,15 +20,14 @@ from msgspec.structs import replace
 from influxops.domain.database import Inventory, Marker
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint, typed
-from influxops.domain.plan import Scope, TenantPlan
+from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe import ledger
-from influxops.reconcile.policy import Rules
 from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import LedgerView, Observed
+from influxops.reconcile.state import LedgerView, RunState
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
@@ -52,19 +51,13 @@ class Suspect(Struct, frozen=True):
     record: Record | None = None  # what the ledger has of the tenant, which has another target
 
 
-def stale_ledger(
-    observed: Observed,
-    desired: Mapping[str, TenantPlan] | None,
-    request: RunRequest,
-    scope: Scope,
-    context: RunContext,
-) -> list[Finding]:
+def stale_ledger(observed: RunState, desired: Mapping[str, TenantPlan] | None) -> list[Finding]:
     """Return what servers show and the ledger lacks; `desired` is None if sources are unread."""
-    ledger_view, rules = observed.ledger_view, request.rules
+    ledger_view, request, context = observed.ledger_view, observed.request, observed.context
     # A ledger that is new knows nothing yet.
     if request.ledger is None or not ledger_view.is_readable or not ledger_view.servers:
         return []
-    suspects, missed = _noticed(observed, desired, rules, scope)
+    suspects, missed = _noticed(observed, desired)
     tenants = {each.tenant for each in suspects} | {record.tenant for record, _ in missed}
     if not tenants:
         return []
@@ -78,7 +71,7 @@ def stale_ledger(
     fresh = ledger.ledger_view(memory, observed.inventories)
     others = {id_: r for id_, r in ledger_view.records.items() if id_ not in tenants}
     known = replace(ledger_view, records={**others, **fresh.records}, servers=fresh.servers)
-    suspects, missed = _noticed(replace(observed, ledger_view=known), desired, rules, scope)
+    suspects, missed = _noticed(replace(observed, ledger_view=known), desired)
     markers = _markers(suspects, request, context)
     asked = None if desired is None else desired.keys()
     return [
@@ -88,20 +81,15 @@ def stale_ledger(
 
 
 def _noticed(
-    observed: Observed,
-    desired: Mapping[str, TenantPlan] | None,
-    rules: Rules,
-    scope: Scope,
+    observed: RunState, desired: Mapping[str, TenantPlan] | None
 ) -> tuple[list[Suspect], list[tuple[Record, datetime | None]]]:
-    covers = scope.covers
-    suspects = [each for each in _suspects(observed, desired or {}, rules) if covers(each.tenant)]
+    covers = observed.covers
+    suspects = [each for each in _suspects(observed, desired or {}) if covers(each.tenant)]
     missed = [each for each in _deleted(observed, desired) if covers(each[0].tenant)]
     return suspects, missed
 
 
-def _suspects(
-    observed: Observed, desired: Mapping[str, TenantPlan], rules: Rules
-) -> Iterator[Suspect]:
+def _suspects(observed: RunState, desired: Mapping[str, TenantPlan]) -> Iterator[Suspect]:
     """Yield the complete databases of tenants that no record explains."""
     ledger_view = observed.ledger_view
     owners = {plan.database: plan.tenant for plan in desired.values()}
@@ -119,7 +107,7 @@ def _suspects(
         for name, database in inventory.databases.items():
             if database.complete is not True or (target, name) in explained:
                 continue
-            tenant = owners.get(name) or rules.template.tenant_id(name)
+            tenant = owners.get(name) or observed.rules.template.tenant_id(name)
             if tenant is None or tenant in ledger_view.tenants_of_new_sources:
                 continue
             found = ledger_view.records.get(tenant)
@@ -144,7 +132,7 @@ def _known_since(
 
 
 def _deleted(
-    observed: Observed, desired: Mapping[str, TenantPlan] | None
+    observed: RunState, desired: Mapping[str, TenantPlan] | None
 ) -> Iterator[tuple[Record, datetime | None]]:
     """Yield the records of what was deleted later than all that they know, and when it was.
 
@@ -228,7 +216,7 @@ def _is_its(suspect: Suspect, markers: Mapping[tuple[str, str], Marker]) -> bool
     return marker.at >= suspect.since.replace(minute=0, second=0, microsecond=0)
 
 
-def _elsewhere(suspect: Suspect, observed: Observed, asked: Collection[str] | None) -> Finding:
+def _elsewhere(suspect: Suspect, observed: RunState, asked: Collection[str] | None) -> Finding:
     """Return the finding that a target holds a tenant's database, and the ledger knows nothing."""
     where, record = suspect.target, suspect.record
     at = ""
@@ -251,7 +239,7 @@ def _elsewhere(suspect: Suspect, observed: Observed, asked: Collection[str] | No
 
 
 def _missed(
-    record: Record, deleted: datetime | None, observed: Observed, asked: Collection[str] | None
+    record: Record, deleted: datetime | None, observed: RunState, asked: Collection[str] | None
 ) -> Finding:
     """Return the finding that a database was deleted, and the ledger knows nothing of it."""
     where = record.target or ""

@@ -18,26 +18,24 @@ from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle, WrongServer
 from influxops.reconcile.plan.placement import locate
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 from influxops.report.model import TargetState
 from influxops.runtime.context import LATE, RunContext
 from influxops.runtime.parallel import in_parallel
 
 
 def observe_again(
-    observed: Observed,
+    observed: RunState,
     targets: Collection[str],
-    request: RunRequest,
     context: RunContext,
     verify: Mapping[str, Collection[str]] | None = None,
-) -> Observed:
+) -> RunState:
     """Read some targets again, after changes, or to `verify` databases from what is stored.
 
     A target that cannot be read any more is reported so and gets nothing more; what it held when it
     was read is kept.
     """
-    rules, names = request.rules, verify or {}
+    request, rules, names = observed.request, observed.rules, verify or {}
     reading = context.with_timeout(rules.reading, slow_hint(rules))
     looked = observed.looked
     results = in_parallel(

@@ -29,7 +29,7 @@ from influxops.reconcile.plan.recorded import (
     move_in_progress_finding,
     plan_from_record,
 )
-from influxops.reconcile.state import Observed, Planning
+from influxops.reconcile.state import RunState
 
 
 class Adopt(RecordOperation):
@@ -41,30 +41,30 @@ class Adopt(RecordOperation):
         self.names = names
         self._owners: dict[str, list[tuple[str, str | None, str]]] = {}
 
-    def candidates(self, planning: Planning) -> Iterator[TenantPlan]:
+    def candidates(self, state: RunState) -> Iterator[TenantPlan]:
         """Return them with the name that their database is to have."""
-        observed, desired = planning.observed, planning.desired
-        names = {id_: name or _own(id_, planning) for id_, name in self.names.items()}
-        self._refuse_unknown(names, planning)
-        self._owners = _owners(planning, frozenset(names.values()))
+        desired = state.desired
+        names = {id_: name or _own(id_, state) for id_, name in self.names.items()}
+        self._refuse_unknown(names, state)
+        self._owners = _owners(state, frozenset(names.values()))
         for id_, database in names.items():
-            plan = TenantPlan(id_, database, UNMANAGED, record=observed.ledger_view.record(id_))
+            plan = TenantPlan(id_, database, UNMANAGED, record=state.ledger_view.record(id_))
             if id_ not in desired:
                 plan = plan.defer(FindingKind.NOT_READ, "no source that could be read knows it")
             yield plan if database or id_ not in desired else desired[id_]
 
-    def plan_one(self, plan: TenantPlan, planning: Planning) -> TenantPlan:
+    def plan_one(self, plan: TenantPlan, state: RunState) -> TenantPlan:
         """Plan that a database becomes a tenant's, or say why it cannot."""
-        observed, record = planning.observed, plan.record
-        home = _home(plan, planning)
+        record = plan.record
+        home = _home(plan, state)
         is_in_place = record is not None and _is_in_place(record, plan, home)
         if record is not None and record.secondary_target is not None and not is_in_place:
-            if finding := _not_left(plan, record, observed):
+            if finding := _not_left(plan, record, state):
                 return plan.block(finding)
             plan = replace(plan, notes=(_left(plan, record),))
         if isinstance(home, TenantPlan):
             return home
-        before = observed.inventories[home].databases[plan.database]
+        before = state.inventories[home].databases[plan.database]
         plan = replace(plan, target=home, before=before, after=before)
         for owner, target, why in self._owners.get(plan.database, ()):
             if owner != plan.tenant and target in (None, home):
@@ -73,39 +73,39 @@ class Adopt(RecordOperation):
                     f"the database {truncate(plan.database)} on {home} {why} tenant {quote(owner)}",
                     "adopt another one, or give that tenant another database first",
                 )
-        capabilities = planning.rules.targets[home].capabilities
+        capabilities = state.rules.targets[home].capabilities
         if rule := capabilities.validate_tenant(plan.tenant):
             return plan.blocked(FindingKind.INVALID_ID, f"its id {rule}", "rename the tenant")
         if rule := capabilities.validate_name(plan.database):
             message = f"the database's name {rule}"
             return plan.blocked(FindingKind.INVALID_NAME, message, "it can be no tenant's")
-        plan = plan.with_changes(*_changes(plan, home, _kept_until(plan, planning)))
-        return plan.note(*_notes(plan, planning))
+        plan = plan.with_changes(*_changes(plan, home, _kept_until(plan, state)))
+        return plan.note(*_notes(plan, state))
 
-    def _refuse_unknown(self, names: Mapping[str, str], planning: Planning) -> None:
+    def _refuse_unknown(self, names: Mapping[str, str], state: RunState) -> None:
         for name, number in Counter(names.values()).items():
             if number > 1 and name:
                 raise ConfigError(
                     f"two tenants are to adopt the database {truncate(name)}",
                     hint="a database is one tenant's",
                 )
-        for id_ in self.names if planning.observed.sources_complete else ():
-            if id_ not in planning.desired:
+        for id_ in self.names if state.sources_complete else ():
+            if id_ not in state.desired:
                 raise ConfigError(
                     f"no source knows the tenant {quote(id_)}",
-                    hint=did_you_mean(id_, planning.desired) or "add it to the registry first",
+                    hint=did_you_mean(id_, state.desired) or "add it to the registry first",
                 )
 
 
-def _own(tenant: str, planning: Planning) -> str:
+def _own(tenant: str, state: RunState) -> str:
     """Return the name that a tenant's database should have; empty where it has no valid one."""
-    record, desired = planning.ledger_view.record(tenant), planning.desired.get(tenant)
+    record, desired = state.ledger_view.record(tenant), state.desired.get(tenant)
     if record is not None:
         return record.database
     return desired.database if desired is not None else ""
 
 
-def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding | None:
+def _not_left(plan: TenantPlan, record: Record, observed: RunState) -> Finding | None:
     """Return why a tenant cannot adopt what it has beside its database; None where that is gone.
 
     Then only the other copy is left: the one that a move left behind, or that one had begun.
@@ -143,14 +143,14 @@ def _left(plan: TenantPlan, record: Record) -> Finding:
     return plan.warning(FindingKind.MOVING, message, target=record.secondary_target)
 
 
-def _home(plan: TenantPlan, planning: Planning) -> str | TenantPlan:
+def _home(plan: TenantPlan, state: RunState) -> str | TenantPlan:
     """Return the target that holds a database, or the tenant with why that is not known."""
-    observed, scope = planning.observed, planning.context.scope
-    homes = [each for each in observed.targets_holding(plan.database) if scope.covers(None, each)]
+    context = state.context
+    homes = [each for each in state.targets_holding(plan.database) if state.covers(None, each)]
     record = plan.record
     if record is not None and record.target in homes and record.secondary_target in homes:
         homes.remove(record.secondary_target)  # what a move has begun, or left behind
-    unread = [each for each in observed.unread if scope.covers(None, each)]
+    unread = [each for each in state.unread if state.covers(None, each)]
     if len(homes) > 1:
         advice = f"find out which one holds its data, then say which: `--target {homes[0]}`"
         return plan.on_several(homes, advice)
@@ -165,34 +165,32 @@ def _home(plan: TenantPlan, planning: Planning) -> str | TenantPlan:
         )
     if homes:
         return homes[0]
-    hidden = [name for name, inventory in observed.inventories.items() if not inventory.complete]
+    hidden = [name for name, inventory in state.inventories.items() if not inventory.complete]
     where = f"; {summarize(hidden)} may hide it" if hidden else ""
-    known = [name for inventory in observed.inventories.values() for name in inventory.databases]
-    nothing = f"{summarize(sorted(scope.targets or ()))} does not hold"
+    known = [name for inventory in state.inventories.values() for name in inventory.databases]
+    nothing = f"{summarize(sorted(context.targets or ()))} does not hold"
     return plan.blocked(
         FindingKind.NO_DATABASE,
-        f"{nothing if scope.targets else 'no target holds'} a database called "
+        f"{nothing if context.targets else 'no target holds'} a database called "
         f"{truncate(plan.database)}{where}",
         did_you_mean(plan.database, known) or "check its name",
     )
 
 
-def _owners(
-    planning: Planning, names: frozenset[str]
-) -> dict[str, list[tuple[str, str | None, str]]]:
+def _owners(state: RunState, names: frozenset[str]) -> dict[str, list[tuple[str, str | None, str]]]:
     """Return whose databases of some names are: (tenant, target, why), None for any target."""
     found: dict[str, list[tuple[str, str | None, str]]] = {name: [] for name in names}
-    for record in planning.ledger_view.records.values():
+    for record in state.ledger_view.records.values():
         if record.database in names and record.state not in (State.PENDING, State.RETIRED):
             for target in filter(None, (record.target, record.secondary_target)):
                 found[record.database].append((record.tenant, target, "is recorded for"))
-    for plan in planning.desired.values():
+    for plan in state.desired.values():
         if plan.database in names:
             found[plan.database].append((plan.tenant, None, "is what is meant for"))
     return found
 
 
-def _kept_until(plan: TenantPlan, planning: Planning) -> datetime | None:
+def _kept_until(plan: TenantPlan, state: RunState) -> datetime | None:
     """Return until when the copy on the recorded target is kept; None where that is no copy.
 
     The ledger may be older than a move: then what was written there since is the tenant's too.
@@ -200,8 +198,8 @@ def _kept_until(plan: TenantPlan, planning: Planning) -> datetime | None:
     record = plan.record
     if record is None or record.target == plan.target or record.database != plan.database:
         return None
-    is_there = planning.observed.database(record.target, plan.database) is not None
-    return planning.keep_until() if is_there and planning.request.ledger is not None else None
+    is_there = state.database(record.target, plan.database) is not None
+    return state.keep_until() if is_there and state.request.ledger is not None else None
 
 
 def _changes(plan: TenantPlan, home: str, until: datetime | None) -> Iterator[Change]:
@@ -224,10 +222,10 @@ def _is_in_place(record: Record, plan: TenantPlan, home: str | TenantPlan) -> bo
     return (record.database, record.target) == (plan.database, home)
 
 
-def _notes(plan: TenantPlan, planning: Planning) -> Iterator[Finding]:
+def _notes(plan: TenantPlan, state: RunState) -> Iterator[Finding]:
     """Yield what adopting a database leaves behind, and what will be asked about it."""
     kept = next((change.until for change in plan.changes if change.until), None)
-    record, desired = plan.record, planning.desired[plan.tenant]
+    record, desired = plan.record, state.desired[plan.tenant]
     if kept is not None and record is not None:
         yield plan.warning(
             FindingKind.RETIRING,
@@ -241,7 +239,7 @@ def _notes(plan: TenantPlan, planning: Planning) -> Iterator[Finding]:
         )
     # Where it had a database before: as recorded, or as the plan would have it.
     name = record.database if record is not None else desired.database
-    for target in planning.observed.targets_holding(name) if kept is None else ():
+    for target in state.targets_holding(name) if kept is None else ():
         is_before = record is None or record.target == target
         if is_before and (target, name) != (plan.target, plan.database):
             yield plan.warning(
@@ -249,7 +247,7 @@ def _notes(plan: TenantPlan, planning: Planning) -> Iterator[Finding]:
                 f"its database {truncate(name)} on {target} belongs to no tenant from now on",
                 "influxops leaves it alone; drop it once it holds nothing of worth",
             )
-    tenants = (tenant for tenant in planning.observed.tenants if tenant.id == plan.tenant)
+    tenants = (tenant for tenant in state.tenants if tenant.id == plan.tenant)
     given = [tenant.attributes.get("database") for tenant in tenants][-1]
     if given and given != plan.database:
         yield plan.warning(

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 
 from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.plan import TenantPlan
 from influxops.domain.text import pluralize, summarize, truncate
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.plan.recorded import is_recreated
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
@@ -45,11 +46,12 @@ def stats_of(
     }
 
 
-def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: RunContext) -> Plan:
-    """Return a plan whose duplicates say what each copy holds; it asks nothing where none is."""
+def describe_copies(state: RunState) -> RunState:
+    """Let planned duplicates say what each copy holds; it asks nothing where none is."""
+    targets = state.request.targets
     duplicates = [
         (tenant, tenant.finding)
-        for tenant in plan.tenants.values()
+        for tenant in state.plans.values()
         if tenant.finding is not None and tenant.kind is FindingKind.IN_TWO_TARGETS
     ]
     databases = [
@@ -57,13 +59,13 @@ def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: RunCon
         for tenant, finding in duplicates
         for copy in finding.facts["copies"]
     ]
-    stats = stats_of(databases, targets, context)
+    stats = stats_of(databases, targets, state.context)
     labels = {handle.name: handle.capabilities.table_label for handle in targets}
-    tenants = dict(plan.tenants)
+    plans = dict(state.plans)
     for tenant, finding in duplicates:
         described = _describe_copies(tenant, finding, stats, labels)
-        tenants[tenant.tenant] = replace(tenant, finding=described)
-    return replace(plan, tenants=tenants) if duplicates else plan
+        plans[tenant.tenant] = replace(tenant, finding=described)
+    return replace(state, plans=plans) if duplicates else state
 
 
 def _describe_copies(
@@ -79,17 +81,18 @@ def _describe_copies(
     return replace(finding, message=message, facts={"copies": copies})
 
 
-def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: RunContext) -> Plan:
-    """Return a plan that says what clients have written in place of what was lost or dropped."""
+def describe_recreated(state: RunState) -> RunState:
+    """Let plans say what clients have written in place of what was lost or dropped."""
+    targets = state.request.targets
     recreated = [
         (tenant, finding)
-        for tenant in plan.tenants.values()
+        for tenant in state.plans.values()
         if (finding := _of_recreated(tenant)) is not None
     ]
     databases = [(tenant.target or "", tenant.database) for tenant, _ in recreated]
-    stats = stats_of(databases[:_MOST], targets, context, say=False)
+    stats = stats_of(databases[:_MOST], targets, state.context, say=False)
     labels = {handle.name: handle.capabilities.table_label for handle in targets}
-    tenants = dict(plan.tenants)
+    plans = dict(state.plans)
     for tenant, finding in recreated:
         target, name = tenant.target or "", tenant.database
         known = stats.get((target, name)) or DatabaseStats(name, message="not counted")
@@ -98,12 +101,12 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Run
             what += f" ({known.message})"
         facts = {**finding.facts, "recreated": {"target": tenant.target, **known.facts}}
         told = replace(finding, message=f"{finding.message}; it holds {what}", facts=facts)
-        tenants[tenant.tenant] = replace(
+        plans[tenant.tenant] = replace(
             tenant,
             finding=told if tenant.finding is finding else tenant.finding,
             notes=tuple(told if note is finding else note for note in tenant.notes),
         )
-    return replace(plan, tenants=tenants) if recreated else plan
+    return replace(state, plans=plans) if recreated else state
 
 
 def _of_recreated(tenant: TenantPlan) -> Finding | None:

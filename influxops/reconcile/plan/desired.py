@@ -12,13 +12,13 @@ from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import format_duration, parse_retention
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint, typed
-from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.tenant import Tenant, meant_attribute
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.state import Observed, Planning
+from influxops.reconcile.state import RunState
 
 #: What a configuration file can say of a tenant that is to stay as it is.
 _ACKNOWLEDGE = "or list it in [tenants] ignore"
@@ -28,23 +28,22 @@ _NAMED = 3
 LOOK = 1_000
 
 
-def compute_desired(
-    observed: Observed, rules: Rules, check: Callable[[], None]
-) -> dict[str, TenantPlan]:
-    """Return what each tenant should have, by id, in the order of the sources.
+def with_desired(state: RunState, check: Callable[[], None] | None = None) -> RunState:
+    """Add what each tenant should have, by id, in the order of the sources.
 
     A tenant that gets nothing until that is decided is blocked by the first reason that is found.
-    `check` raises when the run is over.
+    `check` raises when the run is over, as the context's does.
     """
+    rules, check = state.rules, check or state.context.check
     plans: dict[str, TenantPlan] = {}
     conflicts: dict[str, Finding] = {}
     first: dict[str, Tenant] = {}
-    for number, tenant in enumerate(observed.tenants):
+    for number, tenant in enumerate(state.tenants):
         if number % LOOK == 0:
             check()
         known = first.setdefault(tenant.id, tenant)
         if known is tenant:
-            plans[tenant.id] = _desired(tenant, rules, observed.ledger_view.record(tenant.id))
+            plans[tenant.id] = _desired(tenant, rules, state.ledger_view.record(tenant.id))
         elif known.attributes != tenant.attributes:
             conflicts[tenant.id] = _conflict(known, tenant)
     for id_, finding in conflicts.items():
@@ -52,10 +51,10 @@ def compute_desired(
     check()
     _block_collisions(plans)
     check()
-    _block_alike(plans, observed, rules)
+    _block_alike(plans, state)
     for id_ in rules.acknowledged & plans.keys():
         plans[id_] = plans[id_].acknowledge()
-    return plans
+    return replace(state, desired=plans)
 
 
 def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
@@ -178,7 +177,7 @@ def _others(ids: Sequence[str], id_: str) -> str:
     return f"{', '.join(named)} and {more:,} more" if more else summarize(named)
 
 
-def _block_alike(plans: dict[str, TenantPlan], observed: Observed, rules: Rules) -> None:
+def _block_alike(plans: dict[str, TenantPlan], state: RunState) -> None:
     """Block ids that differ only by case or composition, unless their database exists already."""
     by_look: defaultdict[str, list[str]] = defaultdict(list)
     for plan in plans.values():
@@ -191,9 +190,9 @@ def _block_alike(plans: dict[str, TenantPlan], observed: Observed, rules: Rules)
             message = (
                 f"it differs only by case from {quote(next(each for each in ids if each != id_))}"
             )
-            homes = observed.targets_holding(plan.database)
+            homes = state.targets_holding(plan.database)
             if not homes:
-                remedy = rules.or_in_file(advice.replace(";", ","), _ACKNOWLEDGE)
+                remedy = state.rules.or_in_file(advice.replace(";", ","), _ACKNOWLEDGE)
                 plans[id_] = plan.blocked(FindingKind.CASE, message, remedy)
             elif plan.status is TenantStatus.OK:
                 note = plan.warning(FindingKind.CASE, message, advice, target=homes[0])
@@ -230,36 +229,36 @@ def refuse_unknown_targets(rules: Rules, names: Iterable[str]) -> None:
             )
 
 
-def with_unknown_tenants(plan: Plan, planning: Planning) -> Plan:
-    """Return a plan that also has the tenants of the scope that no source knows, blocked.
+def with_unknown_tenants(state: RunState) -> RunState:
+    """Add the tenants of the scope that no source knows to what is planned, blocked.
 
     A database that is named as such a tenant's would be is reported, with where it is. Where no
     source knows any of them, it raises a ConfigError.
     """
-    desired, named = planning.desired, planning.context.scope.tenants or frozenset()
+    desired, named = state.desired, state.context.tenants or frozenset()
     unknown = sorted(named - desired.keys())
-    if not unknown or not planning.observed.sources_complete:
-        return plan
+    if not unknown or not state.sources_complete:
+        return state
     if len(unknown) == len(named):
         more = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
-        left, advice = _left(unknown[0], planning)
+        left, advice = _left(unknown[0], state)
         raise ConfigError(
             f"no source knows the tenant {quote(unknown[0])}{more}{left}",
             hint=did_you_mean(unknown[0], desired) or advice,
         )
-    tenants = dict(plan.tenants)
+    plans = dict(state.plans)
     for number, id_ in enumerate(unknown):
-        left, advice = _left(id_, planning)
+        left, advice = _left(id_, state)
         hint = _nearest_tenant(id_, desired, number) or advice
-        tenants[id_] = TenantPlan(id_, "", UNMANAGED).blocked(
+        plans[id_] = TenantPlan(id_, "", UNMANAGED).blocked(
             FindingKind.UNKNOWN_TENANT, f"no source knows it{left}", hint
         )
-    return replace(plan, tenants=tenants)
+    return replace(state, plans=plans)
 
 
-def _left(tenant: str, planning: Planning) -> tuple[str, str | Hint]:
+def _left(tenant: str, state: RunState) -> tuple[str, str | Hint]:
     """Return what exists of a tenant that no source knows, in words, and what to do about it."""
-    record = planning.ledger_view.record(tenant)
+    record = state.ledger_view.record(tenant)
     if record is not None and record.state is State.RETIRING:
         due = (
             f" is dropped after {format_time(record.drop_after)}"
@@ -268,8 +267,8 @@ def _left(tenant: str, planning: Planning) -> tuple[str, str | Hint]:
         )
         left = f"; it is retiring: {truncate(record.database)} on {record.target}{due}"
         return left, Hint.command(typed("unretire", tenant), "run {} to keep it")
-    name = planning.rules.template.name(tenant)
-    homes = planning.observed.targets_holding(name)
+    name = state.rules.template.name(tenant)
+    homes = state.targets_holding(name)
     if not homes:
         return "", "add it to the registry first"
     return f", but a database {truncate(name)} is on {' and on '.join(homes)}", (

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Action, Plan, TenantPlan
+from influxops.domain.plan import Action, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize
 from influxops.errors import ConfigError
@@ -24,7 +24,7 @@ from influxops.reconcile.apply.drop_due import OldCopies, drops_old_copy, note_l
 from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record as write
 from influxops.reconcile.operation import RecordOperation
-from influxops.reconcile.plan.desired import LOOK, compute_desired
+from influxops.reconcile.plan.desired import LOOK, with_desired
 from influxops.reconcile.plan.recorded import (
     MAY_READ_ALL,
     due_on,
@@ -39,7 +39,7 @@ from influxops.reconcile.plan.recorded import (
     unretire,
 )
 from influxops.reconcile.plan.retire import check_recent_writes
-from influxops.reconcile.state import Observed, Planning, RunState
+from influxops.reconcile.state import RunState
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
 #: from before; and how often all may be read again, however many there are.
@@ -51,40 +51,41 @@ class DropDue(RecordOperation, Struct, frozen=True):
 
     command: ClassVar[str] = "retire --due"
 
-    def candidates(self, planning: Planning) -> Iterator[TenantPlan]:
+    def candidates(self, state: RunState) -> Iterator[TenantPlan]:
         """Return the tenants of which something is due, with what is."""
-        observed, due = planning.observed, [*self.due(planning)]
-        shared = find_shared_databases((each[0] for each in due), planning.desired, observed)
+        due = [*self.due(state)]
+        shared = find_shared_databases((each[0] for each in due), state.desired, state)
         for record, target in due:
-            plan, why = plan_from_record(record, target, observed), shared.get(record.tenant)
-            is_blocked = why is not None and record.tenant not in observed.known_elsewhere
+            plan, why = plan_from_record(record, target, state), shared.get(record.tenant)
+            is_blocked = why is not None and record.tenant not in state.known_elsewhere
             yield plan.block(why) if why is not None and is_blocked else plan
 
-    def due(self, planning: Planning) -> Iterator[tuple[Record, str]]:
+    def due(self, state: RunState) -> Iterator[tuple[Record, str]]:
         """Yield the records of which something is due, and the target that has it."""
-        for number, record in enumerate(planning.ledger_view.records.values()):
+        for number, record in enumerate(state.ledger_view.records.values()):
             if number % LOOK == 0:
-                planning.context.check()
-            target = due_on(record, planning.now)
-            if target is not None and planning.context.scope.covers(record.tenant, target):
+                state.context.check()
+            target = due_on(record, state.now)
+            if target is not None and state.covers(record.tenant, target):
                 yield record, target
 
-    def plan(self, planning: Planning) -> Plan:
+    def plan(self, state: RunState) -> RunState:
         """Plan it, look when telemetry last came, and count the tenants that are not due yet."""
-        plan = super().plan(planning)
-        if not planning.ledger_view.is_readable:
-            return plan
+        state = super().plan(state)
+        if not state.ledger_view.is_readable:
+            return state
         retiring = {
             id_: each
-            for id_, each in plan.tenants.items()
+            for id_, each in state.plans.items()
             if each.record is not None and each.record.state is State.RETIRING
         }
-        tenants = {**plan.tenants, **check_recent_writes(retiring, planning)}
-        return Plan(tenants, tuple(_waiting(planning)))
+        return state.planned(
+            {**state.plans, **check_recent_writes(retiring, state)}, _waiting(state)
+        )
 
-    def plan_one(self, plan: TenantPlan, planning: Planning) -> TenantPlan:
+    def plan_one(self, plan: TenantPlan, state: RunState) -> TenantPlan:
         """Plan that a database or an old copy is dropped, or say why it is not."""
-        record, target, observed = plan.record, plan.target or "", planning.observed
+        record, target, observed = plan.record, plan.target or "", state
         assert record is not None
         is_retiring = record.state is State.RETIRING
         if is_retiring and record.tenant in observed.known_elsewhere:
@@ -93,7 +94,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
         if is_retiring and not observed.sources_complete:
             why = "not every source could be read, so whether it is back is unknown"
             return plan.defer(FindingKind.NOT_READ, why)
-        if target not in planning.rules.targets:
+        if target not in state.rules.targets:
             why = f"it is recorded on {target}, which is not configured any more"
             return plan.defer(FindingKind.NOT_CONFIGURED, why, "configure that target again")
         inventory = observed.inventories.get(target)
@@ -116,55 +117,49 @@ class DropDue(RecordOperation, Struct, frozen=True):
         plan = plan.with_changes(plan.change(Action.DROP))
         return note_late_writes(plan) if drops_old_copy(plan) else plan
 
-    def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
+    def execute(self, state: RunState) -> Iterator[RunState]:
         """Drop what is planned, after it was claimed, read again and planned again."""
-        request, context = planning.request, planning.context
         while batch := _next_batch(state):
-            context.check()
-            state, batch = reserve(batch, state, request, context)
+            state.context.check()
+            state, batch = reserve(batch, state)
             yield state
             if not batch:
                 continue
-            state, batch = self._plan_again(batch, state, planning)
+            state, batch = self._plan_again(batch, state)
             yield state
             copies = [plan for plan in batch if drops_old_copy(plan)]
             others = [plan for plan in batch if not drops_old_copy(plan)]
             if others:
-                state = carry_out(others, state, request, context)
-                yield state
-                yield (state := write(state, request, context))
+                yield (state := carry_out(others, state))
+                yield (state := write(state))
             if copies:
-                for known in OldCopies(state, request, context, self.command).drop(copies):
+                for known in OldCopies(state, self.command).drop(copies):
                     yield (state := known)
 
     def _plan_again(
-        self, batch: Sequence[TenantPlan], state: RunState, planning: Planning
+        self, batch: Sequence[TenantPlan], state: RunState
     ) -> tuple[RunState, list[TenantPlan]]:
         """Read and plan again for claimed tenants; return those for which the same is to do."""
-        request, context = planning.request, planning.context
-        observed, why = state.observed, ""
+        before, why = state, ""
         try:
-            observed = replace(self.observe(request, context), closed=observed.closed)
+            state = self.observe(state)
         except ConfigError as error:
             why = error.message
-        plan, view = Plan({}), observed.ledger_view
+        again, view = state.planned({}), state.ledger_view
         if not why and view.is_readable:
             own = {p.tenant: view.records[p.tenant] for p in batch if p.tenant in view.records}
-            part = replace(observed, ledger_view=replace(view, records=own))
-            desired = compute_desired(part, request.rules, context.check)
-            plan = self.plan(replace(planning, observed=part, desired=desired))
-            plan = guard(plan, observed, request.rules, request.allow)
-        tenants = dict(state.plan.tenants)
+            part = with_desired(replace(state, ledger_view=replace(view, records=own)))
+            again = guard(replace(self.plan(part), ledger_view=view))
+        plans = dict(before.plans)
         still = []
-        for before in batch:
+        for each in batch:
             why = why or view.error or "the ledger has changed in the meantime"
-            now = plan.tenants.get(before.tenant) or before.defer(FindingKind.NOT_READ, why)
-            tenants[before.tenant] = now
-            if [c.action for c in now.changes] == [c.action for c in before.changes]:
+            now = again.plans.get(each.tenant) or each.defer(FindingKind.NOT_READ, why)
+            plans[each.tenant] = now
+            if [c.action for c in now.changes] == [c.action for c in each.changes]:
                 still.append(now)
-        refusals = tuple(dict.fromkeys((*state.plan.refusals, *plan.refusals)))
-        plan = replace(state.plan, tenants=tenants, refusals=refusals)
-        return replace(state, observed=observed, plan=plan), still
+        refusals = tuple(dict.fromkeys((*before.refusals, *again.refusals)))
+        return replace(state, plans=plans, refusals=refusals), still
 
 
 class DropCopies(DropDue, Struct, frozen=True):
@@ -174,33 +169,33 @@ class DropCopies(DropDue, Struct, frozen=True):
 
     tenants: tuple[str, ...] = ()  # whose old copies; none: those of all
 
-    def guarded_plan(self, planning: Planning) -> Plan:
+    def guarded_plan(self, state: RunState) -> RunState:
         """Plan it, without what the guards refuse; a tenant must be one that the ledger knows."""
-        if planning.ledger_view.is_readable:
-            planning.named_records(self.tenants)
-        return super().guarded_plan(planning)
+        if state.ledger_view.is_readable:
+            state.named_records(self.tenants)
+        return super().guarded_plan(state)
 
-    def due(self, planning: Planning) -> Iterator[tuple[Record, str]]:
+    def due(self, state: RunState) -> Iterator[tuple[Record, str]]:
         """Yield the records that have an old copy, as if it was due, and all that were named."""
-        records = planning.ledger_view.records
+        records = state.ledger_view.records
         for id_ in self.tenants or records:
             record = records.get(id_)
             if record is None:
                 continue
             if record.state is State.READY and is_copy(record, record.secondary_target or ""):
-                yield replace(record, drop_after=planning.now), record.secondary_target or ""
+                yield replace(record, drop_after=state.now), record.secondary_target or ""
             elif self.tenants:
                 yield record, record.target or ""
 
-    def plan(self, planning: Planning) -> Plan:
+    def plan(self, state: RunState) -> RunState:
         """Plan it, and say what cannot be done any more after that."""
-        plan = RecordOperation.plan(self, planning)
-        if not any(each.changes for each in plan.tenants.values()):
-            return plan
+        state = RecordOperation.plan(self, state)
+        if not state.is_pending:
+            return state
         message = "without its old copy a tenant cannot be moved back (`move --back`)"
-        return replace(plan, notes=(Finding.warning(FindingKind.RETIRING, message),))
+        return state.planned(state.plans, [Finding.warning(FindingKind.RETIRING, message)])
 
-    def plan_one(self, plan: TenantPlan, planning: Planning) -> TenantPlan:
+    def plan_one(self, plan: TenantPlan, state: RunState) -> TenantPlan:
         """Plan that an old copy is dropped, or say why it is not."""
         record = plan.record
         assert record is not None
@@ -211,7 +206,7 @@ class DropCopies(DropDue, Struct, frozen=True):
         if record.state is not State.READY:
             why = f"it is recorded as {record.state.value}, so its old copy on "
             return plan.blocked(FindingKind.MOVING, f"{why}{record.secondary_target} stays")
-        return super().plan_one(plan, planning)
+        return super().plan_one(plan, state)
 
 
 def _next_batch(state: RunState) -> list[TenantPlan]:
@@ -219,11 +214,11 @@ def _next_batch(state: RunState) -> list[TenantPlan]:
     waiting = still_open(state)
     copies = [plan for plan in waiting if drops_old_copy(plan)]
     others = [plan for plan in waiting if not drops_old_copy(plan)]
-    share = len(state.plan.tenants) // _READINGS
+    share = len(state.plans) // _READINGS
     return others[: max(_AT_ONCE, share)] or copies[: max(_COPIES, share)]
 
 
-def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | None:
+def _kept(plan: TenantPlan, record: Record, observed: RunState) -> TenantPlan | None:
     """Return a moved tenant whose old copy may be all that is left, and stays; else None."""
     inventory = observed.inventories.get(record.target or "")
     if inventory is None:
@@ -239,14 +234,14 @@ def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | 
     return None
 
 
-def _waiting(planning: Planning) -> Iterator[Finding]:
+def _waiting(state: RunState) -> Iterator[Finding]:
     """Yield how many tenants are not due yet."""
     later = [
         record.drop_after
-        for record in planning.ledger_view.records.values()
+        for record in state.ledger_view.records.values()
         if record.state is State.RETIRING
         and record.drop_after is not None
-        and record.drop_after > planning.now
+        and record.drop_after > state.now
     ]
     if later:
         yield Finding.info(

@@ -20,20 +20,17 @@ from influxops.domain.database import (
 )
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint, typed
-from influxops.domain.plan import Action, Change, Plan, Scope, TenantPlan, TenantStatus
+from influxops.domain.plan import Action, Change, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import summarize
 from influxops.reconcile.observe.selected import may_be_anothers, observe_selected, reads_single
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan import recorded
-from influxops.reconcile.plan.desired import LOOK, compute_desired
+from influxops.reconcile.plan.desired import LOOK, with_desired
 from influxops.reconcile.plan.placement import placement_of
 from influxops.reconcile.plan.warnings import PlanWarnings, recreated_after_drop
-from influxops.reconcile.policy import Rules
-from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed, Planning
+from influxops.reconcile.state import RunState
 from influxops.report.wording import format_retention
-from influxops.runtime.context import RunContext
 
 
 class Ensure(Operation, Struct, frozen=True):
@@ -50,34 +47,29 @@ class Ensure(Operation, Struct, frozen=True):
     recreate: frozenset[str] = frozenset()
     only_create: bool = False
 
-    def observe(self, request: RunRequest, context: RunContext) -> Observed:
+    def observe(self, state: RunState) -> RunState:
         """Read what concerns the named tenants, or all where that would miss some."""
-        scope = context.scope
-        is_narrow = scope.tenants is not None and scope.targets is None and not context.verify
-        if not is_narrow or not reads_single(request):
-            return super().observe(request, context)
-        ids = scope.tenants or frozenset()
+        context, ids = state.context, state.context.tenants
+        is_narrow = ids is not None and context.targets is None and not context.verify
+        if ids is None or not is_narrow or not reads_single(state.request):
+            return super().observe(state)
         context.on_stage("reading", 0)
         asked: dict[str, dict[str, str]] = {id_: {} for id_ in ids}
-        observed, *_ = observe_selected(asked, request, context, TargetHints(), reports=True)
+        read, *_ = observe_selected(asked, state, TargetHints(), reports=True)
         context.check()
-        if observed is None or not ids <= {tenant.id for tenant in observed.tenants}:
-            return super().observe(request, context)  # which tells more
-        desired = compute_desired(observed, request.rules, context.check)
-        plan = make_plan(observed, desired, request.rules, scope, context.check)
-        if any(may_be_anothers(each, observed, request) for each in plan.tenants.values()):
-            return super().observe(request, context)
-        return observed
+        if read is None or not ids <= {tenant.id for tenant in read.tenants}:
+            return super().observe(state)  # which tells more
+        plans = make_plan(with_desired(read)).plans.values()
+        if any(may_be_anothers(each, read) for each in plans):
+            return super().observe(state)
+        return read
 
-    def plan(self, planning: Planning) -> Plan:
+    def plan(self, state: RunState) -> RunState:
         """Plan it."""
-        context = planning.context
-        desired, rules = planning.desired, planning.rules
-        plan = make_plan(planning.observed, desired, rules, context.scope, context.check)
+        state = make_plan(state)
         if not self.only_create:
-            return plan
-        tenants = {id_: only_creating(each) for id_, each in plan.tenants.items()}
-        return replace(plan, tenants=tenants)
+            return state
+        return replace(state, plans={i: only_creating(each) for i, each in state.plans.items()})
 
 
 class Drop(Operation, Struct, frozen=True):
@@ -88,11 +80,9 @@ class Drop(Operation, Struct, frozen=True):
     reconciles: ClassVar[bool] = True
     drops: ClassVar[bool] = True
 
-    def plan(self, planning: Planning) -> Plan:
+    def plan(self, state: RunState) -> RunState:
         """Plan it."""
-        context, rules = planning.context, planning.rules
-        observed, desired = planning.observed, planning.desired
-        return make_plan(observed, desired, rules, context.scope, context.check, absent=True)
+        return make_plan(state, absent=True)
 
 
 _CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
@@ -111,42 +101,39 @@ def only_creating(plan: TenantPlan) -> TenantPlan:
 
 
 def make_plan(
-    observed: Observed,
-    desired: Mapping[str, TenantPlan],
-    rules: Rules,
-    scope: Scope,
-    check: Callable[[], None],
-    *,
-    absent: bool = False,
-) -> Plan:
-    """Decide what to do, before the guards; with `absent`, tenants of the scope lose databases."""
-    planner = _EnsurePlanner(observed, rules, scope, check)
+    state: RunState, *, absent: bool = False, check: Callable[[], None] | None = None
+) -> RunState:
+    """Decide what to do, before the guards; with `absent`, tenants of the scope lose databases.
+
+    `check` raises when the run is over, as the context's does.
+    """
+    desired, context = state.desired, state.context
+    planner = _EnsurePlanner(state, check or context.check)
     if absent:
-        return Plan(planner.absent(desired))
+        return state.planned(planner.absent(desired))
     planned = planner.present(desired)
-    tenants = {id_: planned[id_] for id_ in desired if id_ in planned and scope.covers(id_)}
-    warnings = PlanWarnings(observed, rules, planner.placement)
-    notes = [*warnings.in_plan([*tenants.values()])]
-    if not scope.is_limited and observed.sources_complete:
+    plans = {id_: planned[id_] for id_ in desired if id_ in planned and state.covers(id_)}
+    warnings = PlanWarnings(state, planner.placement)
+    notes = [*warnings.in_plan([*plans.values()])]
+    if not context.is_limited and state.sources_complete:
         notes += warnings.beyond(desired)
-    return Plan(tenants, tuple(notes))
+    return state.planned(plans, notes)
 
 
 class _EnsurePlanner:
     """One planning: what it reads from, and the targets' room that it gives away."""
 
-    def __init__(
-        self, observed: Observed, rules: Rules, scope: Scope, check: Callable[[], None]
-    ) -> None:
-        self.observed, self.rules, self.scope, self.check = observed, rules, scope, check
-        self.unread = observed.unread
-        self.ledger_view = observed.ledger_view
-        self.placement = placement_of(observed, rules)
+    def __init__(self, state: RunState, check: Callable[[], None]) -> None:
+        self.observed, self.rules, self.context = state, state.rules, state.context
+        self.check = check
+        self.unread = state.unread
+        self.ledger_view = state.ledger_view
+        self.placement = placement_of(state.rules, state.inventories, state.closed, state.used)
         for record in self.ledger_view.records.values():
             # What another run has reserved is as good as created.
             location = self.placement.locations.get(record.target or "")
             if record.is_claimed and location is not None and record.state is State.ALLOCATED:
-                location.used += observed.database(record.target, record.database) is None
+                location.used += state.database(record.target, record.database) is None
 
     def present(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
         """Plan that every tenant has its database; what is outside of the scope is left out."""
@@ -195,7 +182,7 @@ class _EnsurePlanner:
         should be, which may be the copy that holds the data.
         """
         planned: dict[str, TenantPlan] = {}
-        named = [id_ for id_ in desired if id_ in (self.scope.tenants or ())]
+        named = [id_ for id_ in desired if id_ in (self.context.tenants or ())]
         records = [Record(id_, State.READY, desired[id_].database) for id_ in named]
         shared = recorded.find_shared_databases(records, desired, self.observed)
         for id_ in named:
@@ -288,7 +275,7 @@ class _EnsurePlanner:
         retention: Retention | Unknown = UNKNOWN if capabilities.retention is None else None
         if not isinstance(plan.retention, Unmanaged) and capabilities.retention is not None:
             retention = plan.retention
-        return new_database(plan.database, retention, capabilities)
+        return new_database(retention, capabilities)
 
     @staticmethod
     def _misplaced(plan: TenantPlan, home: str) -> Finding:
@@ -372,15 +359,12 @@ class _EnsurePlanner:
         return self.placement.explain_no_placement("no target can be reached", pin)
 
     def _writes(self, target: str | None) -> bool:
-        return self.scope.covers(None, target)
+        return self.observed.covers(None, target)
 
 
-def new_database(
-    name: str, retention: Retention | Unknown, capabilities: TargetCapabilities
-) -> Database:
+def new_database(retention: Retention | Unknown, capabilities: TargetCapabilities) -> Database:
     """Return a database as it is once it was created on a target that has some traits."""
     return Database(
-        name,
         retention,
         complete=True if capabilities.completion_marker else UNKNOWN,
         in_use=False if capabilities.table_label else UNKNOWN,

@@ -9,7 +9,6 @@ from msgspec import Struct
 from influxops.domain.database import Inventory
 from influxops.domain.finding import FindingKind
 from influxops.reconcile.policy import Policy, Rules, TargetPolicy
-from influxops.reconcile.state import Observed
 
 
 class Location(Struct):
@@ -71,19 +70,17 @@ def locate(
 
 
 def placement_of(
-    observed: Observed, rules: Rules, takes: Callable[[str], bool] = lambda target: True
+    rules: Rules,
+    inventories: Mapping[str, Inventory],
+    closed: Mapping[str, str],
+    used: Mapping[str, int],
+    takes: Callable[[str], bool] = lambda target: True,
 ) -> Placement:
     """Return how full each target that `takes` databases is, in the order of the configuration."""
     locations = [
-        locate(
-            name,
-            policy,
-            observed.inventories[name],
-            observed.closed.get(name),
-            observed.used.get(name),
-        )
+        locate(name, policy, inventories[name], closed.get(name), used.get(name))
         for name, policy in rules.targets.items()
-        if name in observed.inventories and takes(name)
+        if name in inventories and takes(name)
     ]
     return Placement(locations, rules.policy)
 

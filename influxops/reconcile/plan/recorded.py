@@ -13,12 +13,12 @@ from influxops.domain.plan import Action, Change, TenantPlan
 from influxops.domain.record import BACK, Record, State
 from influxops.domain.text import format_time, summarize, truncate
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 
 MAY_READ_ALL = "give its target a token that may read all"
 
 
-def plan_from_record(record: Record, target: str | None, observed: Observed) -> TenantPlan:
+def plan_from_record(record: Record, target: str | None, observed: RunState) -> TenantPlan:
     """Return a tenant as recorded, with its database as it is on one of its targets."""
     found = observed.database(target, record.database)
     return TenantPlan(
@@ -164,7 +164,7 @@ def unretire(plan: TenantPlan) -> tuple[Change, Finding]:
 # Elsewhere than recorded ---------------------------------------------------------------------
 
 
-def is_elsewhere(record: Record, home: str, observed: Observed) -> bool:
+def is_elsewhere(record: Record, home: str, observed: RunState) -> bool:
     """Return whether a database was found on another target than the recorded one.
 
     What a run that died had only reserved is where it is found, once its target was read.
@@ -205,7 +205,7 @@ def misplaced(plan: TenantPlan, record: Record, home: str) -> TenantPlan:
 
 
 def explain_unknown(
-    plan: TenantPlan, record: Record, observed: Observed, rules: Rules
+    plan: TenantPlan, record: Record, observed: RunState, rules: Rules
 ) -> Finding | None:
     """Explain why a recorded but missing database may exist all the same; None where none does."""
     again = plan.tenant in rules.recreate
@@ -235,7 +235,7 @@ def explain_unknown(
 
 
 def find_shared_databases(
-    records: Iterable[Record], desired: Mapping[str, TenantPlan], observed: Observed
+    records: Iterable[Record], desired: Mapping[str, TenantPlan], observed: RunState
 ) -> dict[str, Finding]:
     """Return why tenants are blocked whose database is another tenant's as well, by their ids.
 
@@ -277,7 +277,7 @@ def is_recreated(record: Record | None, found: Database | None) -> bool:
     return record.state.is_provisioned and found.is_marked is False
 
 
-def seems_lost(record: Record, observed: Observed) -> bool:
+def seems_lost(record: Record, observed: RunState) -> bool:
     """Return whether a recorded tenant's database is gone, by what was read, and not known to be.
 
     Its target shows all that it holds, and no run has claimed the tenant.
@@ -288,7 +288,7 @@ def seems_lost(record: Record, observed: Observed) -> bool:
     return is_recreated(record, found) or (found is None and observed.shows_all(record.target))
 
 
-def was_recreated(database: str, target: str, observed: Observed) -> bool:
+def was_recreated(database: str, target: str, observed: RunState) -> bool:
     """Return whether a database was deleted, and created again by a late write.
 
     Nothing but a write creates one without a marker where another of its name was deleted.
@@ -298,7 +298,7 @@ def was_recreated(database: str, target: str, observed: Observed) -> bool:
     return found.complete is False and database in inventory.deleted
 
 
-def explain_lost(record: Record | None, observed: Observed) -> str:
+def explain_lost(record: Record | None, observed: RunState) -> str:
     """Explain what is known of a database that no target has any more; empty where one may.
 
     Since when, which run created it, whether it is the same server, and what that knows of deleted
@@ -344,13 +344,13 @@ def explain_lost(record: Record | None, observed: Observed) -> str:
     return why
 
 
-def lost(plan: TenantPlan, observed: Observed) -> TenantPlan:
+def lost(plan: TenantPlan, observed: RunState) -> TenantPlan:
     """Return a tenant blocked whose database a client has created again."""
     message = f"lost: {explain_lost(plan.record, observed)}"
     return plan.blocked(FindingKind.LOST, message, how_to_go_on(plan))
 
 
-def recreated_note(plan: TenantPlan, observed: Observed) -> TenantPlan:
+def recreated_note(plan: TenantPlan, observed: RunState) -> TenantPlan:
     """Return a tenant to be retired, with a note where a client has created its database again."""
     if not is_recreated(plan.record, plan.before):
         return plan

@@ -14,15 +14,14 @@ from influxops.domain.text import format_time, pluralize, truncate
 from influxops.reconcile.plan.desired import unknown_configured_tenants
 from influxops.reconcile.plan.placement import Placement
 from influxops.reconcile.plan.recorded import was_recreated
-from influxops.reconcile.policy import Rules
-from influxops.reconcile.state import Observed
+from influxops.reconcile.state import RunState
 
 
 class PlanWarnings:
     """What is noticed in one planning."""
 
-    def __init__(self, observed: Observed, rules: Rules, placement: Placement) -> None:
-        self.observed, self.rules, self.placement = observed, rules, placement
+    def __init__(self, state: RunState, placement: Placement) -> None:
+        self.observed, self.rules, self.placement = state, state.rules, placement
 
     def in_plan(self, plans: Sequence[TenantPlan]) -> Iterator[Finding]:
         """Yield what several of the planned tenants, which are in the scope, have in common."""
@@ -138,9 +137,7 @@ class PlanWarnings:
         owners = {(r.target, r.database): r.tenant for r in records}
         known, reported = explained_databases(self.observed, desired)
         yield from reported
-        databases = [
-            each for each in tenant_databases(self.observed, self.rules) if each not in known
-        ]
+        databases = [each for each in tenant_databases(self.observed) if each not in known]
         orphans = [(target, name) for target, name in databases if name not in wanted]
         if len(orphans) > 1 and len(orphans) > len(databases) - len(orphans) and desired:
             yield Finding.warning(
@@ -165,7 +162,7 @@ class PlanWarnings:
 
 
 def explained_databases(
-    observed: Observed, desired: Mapping[str, TenantPlan]
+    observed: RunState, desired: Mapping[str, TenantPlan]
 ) -> tuple[set[tuple[str, str]], list[Finding]]:
     """Return the (target, name) of each database that the ledger explains, and what to report."""
     explained: set[tuple[str, str]] = set()
@@ -224,9 +221,9 @@ def recreated_after_drop(
     )
 
 
-def tenant_databases(observed: Observed, rules: Rules) -> Iterator[tuple[str, str]]:
+def tenant_databases(observed: RunState) -> Iterator[tuple[str, str]]:
     """Yield (target, name) of every database that is named as a tenant's would be."""
     for target, inventory in observed.inventories.items():
         for name in inventory.databases:
-            if rules.template.tenant_id(name) is not None:
+            if observed.rules.template.tenant_id(name) is not None:
                 yield target, name

@@ -17,7 +17,7 @@ from influxops_influxdb3.copy.time_bounds import in_slices, smaller
 from influxops_influxdb3.errors import AlreadyExists, QueryFileLimit
 from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.inspect.parquet_files import File, files_of
-from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.naming_rules import MARKER_TABLE
 from influxops_influxdb3.queries import ALL, FIRST, LAST, Span, parse_time
 
 _SECOND = 1_000_000_000

@@ -14,7 +14,7 @@ from influxops.plugin import UNKNOWN, Database, Marker, RunContext, Unknown
 from influxops_influxdb3 import queries
 from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound, QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
-from influxops_influxdb3.provision.marker import marker_time
+from influxops_influxdb3.naming_rules import marker_time
 from influxops_influxdb3.queries import read_timestamp
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def read_inventory(rows: Iterable[dict[str, object]]) -> dict[str, Database]:
         if "table_name" in row:
             tables.add(str(row["table_name"]))
     return {
-        name: Database(name, retention, "_init" in tables, bool(tables - {"_init"}))
+        name: Database(retention, "_init" in tables, bool(tables - {"_init"}))
         for name, (retention, tables) in found.items()
     }
 
@@ -97,31 +97,31 @@ class MarkerCheck:
         asked = [name for name in names if name in databases and databases[name].complete]
 
         def read(name: str) -> bool | Unknown:
-            return self.is_complete(databases[name])
+            return self.is_complete(name, databases[name])
 
         for name, is_complete in in_flight(asked, read, limit=QUERIES):
             # The table stays as long as the database, even where the row does not.
             marked = databases[name].complete
             databases[name] = replace(databases[name], complete=is_complete, marked=marked)
 
-    def is_complete(self, database: Database) -> bool | Unknown:
+    def is_complete(self, name: str, database: Database) -> bool | Unknown:
         """Return whether a database holds the row of its marker, and what it proves if not."""
         try:
-            if self._client.query(self._context, database.name, queries.MARKER):
+            if self._client.query(self._context, name, queries.MARKER):
                 return True
         except (NotFound, AccessRefused, QueryFileLimit):
             return UNKNOWN
         except BadRequest as error:
             return False if queries.NO_MARKER_TABLE.search(error.server_message) else UNKNOWN
-        return self.without_row(database)
+        return self.without_row(name, database)
 
-    def without_row(self, database: Database) -> bool | Unknown:
+    def without_row(self, name: str, database: Database) -> bool | Unknown:
         """Return what it proves that the row of a marker is not there, where its table is.
 
         A retention period takes the row away and leaves its table. Only where this run has sent
         it, and it cannot be that old, was it lost.
         """
-        if isinstance(database.retention, int) and database.name in self._sent:
+        if isinstance(database.retention, int) and name in self._sent:
             age = datetime.now(UTC) - marker_time(self._context.started)
             return False if age < timedelta(seconds=database.retention) else UNKNOWN
         return False if database.retention is None else UNKNOWN

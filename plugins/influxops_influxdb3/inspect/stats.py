@@ -18,7 +18,6 @@ from msgspec.structs import replace
 
 from influxops.plugin import (
     UNKNOWN,
-    Database,
     DatabaseStats,
     RunContext,
     TableStats,
@@ -32,9 +31,8 @@ from influxops_influxdb3.errors import (
     QueryFileLimit,
     ServerFailed,
 )
-from influxops_influxdb3.inspect.inventory import MarkerCheck
 from influxops_influxdb3.inspect.parquet_files import FileTotals, file_totals, usable_limit
-from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.naming_rules import MARKER_TABLE
 from influxops_influxdb3.queries import (
     NO_TABLE,
     TABLES_WITH_TIME,
@@ -76,26 +74,29 @@ def table_names(client: Client, context: RunContext, database: str) -> dict[str,
 def describe(
     client: Client,
     context: RunContext,
-    database: Database,
-    markers: MarkerCheck,
+    name: str,
+    without_row: bool | Unknown,
     telemetry: Collection[str] | None,
 ) -> DatabaseStats:
-    """Describe a database with all its tables; those of telemetry are all, or those named."""
-    reading = _Collector(client, context, database.name)
+    """Describe a database with all its tables; those of telemetry are all, or those named.
+
+    `without_row` is what it proves that its marker has a table and no row.
+    """
+    reading = _Collector(client, context, name)
     found = reading.tables()
     marker = found.pop(MARKER_TABLE, None)
     if marker is None or marker.rows is None:
         complete: bool | Unknown = UNKNOWN if marker else False
     else:
-        complete = marker.rows > 0 or markers.without_row(database)
+        complete = marker.rows > 0 or without_row
     tables = tuple(
-        replace(table, is_telemetry=telemetry is None or name in telemetry)
-        for name, table in sorted(found.items())
+        replace(table, is_telemetry=telemetry is None or table.name in telemetry)
+        for _, table in sorted(found.items())
     )
     rows = found.get(TELEMETRY_TABLE)
     times = [table.last_write for table in tables if table.last_write is not None]
     return DatabaseStats(
-        database.name,
+        name,
         rows.rows if rows else 0,
         max(times, default=None) if all(table.is_known for table in tables) else None,
         complete,

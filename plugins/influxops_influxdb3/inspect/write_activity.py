@@ -15,7 +15,7 @@ from influxops.plugin import RunContext
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.inspect.stats import MAX_TABLES, table_names
-from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.naming_rules import MARKER_TABLE
 from influxops_influxdb3.queries import read_timestamp, rows_by_time
 
 if TYPE_CHECKING:

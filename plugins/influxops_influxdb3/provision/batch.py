@@ -42,7 +42,7 @@ from influxops_influxdb3.errors import (
 from influxops_influxdb3.http.client import Client, Ping
 from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.http.transport import GRACE
-from influxops_influxdb3.provision.marker import marker
+from influxops_influxdb3.naming_rules import marker
 
 #: Requests under way at once; the server does one change of its catalog at a time (measured).
 _IN_FLIGHT = 2

@@ -126,7 +126,9 @@ DELETE FROM {tenants} AS t USING json_to_recordset(%(forgotten)s::json) AS r (
 _LIVES = sql.SQL("SELECT EXISTS (SELECT FROM ({held}) AS held WHERE key = {key}) AS lives")
 
 #: The columns of a server, in the order of its fields.
-_SERVER = sql.SQL('target, identity, since, read, edition, capacity, unrecorded, "full", full_at')
+_SERVER = sql.SQL(
+    'target, identity, since, read, edition, capacity, unrecorded, "full", full_at, replaced_by'
+)
 _SERVERS = sql.SQL(
     'SELECT {server} FROM {servers} WHERE namespace = %(namespace)s ORDER BY target COLLATE "C"'
 )
@@ -156,10 +158,10 @@ _TAKE_SERVERS = sql.SQL(
 _PUT_SERVERS = sql.SQL("""
 INSERT INTO {servers} (namespace, {server})
 SELECT %(namespace)s, target, identity, coalesce(since, clock_timestamp()), read, edition, capacity,
-       unrecorded, "full", full_at
+       unrecorded, "full", full_at, replaced_by
   FROM json_to_recordset(%(servers)s::json) AS s (
        target text, identity text, since timestamptz, read timestamptz, edition text,
-       capacity integer, unrecorded integer, "full" text, full_at timestamptz)
+       capacity integer, unrecorded integer, "full" text, full_at timestamptz, replaced_by text)
     ON CONFLICT (namespace, target) DO NOTHING
 """)
 _PUT_SOURCES = sql.SQL("""
@@ -345,7 +347,7 @@ def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
     there = _rows(session, _TAKE_SERVERS, {"targets": sorted(names)})
     known = [Server(writing.renamed.get(target, target), *rest) for target, *rest in there]
     put = {server.target: server for server in known}
-    were = {server.target: server.identity for server in known}
+    were = {server.target: (server.identity, server.replaced_by) for server in known}
     for new in writing.servers:
         old = put.get(new.target)
         same = old if old is not None and old.identity == new.identity else Server(new.target)
@@ -361,7 +363,8 @@ def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
         put[new.target] = replace(new, since=same.since, read=new.read or same.read)
     document = msgspec.json.encode(list(put.values())).decode()
     _run(session, _PUT_SERVERS, {"servers": document})
-    if any(were.get(new.target, new.identity) != new.identity for new in writing.servers):
+    now = {new.target: (new.identity, new.replaced_by) for new in writing.servers}
+    if any(were.get(target, answers) != answers for target, answers in now.items()):
         _run(session, _GROW, {})
 
 

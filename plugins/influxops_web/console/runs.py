@@ -21,7 +21,6 @@ from msgspec.structs import replace
 from influxops.config.load import Config
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import typed
-from influxops.domain.plan import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ExitCode, InfluxopsError
@@ -128,7 +127,7 @@ class OperatorRuns:
         self._follow(run, stage="")
         context = RunContext(
             None if endless else self._config.timeout,
-            scope=Scope(frozenset([run.tenant])),
+            tenants=frozenset([run.tenant]),
             on_stage=lambda label, total: self._follow(run, stage=label, total=total, done=0),
             on_progress=lambda count: self._follow(run, count),
         )

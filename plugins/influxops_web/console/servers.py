@@ -47,7 +47,7 @@ class Contents(Struct, frozen=True):
     """What a server said of one database."""
 
     exists: bool | None = None  # None where it is unknown
-    database: Database = Database("")  # as the inventory has it
+    database: Database = Database()  # as the inventory has it
     retention_fault: str = ""  # why data is not kept as its retention period says
     stats: DatabaseStats = DatabaseStats("")
     activity: Sequence[tuple[datetime, int]] | None = None  # rows of every span; None: not read

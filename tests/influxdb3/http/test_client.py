@@ -34,7 +34,7 @@ from influxops.plugin import (
     TargetError,
 )
 from influxops_influxdb3 import errors
-from influxops_influxdb3.provision.marker import marker
+from influxops_influxdb3.naming_rules import marker
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import MakeClient
 from tests.influxdb3.double import (

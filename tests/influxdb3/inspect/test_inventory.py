@@ -48,10 +48,10 @@ def test_an_inventory_tells_retention_marker_and_telemetry(
     }
     inventory = target.influxops_list_databases((), RunContext())
     assert inventory.databases == {
-        "telemetry_a": Database("telemetry_a", None, True, True),
-        "telemetry_b": Database("telemetry_b", 2592000, True, False),
-        "telemetry_c": Database("telemetry_c", 3600, False, False),
-        "telemetry_d": Database("telemetry_d", None, False, True),
+        "telemetry_a": Database(None, True, True),
+        "telemetry_b": Database(2592000, True, False),
+        "telemetry_c": Database(3600, False, False),
+        "telemetry_d": Database(None, False, True),
     }
     assert inventory.complete
     assert (inventory.edition, inventory.version) == ("Core", "3.10.0-nightly")
@@ -71,9 +71,9 @@ def test_the_recorded_inventory_is_read(server: Double, target: InfluxDB3Target)
     server.fault = lambda asked, n: Told(200, recorded) if "query_sql" in asked.path else None
     databases = target.influxops_list_databases((), RunContext()).databases
     assert databases == {
-        "telemetry_auto": Database("telemetry_auto", None, True, True),
-        "telemetry_enabled": Database("telemetry_enabled", None, True, False),
-        "telemetry_test-tenant": Database("telemetry_test-tenant", 2592000, True, False),
+        "telemetry_auto": Database(None, True, True),
+        "telemetry_enabled": Database(None, True, False),
+        "telemetry_test-tenant": Database(2592000, True, False),
     }
 
 
@@ -93,7 +93,7 @@ def test_a_release_is_asked_for_the_columns_that_it_has(
     server.removed = {server.renamed[0]: {"hard_deletion_time": "2026-11-25T04:26:29"}}
     for _ in range(2):
         inventory = target.influxops_list_databases((), RunContext())
-        assert inventory.databases == {"telemetry_a": Database("telemetry_a", 2592000, True, False)}
+        assert inventory.databases == {"telemetry_a": Database(2592000, True, False)}
         assert inventory.complete
         assert "telemetry_b" in inventory.deleted
     found = target.influxops_get_databases(["telemetry_a"], RunContext())
@@ -143,7 +143,7 @@ def test_a_token_that_may_not_read_the_system_tables_leaves_things_unknown(
     server.databases = {"telemetry_a": Held("30d", {"_init"})}
     server.fault = lambda asked, n: Told(status) if "query_sql" in asked.path else None
     inventory = target.influxops_list_databases((), RunContext())
-    assert inventory.databases == {"telemetry_a": Database("telemetry_a")}
+    assert inventory.databases == {"telemetry_a": Database()}
     assert inventory.databases["telemetry_a"].complete is UNKNOWN
     assert not inventory.complete
     (finding,) = inventory.findings
@@ -187,9 +187,9 @@ def test_a_retention_period_beyond_what_64_bits_hold_hides_no_database() -> None
         client.write(RunContext(), "telemetry_a", "_init value=1i 1")
         client.close()
         target = InfluxDB3Target("eu1", InfluxDB3Settings.parse({"url": stand_in.url}))
-        (database,) = target.influxops_list_databases((), RunContext()).databases.values()
+        ((name, database),) = target.influxops_list_databases((), RunContext()).databases.items()
         target.influxops_close()
-    assert (database.name, database.complete) == ("telemetry_a", True)
+    assert (name, database.complete) == ("telemetry_a", True)
     nanoseconds = 400_000 * 86_400 * 10**9 % 2**64  # as the real server counts
     assert database.retention == nanoseconds // 10**9
 

@@ -35,8 +35,8 @@ def statuses(outcomes: list[Outcome]) -> Counter[ChangeResult]:
 
 def change(action: Action, tenant: str, retention: int | None = None) -> Change:
     name = f"telemetry_{tenant}"
-    after = None if action is Action.DROP else Database(name, retention, complete=True)
-    return Change(action, tenant, "eu1", name, before=Database(name), after=after)
+    after = None if action is Action.DROP else Database(retention, complete=True)
+    return Change(action, tenant, "eu1", name, before=Database(), after=after)
 
 
 # The batch -----------------------------------------------------------------------------------

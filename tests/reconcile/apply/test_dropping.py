@@ -15,7 +15,7 @@ from influxops.domain.database import Database
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.plan import Action, TenantStatus
 from influxops.domain.record import Record, State
-from influxops.engine.operations import Drop, DropCopies, DropDue
+from influxops.engine.operations import Drop, DropCopies, DropDue, Move
 from influxops.errors import ConfigError
 from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
 from influxops.reconcile.apply import drop_due as dropping
@@ -53,7 +53,7 @@ def moved(bench: Bench, *ids: str) -> None:
     for id_ in ids:
         name = f"telemetry_{id_}"
         for server in ("eu1", "eu2"):
-            bench.server(server).databases[name] = Database(name, None, True, True)
+            bench.server(server).databases[name] = Database(None, True, True)
             bench.server(server).write(name, k0=0, k1=1)
         books(bench).records[id_] = Record(
             id_,
@@ -451,6 +451,23 @@ def test_a_run_that_was_killed_after_its_last_pass_is_followed_by_one_with_passe
     assert drop_due(one).exit_code is ExitCode.FAILED
     assert one.server("eu2").data["telemetry_a"]["late"] == 1
     assert is_there(one)
+
+
+@pytest.mark.parametrize("goal", [Move(back=True), Move("eu1")])
+def test_nobody_is_moved_back_to_a_copy_whose_drop_may_still_come(one: Bench, goal: Move) -> None:
+    with one.engine() as engine, pytest.raises(_Killed):
+        one.server("eu1").before_change = _die
+        engine.run(DropDue(), RunContext())
+    books(one).living.clear()
+    one.server("eu1").before_change = lambda: None
+    report = one.run(operation=goal, tenants=("a",))
+    assert report.exit_code is ExitCode.FAILED
+    assert "eu1 may still carry that out" in finding(report).message
+    assert "retire --copies a" in str(finding(report).remedy)
+    assert record(one).target == "eu2"
+    assert drop_copies(one, "a").exit_code is ExitCode.OK
+    assert one.run(operation=Move("eu1"), tenants=("a",)).exit_code is ExitCode.OK
+    assert record(one).target == "eu1"
 
 
 class _Killed(BaseException):

@@ -54,8 +54,8 @@ def kinds(report: Report) -> set[FindingKind]:
     return {finding.kind for finding in report.findings}
 
 
-def database(tenant: str, **values: object) -> Database:
-    return replace(Database(f"telemetry_{tenant}", None, True, True), **values)
+def database(**values: object) -> Database:
+    return replace(Database(None, True, True), **values)
 
 
 def test_what_was_made_is_recorded(kept: Bench) -> None:
@@ -102,7 +102,7 @@ def test_a_run_that_finds_nothing_to_do_reserves_nothing_and_keeps_the_history_s
 
 def test_the_first_run_records_what_is_there_as_found_and_nothing_else_happens(kept: Bench) -> None:
     kept.tenants("a", "b")
-    server = kept.server(databases={"telemetry_a": database("a"), "telemetry_b": database("b")})
+    server = kept.server(databases={"telemetry_a": database(), "telemetry_b": database()})
     report = kept.run()
     assert report.exit_code is ExitCode.OK
     assert server.changes == []
@@ -248,7 +248,7 @@ def test_a_moving_tenant_on_both_its_targets_is_no_double(kept: Bench) -> None:
     kept.targets = ("eu1", "eu2")
     kept.tenants("a")
     kept.run()
-    kept.server("eu2").databases["telemetry_a"] = database("a")
+    kept.server("eu2").databases["telemetry_a"] = database()
     record = books(kept).records["a"]
     books(kept).records["a"] = replace(record, state=State.MOVING, secondary_target="eu2")
     report = kept.run()
@@ -272,7 +272,7 @@ def test_what_another_living_run_has_in_its_hands_is_left_alone(kept: Bench) -> 
 def test_what_another_run_was_faster_with_is_left_to_it_and_looked_at_again(kept: Bench) -> None:
     kept.tenants("a", "b")
     kept.server().rival_of = kept.server()
-    kept.server().rival = {"telemetry_a": database("a")}
+    kept.server().rival = {"telemetry_a": database()}
     books(kept).rival = {
         "a": Record("a", State.READY, "telemetry_a", "eu1", created_at=books(kept).now, version=1)
     }
@@ -308,7 +308,7 @@ def test_the_reservation_of_a_dead_run_holds_while_its_target_cannot_be_read(kep
 
 def test_what_a_dead_run_made_is_recorded_once_it_is_seen(kept: Bench) -> None:
     kept.tenants("a")
-    kept.server(databases={"telemetry_a": database("a")})
+    kept.server(databases={"telemetry_a": database()})
     books(kept).records["a"] = Record(
         "a", State.ALLOCATED, "telemetry_a", "eu1", claimed_by="dead", version=1
     )

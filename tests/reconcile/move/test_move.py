@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from influxops.domain.copy import CopyRequest
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.plan import Scope
 from influxops.domain.record import Event, Record, State, percent_of
 from influxops.engine.operations import Drain, DropDue, Move, Rebalance
 from influxops.errors import ConfigError
@@ -61,9 +60,9 @@ def move(
     **arguments: Any,
 ) -> Report:
     named = frozenset(tenants or ("a",)) if away is None else None
-    scope = Scope(named, frozenset([away]) if away else None)
+    targets = frozenset([away]) if away else None
     with bench.engine() as engine:
-        context = context or RunContext(dry_run=dry_run, scope=scope)
+        context = context or RunContext(dry_run=dry_run, tenants=named, targets=targets)
         allow = arguments.pop("allow", ())
         operation = Move(to, **arguments) if away is None else Drain(away, **arguments)
         return engine.run(operation, context, allow=allow)
@@ -85,7 +84,7 @@ def told(report: Report, kind: FindingKind, tenant: str = "a") -> Finding:
 
 def test_a_tenant_is_moved_with_its_rows_and_its_retention(two: Bench) -> None:
     eu1, eu2 = two.server("eu1"), two.server("eu2")
-    eu1.databases["telemetry_a"] = database("a", retention=7200)
+    eu1.databases["telemetry_a"] = database(retention=7200)
     report = move(two)
     assert report.exit_code is ExitCode.OK
     assert verdicts(report) == {"a": "changed"}
@@ -200,7 +199,7 @@ def _pinned(bench: Bench) -> None:
 
 
 def _namesake(bench: Bench) -> None:
-    bench.server("eu2").databases["telemetry_a"] = database("a")
+    bench.server("eu2").databases["telemetry_a"] = database()
     books(bench).records["a"] = replace(record(bench), secondary_target=None)
 
 
@@ -251,7 +250,7 @@ def test_who_cannot_be_moved_is_held_with_the_reason(
 
 def test_a_database_that_the_ledger_does_not_know_is_recorded_first(two: Bench) -> None:
     two.tenants("a", "b")
-    two.server("eu1").databases["telemetry_b"] = database("b")
+    two.server("eu1").databases["telemetry_b"] = database()
     report = move(two, "b")
     assert "the ledger does not know it" in why(report, "b")
     two.run()
@@ -344,7 +343,7 @@ def test_it_is_cut_over_only_after_a_short_pass(
     seen = passes(two, monkeypatch, 900, 60, 11, 2)
     stages: list[str] = []
     context = RunContext(
-        scope=Scope(frozenset(["a"])), on_stage=lambda label, total: stages.append(label)
+        tenants=frozenset(["a"]), on_stage=lambda label, total: stages.append(label)
     )
     report = move(two, context=context)
     assert report.exit_code is ExitCode.OK
@@ -403,7 +402,7 @@ def test_a_pass_follows_once_no_client_can_use_the_old_place_any_more(two: Bench
             assert states(two) == {"a": "moving"}
             eu1.write("telemetry_a", straggler=1)
 
-    context = RunContext(scope=Scope(frozenset(["a"])), on_stage=stage)
+    context = RunContext(tenants=frozenset(["a"]), on_stage=stage)
     report = move(two, context=context)
     assert report.exit_code is ExitCode.OK
     assert two.server("eu2").data["telemetry_a"] == {**ROWS, "straggler": 1}
@@ -654,7 +653,7 @@ def test_killed_at_any_point_and_started_again_it_ends_equal(two: Bench) -> None
 
 def test_a_move_that_is_ended_says_what_to_do_and_goes_on_from_there(two: Bench) -> None:
     eu1 = two.server("eu1")
-    context = RunContext(scope=Scope(frozenset(["a"])))
+    context = RunContext(tenants=frozenset(["a"]))
     steps = itertools.count()
 
     def end(order: CopyRequest) -> None:
@@ -697,7 +696,7 @@ def test_a_copy_that_fails_is_told_and_recorded_and_goes_on(two: Bench) -> None:
 
 def test_a_copy_that_was_lost_meanwhile_begins_anew(two: Bench) -> None:
     eu1, eu2 = two.server("eu1"), two.server("eu2")
-    eu2.databases["telemetry_a"] = database("a")
+    eu2.databases["telemetry_a"] = database()
     books(two).records["a"] = replace(
         record(two),
         state=State.MOVING,
@@ -732,7 +731,7 @@ def test_a_ledger_that_breaks_at_the_cut_over_leaves_it_open(two: Bench) -> None
 
 def _begun(bench: Bench) -> None:
     """Let a move to eu2 be begun, and killed."""
-    bench.server("eu2").databases["telemetry_a"] = database("a")
+    bench.server("eu2").databases["telemetry_a"] = database()
     bench.server("eu2").write("telemetry_a", k0=0)
     books(bench).records["a"] = replace(
         record(bench),
@@ -887,18 +886,18 @@ def test_going_back_that_was_killed_at_any_point_goes_on_and_keeps_the_same(two:
 def test_an_old_copy_gets_the_retention_period_that_it_lacks(two: Bench) -> None:
     eu1, eu2 = two.server("eu1"), two.server("eu2")
     diverged(two)
-    eu1.databases["telemetry_a"] = database("a", retention=7200)
-    eu2.databases["telemetry_a"] = database("a", retention=9000)
+    eu1.databases["telemetry_a"] = database(retention=7200)
+    eu2.databases["telemetry_a"] = database(retention=9000)
     assert back(two).exit_code is ExitCode.OK
     assert eu1.databases["telemetry_a"].retention == 9000
-    eu2.databases["telemetry_a"] = database("a", retention=7200)
+    eu2.databases["telemetry_a"] = database(retention=7200)
     assert back(two).exit_code is ExitCode.OK  # and there again
     assert eu2.databases["telemetry_a"].retention == 9000
 
 
 def _cut_over(bench: Bench) -> None:
     """Let a move to eu2 be cut over, and killed before the last pass."""
-    bench.server("eu2").databases["telemetry_a"] = database("a")
+    bench.server("eu2").databases["telemetry_a"] = database()
     bench.server("eu2").write("telemetry_a", **ROWS)
     books(bench).records["a"] = replace(
         record(bench),
@@ -1016,7 +1015,7 @@ def test_draining_takes_tenants_along_that_no_source_has_any_more(three: Bench) 
 
 
 def test_draining_tells_what_stays(three: Bench) -> None:
-    three.server("eu1").databases["sandbox"] = database("x", name="sandbox")
+    three.server("eu1").databases["sandbox"] = database()
     three.extra["targets"] = {}
     report = move(three, away="eu1", dry_run=True)
     messages = " ".join(note.message for note in report.notes)
@@ -1026,7 +1025,7 @@ def test_draining_tells_what_stays(three: Bench) -> None:
 
 def test_draining_that_is_ended_goes_on_when_it_is_run_again(three: Bench) -> None:
     eu1 = three.server("eu1")
-    context = RunContext(scope=Scope(None, frozenset(["eu1"])))
+    context = RunContext(targets=frozenset(["eu1"]))
     steps = itertools.count()
 
     def end(order: CopyRequest) -> None:
@@ -1209,7 +1208,7 @@ def test_rebalancing_that_was_ended_goes_on_with_the_same_tenants(added: Bench) 
 
 def test_one_that_cannot_be_moved_is_passed_over(added: Bench) -> None:
     del added.server("eu1").databases["telemetry_e"]
-    added.server("eu1").databases["other"] = database("other")
+    added.server("eu1").databases["other"] = database()
     report = rebalance(added)
     assert placed(added)["eu3"] == "dj"
     assert verdicts(report) == {"d": "changed", "j": "changed"}

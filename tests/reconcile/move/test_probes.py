@@ -13,7 +13,6 @@ import pytest
 
 from influxops.domain.copy import CopyRequest
 from influxops.domain.finding import FindingKind, Severity
-from influxops.domain.plan import Scope
 from influxops.engine.operations import DropDue, Move
 from influxops.errors import ConfigError
 from influxops.plugin import ExitCode, Report
@@ -89,7 +88,7 @@ def current(bench: Bench) -> int:
 def move(bench: Bench, *urls: str, tenants: tuple[str, ...] = ("a",), **routing: Any) -> Report:
     bench.extra["routing"] = {"probes": [*urls], **routing}
     with bench.engine() as engine:
-        context = RunContext(STUCK, scope=Scope(frozenset(tenants)))
+        context = RunContext(STUCK, tenants=frozenset(tenants))
         return engine.run(Move("eu2"), context)
 
 
@@ -207,7 +206,7 @@ def test_without_probes_clients_are_waited_for(routed: Bench) -> None:
     with routed.engine() as engine:
         context = RunContext(
             STUCK,
-            scope=Scope(frozenset(["a"])),
+            tenants=frozenset(["a"]),
             on_stage=lambda label, total: stages.append(label),
         )
         report = engine.run(Move("eu2"), context)
@@ -273,3 +272,30 @@ def test_a_database_is_dropped_once_no_proxy_leads_clients_to_it_any_more(
     assert [why in message for message in found] == ([True] if why else [])
     assert routed.world.books.records["a"].state == ("retiring" if why else "retired")
     assert not routed.world.books.records["a"].claimed_by
+
+
+def test_a_version_that_the_ledger_does_not_have_yet_says_nothing(
+    proxies: Callable[..., FakeProxy],
+) -> None:
+    proxy = proxies(lambda _: (200, 30))
+
+    def why(newest: int) -> str:
+        return why_not_yet([proxy.url], 7, "db", "eu1", RunContext(), lambda: newest)
+
+    assert why(30) == why(31) == ""  # others have changed routes since
+    assert "has version 30 of the routes, and the ledger 7: that was restored" in why(7)
+
+
+def test_doctor_asks_each_proxy(routed: Bench, proxies: Callable[..., FakeProxy]) -> None:
+    versions = [current(routed), current(routed) - 1, current(routed) + 1]
+    urls = [proxies(lambda _, version=version: (200, version)).url for version in versions]
+    urls.append("http://127.0.0.1:9/v")
+    routed.extra["routing"] = {"probes": urls}
+    with routed.engine() as engine:
+        found = [check for name, check in engine.doctor(RunContext()) if name == "routing"]
+    assert [check.ok for check in found] == [True, False, False, False]
+    said = [check.message for check in found]
+    assert [url in message for url, message in zip(urls, said, strict=True)] == [True] * 4
+    assert "of the routes, not" in said[1]
+    assert "that was restored" in said[2]
+    assert "does not answer" in said[3]

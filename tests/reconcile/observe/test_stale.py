@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from influxops.domain.database import Database
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Scope
 from influxops.plugin import ExitCode, Marker, Record, Report, State, Tenant
 from influxops.runtime.context import RunContext
 from tests.bench import Bench
@@ -38,7 +37,7 @@ def books(bench: Bench) -> Books:
 def held(bench: Bench, target: str, tenant: str, at: datetime | None = None) -> None:
     """Let a server hold a tenant's database with its marker, made just now or then."""
     server = bench.server(target)
-    server.databases[f"telemetry_{tenant}"] = database(tenant)
+    server.databases[f"telemetry_{tenant}"] = database()
     server.markers[f"telemetry_{tenant}"] = Marker(tenant, at or books(bench).now)
 
 
@@ -143,7 +142,7 @@ def _no_marker_to_read(bench: Bench) -> None:
 
 
 def _no_table(bench: Bench) -> None:
-    bench.server("eu2").databases["telemetry_a"] = Database("telemetry_a", complete=False)
+    bench.server("eu2").databases["telemetry_a"] = Database(complete=False)
 
 
 def _older_than_its_record(bench: Bench) -> None:
@@ -273,7 +272,7 @@ def test_only_whom_a_run_is_for_is_told_of(kept: Bench) -> None:
 def test_doctor_tells_it(kept: Bench) -> None:
     held(kept, "eu2", "a")
     with kept.engine() as engine:
-        checks = [check for _, check in engine.doctor(RunContext(scope=Scope()))]
+        checks = [check for _, check in engine.doctor(RunContext())]
     (found,) = (check for check in checks if check.name == "up to date")
     assert found.ok is False
     assert "its database is on eu2 with its marker, and recorded on eu1" in found.message
@@ -298,6 +297,6 @@ def test_an_adopted_database_leaves_what_the_ledger_had_as_its_old_copy(kept: Be
 
 def test_a_tenant_with_a_database_of_its_own_name_is_told_too(kept: Bench) -> None:
     kept.tenants("a", "b", Tenant("c", {"database": "factory7"}))
-    kept.server("eu2").databases["factory7"] = Database("factory7", None, True, True)
+    kept.server("eu2").databases["factory7"] = Database(None, True, True)
     kept.server("eu2").markers["factory7"] = Marker("c", books(kept).now)
     assert told(kept) == [("c", "eu2")]

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import ChangeResult, Scope, TenantStatus
+from influxops.domain.plan import ChangeResult, TenantStatus
 from influxops.engine.operations import Move
 from influxops.plugin import (
     ConfigError,
@@ -29,7 +29,7 @@ def kept(bench: Bench) -> Bench:
     """Give a bench whose runs are remembered, with a database whose name belongs to no tenant."""
     bench.extra = {"ledger": {"kind": "books", "world": bench.name}}
     bench.tenants("a", "b")
-    bench.server().databases["factory7"] = Database("factory7", 7200, False, True)
+    bench.server().databases["factory7"] = Database(7200, False, True)
     return bench
 
 
@@ -52,7 +52,7 @@ def adopt(bench: Bench, *, targets: tuple[str, ...] = (), dry_run: bool = False,
 def test_an_adopted_database_is_marked_and_recorded_and_its_retention_kept(kept: Bench) -> None:
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.OK
-    assert kept.server().databases["factory7"] == Database("factory7", 7200, True, True)
+    assert kept.server().databases["factory7"] == Database(7200, True, True)
     record = books(kept).records["a"]
     assert (record.state, record.database, record.target) == (State.READY, "factory7", "eu1")
     assert (record.identity, record.created_by, record.claimed_by) == ("eu1", report.run_id, "")
@@ -113,7 +113,7 @@ def test_a_database_that_another_tenant_has_is_held(kept: Bench) -> None:
 
 
 def test_a_database_that_another_tenant_is_meant_to_have_is_held(kept: Bench) -> None:
-    kept.server().databases["telemetry_b"] = Database("telemetry_b", None, True, True)
+    kept.server().databases["telemetry_b"] = Database(None, True, True)
     report = adopt(kept, a="telemetry_b")
     assert FindingKind.NAME_COLLISION in kinds(report)
     assert books(kept).records == {}
@@ -130,7 +130,7 @@ def test_a_database_of_a_retired_tenant_can_be_adopted_and_one_that_is_retiring_
 
 def test_a_database_on_two_targets_is_held_until_one_is_named(kept: Bench) -> None:
     kept.targets = ("eu1", "eu2")
-    kept.server("eu2").databases["factory7"] = Database("factory7", None, True, True)
+    kept.server("eu2").databases["factory7"] = Database(None, True, True)
     report = adopt(kept, a="factory7")
     (plan,) = report.tenants
     assert plan.finding is not None
@@ -246,7 +246,7 @@ def moved(bench: Bench) -> Bench:
     bench.run()
     bench.server("eu1").write("telemetry_a", k0=0)
     with bench.engine() as engine:
-        report = engine.run(Move("eu2"), RunContext(scope=Scope(frozenset(["a"]))))
+        report = engine.run(Move("eu2"), RunContext(tenants=frozenset(["a"])))
     assert report.exit_code is ExitCode.OK
     return bench
 

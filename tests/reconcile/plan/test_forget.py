@@ -70,7 +70,7 @@ def test_one_that_a_source_has_is_not(kept: Bench) -> None:
 def test_one_whose_database_is_anywhere_is_not(kept: Bench, target: str, database: str) -> None:
     kept.targets = ("eu1", "eu2")
     books(kept).records["a"] = Record("a", State.RETIRED, "factory7", "eu1", "eu1", version=1)
-    kept.server(target).databases[database] = Database(database)
+    kept.server(target).databases[database] = Database()
     report = forget(kept, "a")
     assert report.tenants[0].kind is FindingKind.STILL_EXISTS
     assert f"{database} is on {target}" in report.tenants[0].reason
@@ -122,7 +122,7 @@ def test_a_full_run_gives_nobody_up_whose_database_may_be_there(kept: Bench) -> 
     slot = Record("d", State.ALLOCATED, "telemetry_d", "eu1", state_since=books(kept).now)
     books(kept).records["d"] = replace(slot, version=1)
     books(kept).now += timedelta(minutes=11)
-    kept.server().databases["telemetry_d"] = Database("telemetry_d")
+    kept.server().databases["telemetry_d"] = Database()
     kept.run()
     assert books(kept).records["d"].state is State.ALLOCATED
 

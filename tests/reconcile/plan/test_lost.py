@@ -35,16 +35,16 @@ def kept(bench: Bench) -> Bench:
     return bench
 
 
-def written(tenant: str = "a") -> Database:
+def written() -> Database:
     """Give a database as a client's write creates it: without a marker."""
-    return Database(f"telemetry_{tenant}", None, False, True)
+    return Database(None, False, True)
 
 
 def recreate(bench: Bench, *tenants: str, rows: int = 12) -> None:
     """Let somebody drop databases, and clients write to them."""
     server = bench.server()
     for tenant in tenants or ("a",):
-        server.databases[f"telemetry_{tenant}"] = written(tenant)
+        server.databases[f"telemetry_{tenant}"] = written()
         server.rows[f"telemetry_{tenant}"] = rows
         server.last[f"telemetry_{tenant}"] = datetime(2026, 11, 24, 11, tzinfo=UTC)
 
@@ -162,7 +162,7 @@ def test_both_allowances_drop_the_client_s_and_create_an_empty_one(
     )
     assert ReportView(report).counts["created"] == 1
     assert plan.outcomes[0].change.until == REMOVED
-    assert kept.server().databases["telemetry_a"] == Database("telemetry_a", None, True, False)
+    assert kept.server().databases["telemetry_a"] == Database(None, True, False)
     assert state(kept) is State.READY
     assert events(kept) == ["created", "recreated", "dropped", "created"]
     assert "made again, empty" in books(kept).history[-1].message
@@ -308,7 +308,7 @@ def test_a_replaced_server_that_clients_write_to_is_refused_and_then_lost(kept: 
     assert report.exit_code is ExitCode.FAILED
     assert "another server answers" in finding(report).message
     assert {record.state for record in books(kept).records.values()} == {State.LOST}
-    assert [*server.databases.values()] == [written("a"), written("b")]
+    assert server.databases == {"telemetry_a": written(), "telemetry_b": written()}
     assert (events(kept)[-1], events(kept, "c")[-1]) == ("recreated", "lost")
     done = kept.run(allow=["recreate-lost", "drop", "mass-change"])
     assert done.exit_code is ExitCode.OK
@@ -351,7 +351,7 @@ def test_one_that_was_seen_is_confirmed_by_the_inventory_alone(kept: Bench) -> N
 def test_what_is_found_and_cannot_be_seen_to_be_complete_is_not_ready(bench: Bench) -> None:
     bench.extra = {"ledger": {"kind": "books", "world": bench.name}}
     bench.tenants("a")
-    found = Database("telemetry_a", None, UNKNOWN)
+    found = Database(None, UNKNOWN)
     bench.server(shows_all=False, databases={"telemetry_a": found})
     assert bench.run().exit_code is ExitCode.OK
     assert state(bench) is State.UNCONFIRMED
@@ -407,7 +407,7 @@ def test_a_moved_tenant_s_old_copy_is_kept_where_its_new_place_was_created_again
 ) -> None:
     """So that `retire --due` copies what only the old copy has, after somebody has decided."""
     kept.targets = ("eu1", "eu2")
-    kept.server("eu2").databases["telemetry_a"] = Database("telemetry_a", None, True, True)
+    kept.server("eu2").databases["telemetry_a"] = Database(None, True, True)
     due = books(kept).now + 7 * DAY
     record = replace(
         books(kept).records["a"], secondary_target="eu2", secondary_identity="eu2", drop_after=due
@@ -425,7 +425,7 @@ def test_a_lost_tenant_is_not_moved(kept: Bench) -> None:
     kept.run()
     recreate(kept)
     with kept.engine() as engine:
-        context = RunContext(scope=replace(RunContext().scope, tenants=frozenset(["a"])))
+        context = RunContext(tenants=frozenset(["a"]))
         report = engine.run(Move("eu2"), context)
     assert finding(report).kind is FindingKind.LOST
     assert "it holds 12 rows" in finding(report).message
@@ -463,7 +463,7 @@ def test_without_a_ledger_it_is_completed_as_ever(bench: Bench) -> None:
 
 def test_a_new_tenant_s_database_that_a_client_created_first_is_completed(kept: Bench) -> None:
     kept.tenants("a", "new", *OTHERS)
-    kept.server().databases["telemetry_new"] = written("new")
+    kept.server().databases["telemetry_new"] = written()
     books(kept).records["new"] = Record("new", State.PENDING, version=1)
     assert kept.run().exit_code is ExitCode.OK
     assert state(kept, "new") is State.READY

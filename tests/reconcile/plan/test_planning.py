@@ -9,25 +9,27 @@ import pytest
 from influxops.domain.database import UNKNOWN, Database, Inventory, TargetCapabilities
 from influxops.domain.finding import Finding, Severity
 from influxops.domain.naming import Template
-from influxops.domain.plan import Action, Change, Plan, Scope, TenantStatus
+from influxops.domain.plan import Action, Change, TenantStatus
 from influxops.domain.tenant import Tenant
 from influxops.reconcile.guards import guard
-from influxops.reconcile.plan.desired import compute_desired
+from influxops.reconcile.plan.desired import with_desired
 from influxops.reconcile.plan.ensure import make_plan
 from influxops.reconcile.policy import Rules, TargetPolicy
-from influxops.reconcile.state import Observed
-from influxops.report.model import SourceState, TargetState
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import RunState
+from influxops.report.model import RunOrigin, SourceState, TargetState
+from influxops.runtime.context import RunContext
 from tests.fakes import MemoryTarget
 
 DAY = 86400
 
 
-def database(name: str, retention: object = None, complete: object = True) -> Database:
-    return Database(f"telemetry_{name}", retention, complete)  # type: ignore[arg-type]
+def database(name: str, retention: object = None, complete: object = True) -> tuple[str, Database]:
+    return f"telemetry_{name}", Database(retention, complete)  # type: ignore[arg-type]
 
 
-def inventory(*databases: Database, capacity: int | None = None) -> Inventory:
-    return Inventory({each.name: each for each in databases}, capacity=capacity)
+def inventory(*databases: tuple[str, Database], capacity: int | None = None) -> Inventory:
+    return Inventory(dict(databases), capacity=capacity)
 
 
 def policy(**values: object) -> TargetPolicy:
@@ -42,8 +44,8 @@ def rules(*targets: str, **values: object) -> Rules:
 class Result:
     """A plan, and what tests ask of it."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, state: RunState) -> None:
+        self.state = state
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -54,20 +56,20 @@ class Result:
         return self._with(TenantStatus.UNKNOWN)
 
     def _with(self, verdict: TenantStatus) -> tuple[str, ...]:
-        return tuple(id_ for id_, each in self.plan.tenants.items() if each.status is verdict)
+        return tuple(id_ for id_, each in self.state.plans.items() if each.status is verdict)
 
     @property
     def findings(self) -> list[Finding]:
-        own = [f for each in self.plan.tenants.values() for f in each.findings]
-        return [*own, *self.plan.notes]
+        own = [f for each in self.state.plans.values() for f in each.findings]
+        return [*own, *self.state.plan_notes]
 
     @property
     def changes(self) -> list[Change]:
-        return [c for each in self.plan.tenants.values() for c in each.changes]
+        return [c for each in self.state.plans.values() for c in each.changes]
 
     @property
     def refused(self) -> list[Change]:
-        return [c for each in self.plan.tenants.values() for c in each.refused]
+        return [c for each in self.state.plans.values() for c in each.refused]
 
 
 def plan(
@@ -75,22 +77,24 @@ def plan(
     inventories: dict[str, Inventory] | None = None,
     rule: Rules | None = None,
     *,
-    scope: Scope | None = None,
+    context: RunContext | None = None,
     allow: Iterable[str] = (),
     absent: bool = False,
     sources_complete: bool = True,
-    check: Callable[[], None] = lambda: None,
+    check: Callable[[], None] | None = None,
 ) -> Result:
     rule = rule or rules()
-    observed = Observed(
+    request = RunRequest((), (), rule, RunOrigin(), frozenset(allow))
+    state = RunState(
+        request,
+        context or RunContext(),
         [each if isinstance(each, Tenant) else Tenant(each) for each in tenants],
         {"eu1": inventory()} if inventories is None else inventories,
         (SourceState("registry", "memory", "", error="" if sources_complete else "gone"),),
         tuple(TargetState(name, "memorydb", "", True) for name in rule.targets),
     )
-    desired = compute_desired(observed, rule, check)
-    made = make_plan(observed, desired, rule, scope or Scope(), check, absent=absent)
-    return Result(guard(made, observed, rule, frozenset(allow), drops=absent))
+    state = make_plan(with_desired(state, check), absent=absent, check=check)
+    return Result(guard(state, drops=absent))
 
 
 def actions(result: Result) -> list[tuple[str, str, str]]:
@@ -184,7 +188,7 @@ def test_a_missing_marker_and_another_retention_are_two_changes() -> None:
     assert [a for a, *_ in actions(result)] == ["set-retention", "add-marker"]
     first, second = result.changes
     assert first.after == second.before
-    assert second.after == database("a", 2 * DAY, True)
+    assert second.after == database("a", 2 * DAY, True)[1]
 
 
 def test_attributes_override_template_retention_and_placement() -> None:
@@ -271,12 +275,12 @@ def test_a_database_on_two_targets_is_held_whatever_its_pin() -> None:
 
 
 def test_orphans_are_told_only_when_everything_was_read_and_asked_about() -> None:
-    one = {"eu1": inventory(database("gone"), Database("other"))}
+    one = {"eu1": inventory(database("gone"), ("other", Database()))}
     assert [f.database for f in plan(["a"], one).findings if f.kind == "orphan"] == [
         "telemetry_gone"
     ]
     assert not found(plan(["a"], one, sources_complete=False), "orphan")
-    assert not found(plan(["a"], one, scope=Scope(tenants=frozenset("a"))), "orphan")
+    assert not found(plan(["a"], one, context=RunContext(tenants=frozenset("a"))), "orphan")
 
 
 def test_the_database_of_a_held_tenant_is_no_orphan() -> None:
@@ -285,10 +289,20 @@ def test_the_database_of_a_held_tenant_is_no_orphan() -> None:
     assert not found(result, "orphan")
 
 
+def test_an_empty_scope_covers_nobody_and_none_covers_all() -> None:
+    def run(**scope: frozenset[str]) -> RunState:
+        return RunState(RunRequest((), (), rules(), RunOrigin()), RunContext(**scope))  # type: ignore[arg-type]
+
+    assert run().covers("a", "eu1")
+    assert not run(tenants=frozenset()).covers("a")
+    assert not run(targets=frozenset()).covers("a", "eu1")
+    assert RunContext(tenants=frozenset()).is_limited
+
+
 def test_a_scope_of_targets_writes_only_what_belongs_there() -> None:
     two = {"eu1": inventory(capacity=1), "eu2": inventory(capacity=5)}
-    scope = Scope(targets=frozenset(["eu2"]))
-    result = plan(["a", "b"], two, rules("eu1", "eu2"), scope=scope)
+    context = RunContext(targets=frozenset(["eu2"]))
+    result = plan(["a", "b"], two, rules("eu1", "eu2"), context=context)
     assert actions(result) == [("create", "b", "eu2")]
 
 
@@ -303,8 +317,8 @@ def test_a_tenant_pinned_to_an_unreachable_target_waits_even_when_allowed() -> N
 def test_nothing_but_named_tenants_is_ever_dropped() -> None:
     one = {"eu1": inventory(database("a"), database("b"))}
     assert not plan(["a", "b"], one, absent=True, allow=["drop"]).changes
-    scope = Scope(tenants=frozenset("a"))
-    result = plan(["a", "b"], one, absent=True, allow=["drop"], scope=scope)
+    context = RunContext(tenants=frozenset("a"))
+    result = plan(["a", "b"], one, absent=True, allow=["drop"], context=context)
     assert actions(result) == [("drop", "a", "eu1")]
 
 
@@ -324,7 +338,7 @@ def test_what_a_kind_of_target_does_not_have_is_held_and_not_sent() -> None:
         "a"
     ]
     (change,) = plan(["a/b"], rule=plain).changes
-    assert change.after == Database("telemetry_a/b")
+    assert change.after == Database()
 
 
 def test_a_retention_that_is_wanted_and_cannot_be_read_is_a_warning() -> None:
@@ -363,5 +377,5 @@ def test_planning_looks_at_the_clock_now_and_then_and_asks_linearly(
         check=lambda: looks.append(1),
     )
     assert TENANTS / 1000 <= len(looks) <= 10 * TENANTS / 1000
-    assert len(result.plan.tenants) == TENANTS
+    assert len(result.state.plans) == TENANTS
     assert sum(len(f.message) for f in result.findings) < 300 * TENANTS

@@ -352,7 +352,7 @@ def test_a_plan_of_what_is_due_drops_nothing(due: Bench) -> None:
 def test_who_is_back_begins_anew_with_what_a_late_write_created(due: Bench) -> None:
     drop_due(due)
     before = record(due)
-    due.server().databases["telemetry_a"] = Database("telemetry_a", complete=False)
+    due.server().databases["telemetry_a"] = Database(complete=False)
     due.tenants(*IDS)
     books(due).now += DAY
     report = due.run()
@@ -527,7 +527,7 @@ def test_thousands_are_read_again_only_so_often(kept: Bench) -> None:
     ids = [f"t{number}" for number in range(2_000)]
     for id_ in ids:
         name = f"telemetry_{id_}"
-        kept.server().databases[name] = Database(name, None, True, False)
+        kept.server().databases[name] = Database(None, True, False)
         books(kept).records[id_] = replace(
             record(kept), tenant=id_, database=name, state=State.RETIRING, version=1
         )
@@ -543,7 +543,7 @@ def test_thousands_are_read_again_only_so_often(kept: Bench) -> None:
 
 def test_what_a_late_writer_brought_back_is_named_and_can_be_retired_again(due: Bench) -> None:
     drop_due(due)
-    due.server().databases["telemetry_a"] = Database("telemetry_a", None, False, True)
+    due.server().databases["telemetry_a"] = Database(None, False, True)
     report = due.run()
     (note,) = [note for note in report.notes if note.kind is FindingKind.RECREATED_AFTER_DROP]
     assert (note.tenant, note.severity) == ("a", Severity.WARNING)
@@ -556,13 +556,13 @@ def test_what_a_late_writer_brought_back_is_named_and_can_be_retired_again(due: 
 def test_what_came_back_on_another_target_is_named_too(due: Bench) -> None:
     drop_due(due)
     due.targets = ("eu1", "eu2")
-    due.server("eu2").databases["telemetry_a"] = Database("telemetry_a", None, False, True)
+    due.server("eu2").databases["telemetry_a"] = Database(None, False, True)
     assert any("is on eu2 again" in note.message for note in due.run().notes)
 
 
 def test_a_deleted_database_that_is_in_no_ledger_and_is_back_is_named(kept: Bench) -> None:
     kept.server().deleted["telemetry_z"] = REMOVED
-    kept.server().databases["telemetry_z"] = Database("telemetry_z", None, False, True)
+    kept.server().databases["telemetry_z"] = Database(None, False, True)
     (note,) = [note for note in kept.run().notes if note.kind is FindingKind.RECREATED_AFTER_DROP]
     assert "a late write probably created it" in note.message
 
