@@ -17,7 +17,7 @@ import time
 import psycopg
 
 from influxops.plugin import RunContext
-from influxops_demo.postgres import embedded_postgres
+from influxops_devserver.postgres import embedded_postgres
 from influxops_postgres import PostgresSettings
 from influxops_postgres.source.registry import AFTER, ids_query, look_up
 from influxops_postgres.source.transaction import reading

@@ -27,7 +27,7 @@ from influxops.config.load import load_config
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.runtime.context import RunContext
-from influxops_demo.postgres import embedded_postgres
+from influxops_devserver.postgres import embedded_postgres
 from influxops_devserver.testing import running_stand_in
 from tests.integration.proxy import Answer, Proxy, Seen, running_proxy
 from tests.pg import TestDatabase, new_database

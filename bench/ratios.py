@@ -29,7 +29,7 @@ import psycopg
 import urllib3
 
 if TYPE_CHECKING:
-    from influxops_demo.postgres import EmbeddedPostgres
+    from influxops_devserver.postgres import EmbeddedPostgres
     from tests.pg import TestDatabase
 
 ROOT = Path(__file__).parents[1]

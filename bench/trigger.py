@@ -21,7 +21,7 @@ from typing import Any
 
 import psycopg
 
-from influxops_demo.postgres import embedded_postgres
+from influxops_devserver.postgres import embedded_postgres
 from tests.pg import TestDatabase, new_database
 
 CONFIG = """

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psycopg
 
-from influxops_demo.postgres import embedded_postgres
+from influxops_devserver.postgres import embedded_postgres
 from influxops_devserver.testing import running_stand_in
 from tests.integration.command import Cli
 from tests.pg import TestDatabase, new_database

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from influxops_demo.postgres import EmbeddedPostgres
 from influxops_devserver import testing
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests import fork_server
 from tests.bench import bench
 from tests.integration.command import Cli

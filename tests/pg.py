@@ -14,7 +14,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from influxops_demo.postgres import (
+from influxops_devserver.postgres import (
     EmbeddedPostgres,
     embedded_postgres,
     ended_with_this_process,

@@ -24,6 +24,8 @@ _FILES = {
     "{module}/py.typed": "",
     "tests/test_{kind}.py": "test_{role}.py",
 }
+#: Files that only one role has.
+_FILES_OF = {"source": {"tenants.txt": "tenants.txt"}}
 
 
 def write_plugin(name: str, role: str, folder: str | None) -> Path:
@@ -60,7 +62,7 @@ def write_plugin(name: str, role: str, folder: str | None) -> Path:
     except OSError as error:
         raise _unwritable(target, error) from None
     try:
-        for path, template in _FILES.items():
+        for path, template in {**_FILES, **_FILES_OF.get(role, {})}.items():
             file = target / path.format(**{**words, "kind": kind.replace("-", "_")})
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(_filled(template.format(**words), words), encoding="utf-8")

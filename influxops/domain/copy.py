@@ -36,9 +36,9 @@ class CopyRequest(Struct, frozen=True):
     #: With `dry_run`: whether what is asked is `CopyProgress.ahead`, however long that takes to
     #: find out.
     ahead: bool = False
-    #: Where a database is exported or imported: the folder of its files, and whose it is.
+    #: Where a database is exported or imported: the folder of its files.
     folder: str = ""
-    tenant: str = ""
+    tenant: str = ""  # its id, where its database is exported or imported
     #: An export: whether each row is read a second time to compare it; else those are that came
     #: since it began, and rows are counted again.
     compare: bool = False

@@ -173,6 +173,8 @@ class HistoryEntry(Struct, frozen=True):
     run: str = ""  # the run that did it; the ledger fills it in
     who: str = ""  # the operator, or user@host
     door: str = ""  # what it came through: see `RunOrigin`
+    times: int = 1  # how often it happened, where it did not end well; the ledger counts that
+    last_at: datetime | None = None  # when it last happened; None where that was once
 
 
 class LedgerUpdate(Struct, frozen=True):

@@ -22,7 +22,7 @@ import psycopg
 import urllib3
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.postgres import (
+from influxops_devserver.postgres import (
     EmbeddedPostgres,
     ended_with_this_process,
     start_postgres,

@@ -56,7 +56,7 @@ class Timeline:
 
     # The table -------------------------------------------------------------------------------
 
-    def show(self, put: Callable[[str], None]) -> threading.Thread:
+    def show(self, put: Callable[[str], object]) -> threading.Thread:
         """Put out a table, a line a second, until `end`."""
         self._began = time.time()
         names = [*self._demo.stand_ins]

@@ -1,4 +1,4 @@
-"""Stand-ins for tests and for the demo: started, used, ended."""
+"""Servers for tests and for the demo: started, used, ended; `fixtures.py` has them for pytest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ from pathlib import Path
 from typing import IO, TypedDict, Unpack
 
 from influxops_devserver.cli import READY
+from influxops_devserver.postgres import EmbeddedPostgres, embedded_postgres
+
+__all__ = [
+    "EmbeddedPostgres",
+    "StandIn",
+    "StandInFailed",
+    "StandInOptions",
+    "embedded_postgres",
+    "running_stand_in",
+    "start_stand_in",
+]
 
 #: Seconds after which a stand-in that does not answer is killed.
 _STARTUP = 60.0

@@ -19,7 +19,7 @@ import pytest
 import urllib3
 import yaml
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from influxops_devserver.testing import StandIn, running_stand_in
 from tests.pg import TestDatabase, new_database, postgres_server
 

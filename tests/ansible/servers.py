@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import urllib3
 
-from influxops_demo.postgres import EmbeddedPostgres, start_postgres
+from influxops_devserver.postgres import EmbeddedPostgres, start_postgres
 from influxops_devserver.testing import start_stand_in
 
 _PATIENCE = 15.0

@@ -39,6 +39,11 @@ def test_a_page_is_printed_as_it_is(cli: Cli, name: str) -> None:
     assert cli("docs", name, "--format", "json").json[0]["text"] == text
 
 
+def test_what_a_page_says_to_its_authors_is_not_shown(cli: Cli) -> None:
+    assert "<!--" in (DOCS / "quickstart.md").read_text(encoding="utf-8")
+    assert "<!--" not in cli("docs", "quickstart").out
+
+
 def test_the_nearest_page_is_suggested(cli: Cli) -> None:
     slip = cli("docs", "ledgr")
     assert (slip.code, "did you mean ledger?" in slip.err) == (2, True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.command import PROGRAM, Cli, Result
+from tests.integration.command import PROGRAM, Cli
 
 pytestmark = pytest.mark.stand_in
 
@@ -93,14 +93,28 @@ def test_ctrl_c_leaves_nothing_behind(alone: Cli) -> None:
     assert "stopped and removed" in rest
 
 
-def test_without_its_extra_the_demo_says_what_to_install(alone: Cli) -> None:
-    hide = (
-        "import importlib.util as u, sys; real = u.find_spec;"
-        "u.find_spec = lambda n, p=None: None if n == 'datafusion' else real(n, p);"
-        "from influxops.cli.main import main; sys.argv = ['influxops', 'demo']; main()"
-    )
+@pytest.mark.parametrize(
+    ("hide", "options", "says"),
+    [
+        (
+            "import importlib.util as u; real = u.find_spec;"
+            "u.find_spec = lambda n, p=None: None if n == 'datafusion' else real(n, p);",
+            [],
+            r"pip install .*\[demo\]",
+        ),
+        (
+            "import shutil; shutil.which = lambda *_, **__: None;",
+            ["--routing"],
+            "apt-get install nginx",
+        ),
+    ],
+)
+def test_without_what_it_needs_the_demo_says_what_to_install(
+    alone: Cli, hide: str, options: list[str], says: str
+) -> None:
+    start = f"{hide}from influxops.cli.main import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", hide],
+        [sys.executable, "-c", start, "demo", *options],
         cwd=alone.folder,
         env=alone.environment(None),
         capture_output=True,
@@ -108,7 +122,13 @@ def test_without_its_extra_the_demo_says_what_to_install(alone: Cli) -> None:
         check=False,
         timeout=60,
     )
-    result = Result(done.returncode, done.stdout, done.stderr)
-    assert (result.code, result.out) == (2, "")
-    assert len(result.err.splitlines()) == 1
-    assert "pip install " in result.err and "[demo]" in result.err
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert re.search(says, done.stderr)
+
+
+def test_its_routing_is_shown_alone(alone: Cli) -> None:
+    for other in ("--keep", "--web"):
+        done = alone("demo", "--routing", other)
+        assert done.code == 2
+        assert "--routing is shown alone" in done.err

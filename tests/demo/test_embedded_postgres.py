@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.postgres import embedded_postgres
+from influxops_devserver.postgres import embedded_postgres
 from tests.pg import standby_of
 
 

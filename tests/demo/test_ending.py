@@ -9,7 +9,7 @@ from pathlib import Path
 
 PROGRAM = """
 import sys
-from influxops_demo.postgres import embedded_postgres
+from influxops_devserver.postgres import embedded_postgres
 with embedded_postgres() as server:
     print((server.data_dir / "postmaster.pid").read_text().split()[0], server.work_dir, flush=True)
     sys.stdin.read()

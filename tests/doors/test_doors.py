@@ -19,7 +19,7 @@ from influxops.domain.record import Record, State
 from influxops.engine.engine import Engine
 from influxops.engine.operations import DropDue, Retire
 from influxops.runtime.context import RunContext
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from influxops_postgres.ledger import schema
 from tests.doors.world import DOORS, Answer, Case, variables
 from tests.integration.servers import Influx, new_stand_in

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 
 #: What makes a server log each statement, with its database and its session.
 LOGGING = {"autovacuum": "off", "log_statement": "all", "log_line_prefix": "@@%d@%c@"}

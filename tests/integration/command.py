@@ -153,6 +153,7 @@ class Cli:
         env: Mapping[str, str] | None = None,
         columns: int = 120,
         typed: str | None = None,
+        err: bool = True,
     ) -> Result:
         """Run `influxops` to its end at a terminal; all that it shows is `out`.
 
@@ -161,13 +162,15 @@ class Cli:
             env: Further variables; `TERM` is `xterm-256color` without it.
             columns: How wide the terminal is.
             typed: What a person types there; None where standard input is no terminal.
+            err: Whether standard error is the terminal, too; else it goes nowhere.
         """
         terminal, inside = pty.openpty()
         without = replace(self, columns=None)
         variables = {"TERM": "xterm-256color", **(env or {})}
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
         stdin = subprocess.DEVNULL if typed is None else inside
-        with without.start(arguments, variables, inside, inside, stdin=stdin) as process:
+        stderr = inside if err else subprocess.DEVNULL
+        with without.start(arguments, variables, inside, stderr, stdin=stdin) as process:
             os.close(inside)
             os.write(terminal, (typed or "").encode())
             shown = b""

@@ -13,13 +13,13 @@ from tests.integration.command import Cli, Result
 from tests.pg import TestDatabase
 from tests.plugin_host.test_plugins_from_elsewhere import Install
 
-ROOT = Path(__file__).parents[2]
+EXAMPLE = Path(__file__).parents[2] / "examples" / "schemas"
 #: What only InfluxDB 3 has, or calls so; and "?", which stands for what cannot be read.
 FOREIGN = re.compile(
     r"influx ?db|marker|telemetry(?!_)|retention|cluster|token|\?|\bcore\b", re.IGNORECASE
 )
 CODE = """
-    from tests.pg_schema_target import SchemaTarget as Plugin
+    from influxops_schemas import SchemaTarget as Plugin
 """
 
 
@@ -31,9 +31,10 @@ def schemas(cli: Cli, db: TestDatabase) -> Cli:
     db.registry("acme", "globex")
     cli.config(
         '[sources.registry]\nkind = "postgres"\n'
-        f'[targets.warehouse]\nkind = "schemas"\nconninfo = "{db.conninfo}"\n'
+        '[targets.warehouse]\nkind = "schemas"\nconninfo = {env = "WAREHOUSE"}\n'
     )
-    return Cli(cli.folder, {**cli.variables, "PYTHONPATH": f"{found['PYTHONPATH']}:{ROOT}"})
+    path = f"{found['PYTHONPATH']}:{EXAMPLE}"
+    return Cli(cli.folder, {**cli.variables, "PYTHONPATH": path, "WAREHOUSE": db.conninfo})
 
 
 def names(db: TestDatabase) -> list[str]:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from influxops import Provisioner
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.integration.command import Cli, ended
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import TestDatabase, new_database

@@ -3,68 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import sysconfig
-import venv
 from pathlib import Path
 
 import pytest
 
 from tests.integration.command import Cli
+from tests.plugin_host.environment import PYTHON, Environment, run
 
 ROLES = ("source", "target", "reporter")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a new plugin of each role, and an environment in which pip installed them."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a new plugin of each role."""
     folder = tmp_path_factory.mktemp("made")
     for role in ROLES:
-        program(
-            [sys.executable, "-m", "influxops"],
-            folder,
-            "plugins",
-            "new",
-            f"my-{role}",
-            "--role",
-            role,
-        )
-    venv.create(folder / "venv")
-    # pip and all that influxops needs come from here, so that nothing is downloaded.
-    (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    (site / "outside.pth").write_text(
-        f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
-    )
-    new = [f"./influxops-my-{role}" for role in ROLES]
-    options = (
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-index",
-        "--disable-pip-version-check",
-    )
-    program([str(folder / "venv/bin/python"), "-m", "pip"], folder, "install", *options, *new)
+        run([PYTHON, "-m", "influxops", "plugins", "new", f"my-{role}", "--role", role], folder)
     return folder
 
 
-def program(command: list[str], folder: Path, *arguments: str) -> str:
-    """Run a program in a folder to its end; return what it printed."""
-    environment = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
-    done = subprocess.run(
-        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture(scope="module")
+def python(folder: Path) -> Environment:
+    """An environment in which pip has installed all of them at once."""
+    return Environment.make(folder / "venv", *(folder / f"influxops-my-{role}" for role in ROLES))
 
 
-def influxops(made: Path, *arguments: str) -> str:
-    return program([str(made / "venv/bin/python"), "-m", "influxops"], made, *arguments)
-
-
-def test_pip_installs_them_and_influxops_lists_them(made: Path) -> None:
-    rows = {row["kind"]: row for row in json.loads(influxops(made, "plugins", "--format", "json"))}
+def test_pip_installs_them_and_influxops_lists_them(python: Environment) -> None:
+    listed = json.loads(python("influxops", "plugins", "--format", "json"))
+    rows = {row["kind"]: row for row in listed}
     for role in ROLES:
         row = rows[f"my-{role}"]
         assert row == {
@@ -76,30 +42,18 @@ def test_pip_installs_them_and_influxops_lists_them(made: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_its_own_tests_pass_as_it_was_written(made: Path, role: str) -> None:
-    folder = made / f"influxops-my-{role}"
-    shown = program([str(made / "venv/bin/python"), "-m", "pytest"], folder, "-q", "-W", "error")
+def test_its_own_tests_pass_as_it_was_written(python: Environment, folder: Path, role: str) -> None:
+    shown = python("pytest", "-q", "-W", "error", cwd=folder / f"influxops-my-{role}")
     assert " passed" in shown
     assert "failed" not in shown
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_its_code_is_formatted_typed_and_without_a_fault(made: Path, role: str) -> None:
-    folder = made / f"influxops-my-{role}"
-    tools = Path(sys.executable).parent
-    program(
-        [str(tools / "ruff")],
-        folder,
-        "format",
-        "--isolated",
-        "--check",
-        "--line-length",
-        "100",
-        ".",
-    )
-    program(
-        [str(tools / "ruff")], folder, "check", "--isolated", "--select", "E4,E7,E9,F,I,UP,D1", "."
-    )
+def test_its_code_is_formatted_and_without_a_fault(folder: Path, role: str) -> None:
+    ruff = str(Path(PYTHON).parent / "ruff")
+    where = folder / f"influxops-my-{role}"
+    run([ruff, "format", "--isolated", "--check", "--line-length", "100", "."], where)
+    run([ruff, "check", "--isolated", "--select", "E4,E7,E9,F,I,UP,D1", "."], where)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 
 from influxops.plugin import RunContext
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from influxops_postgres import (
     PostgresLedger,
     PostgresLedgerSettings,

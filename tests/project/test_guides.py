@@ -20,7 +20,7 @@ from influxops import Provisioner
 from tests.conftest import GiveStandIn
 from tests.integration.command import PROGRAM, Cli
 from tests.pg import TestDatabase
-from tests.project.blocks import of
+from tests.project.blocks import ROOT, Block, blocks, of
 
 pytestmark = pytest.mark.stand_in
 
@@ -67,9 +67,46 @@ def test_the_quick_start_prints_what_it_shows(
         for command, shown in block.commands:
             done = bash(command, cli, **variables)
             assert done.returncode == 0, done.stderr
-            said = done.stdout.replace(first.url, _FIRST).replace(f"{cli.folder}/", "")
+            said = done.stdout.replace(first.url, _FIRST).replace(str(cli.folder), "/home/you")
             expected, got = masked(shown), masked(said.splitlines())
             assert got == expected, "\n".join(difflib.ndiff(expected, got))
+
+
+def readme(language: str) -> list[Block]:
+    return [each for each in blocks(ROOT / "README.md") if each.language == language]
+
+
+def test_the_command_line_of_the_readme_prints_what_it_shows(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    server = stand_in(max_databases=None)
+    _, block = readme("console")
+    for command, shown in block.commands:
+        if command.startswith("influxops "):
+            done = bash(command, cli, INFLUXDB_URL=server.url)
+            assert done.returncode == 0, done.stderr
+            assert not shown or masked(done.stdout.splitlines()) == masked(shown)
+
+
+def test_the_application_and_the_plugin_of_the_readme_work(
+    application: Any, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, start = application
+    library, plugin = readme("python")
+    names = start(library.text)
+    names["tenant_created"]("acme")
+    status, *url = capsys.readouterr().out.split()
+    assert status in ("created", "existing", "queued")
+    assert url in ([], [server.url])
+    (cli.folder / "crm.py").write_text(plugin.text)
+    cli.config(
+        'plugins = ["./crm.py"]\n[sources.customers]\nkind = "crm"\n'
+        f'[targets.eu1]\nkind = "influxdb3"\nurl = "{server.url}"\n'
+    )
+    planned = cli("plan")
+    assert planned.code == 0, planned.all
+    assert "telemetry_globex" in planned.out
 
 
 def test_the_commands_of_the_schedules_do_their_work_and_say_nothing_when_all_is_well(

@@ -209,6 +209,32 @@ def test_an_older_file_is_replaced_by_the_next_run(fleet: Fleet) -> None:
     assert fleet.routes["acme"] == "eu2"
 
 
+def test_another_url_of_a_target_is_written_by_the_next_run_without_another_version(
+    fleet: Fleet,
+) -> None:
+    def urls() -> dict[str, int]:
+        found = json.loads(fleet.file.read_text())
+        return {each["url"]: found["route_version"] for each in found["routes"]}
+
+    (was,) = urls().items()
+    url = was[0].replace("127.0.0.1", "localhost")
+    fleet.servers["eu1"] = url
+    fleet.reporter()
+    # Of all of its routes in a file that has it in each; nginx has it once.
+    assert "--allow mass-change" in fleet.cli("ensure").err
+    assert fleet.cli("ensure", "--allow", "mass-change").code == 0
+    assert urls() == {url: was[1]}
+    nginx = fleet.file.with_name("routes.conf")
+    fleet.file = nginx
+    fleet.reporter(format="nginx")
+    assert fleet.cli("ensure").code == 0
+    assert "server localhost:" in nginx.read_text()
+    fleet.servers["eu1"] = was[0]
+    fleet.reporter(format="nginx")
+    assert "mass-change" not in fleet.cli("ensure").err
+    assert "server 127.0.0.1:" in nginx.read_text()
+
+
 def test_two_that_keep_one_file_are_refused(fleet: Fleet) -> None:
     config = (fleet.cli.folder / "influxops.toml").read_text()
     path = fleet.cli.folder / "x" / ".." / "routes.json"

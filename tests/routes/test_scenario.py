@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -19,14 +20,14 @@ from pathlib import Path
 import pytest
 
 from influxops_demo.environment import running_environment
+from influxops_demo.fleet import RoutedFleet
 from influxops_demo.nginx import reload
-from influxops_demo.routing import RoutedFleet, play
+from influxops_demo.routing import show
 from tests import clients
 from tests.routes.nginx import DOCS, Nginx, authority, needs_nginx, nginx
 
 pytestmark = [pytest.mark.clients, needs_nginx]
 
-NAMES = ("bare", "python", "node", "telegraf")
 _PYTHON = """
 import pathlib, sys, time
 sys.path.append(sys.argv[1])
@@ -130,21 +131,25 @@ def test_every_acknowledged_row_is_on_its_tenants_server_once() -> None:
         variables = {"SSL_CERT_FILE": trusted, "NODE_EXTRA_CA_CERTS": trusted, "INFLUX_TOKEN": "t"}
         variables["NODE_PATH"] = str(programs[1] / "node_modules")
         shown: list[str] = []
-        with contextlib.ExitStack() as writers:
-            for name, command in commands.items():
-                log = writers.enter_context((demo.folder / f"{name}.log").open("wb"))
-                env = {**os.environ, **variables}
-                writers.enter_context(fleet.client(name, command, env=env, stdout=log, stderr=log))
-            table = fleet.timeline.show(shown.append)
-            retired, dropped = play(fleet, NAMES)
-            fleet.timeline.end()
-            table.join()
+
+        def given() -> None:
             points.over.set()
             points.join()
-        counts = fleet.judge() + retired
+
+        ended = show(
+            fleet,
+            commands,
+            shown.append,
+            given,
+            env={**os.environ, **variables},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        logging.getLogger(__name__).info("%s", "\n".join(shown))
+        counts = ended.counts
         assert (counts.lost, counts.doubled, counts.elsewhere) == ([], 0, 0)
         assert counts.acknowledged == counts.found
-        assert fleet.strangers() == []
+        assert ended.strangers == []
         assert len(fleet.killed) == 2
         # Old copies are dropped after a last look, and all is where it was.
         fleet.run("retire", "--copies")
@@ -152,5 +157,3 @@ def test_every_acknowledged_row_is_on_its_tenants_server_once() -> None:
         assert (after.lost, after.doubled, after.elsewhere) == ([], 0, 0)
         assert all(each.secondary_target is None for each in fleet.records().values())
         assert fleet.strangers() == []
-    shown.append(f"{counts}, {dropped} more dropped with their tenant")
-    logging.getLogger(__name__).info("%s", "\n".join(shown))

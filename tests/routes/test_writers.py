@@ -289,6 +289,17 @@ def test_on_the_path_of_version_3_a_bad_line_takes_no_other_with_it(
             until(partial(has, server, at.database, number))
 
 
+def test_telegraf_keeps_the_times_of_lines_with_a_precision_alone(
+    stand_in: GiveStandIn, tmp_path: Path
+) -> None:
+    server = stand_in()
+    with CLIENTS["Telegraf `--once`"](tmp_path) as client:
+        for precision, number in (("", 1), ("1ns", 3)):
+            at = Writing(server.url, f"d{number}", "", tmp_path, tmp_path, precision=precision)
+            assert client(at, lines(SITUATIONS[0], 1), None) == "ends with 0"
+            assert stored(server, at.database, 0) == number
+
+
 _HELD_UP = """
 import sys, threading
 sys.path.append(sys.argv[1])

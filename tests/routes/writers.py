@@ -37,6 +37,8 @@ class Writing:
     folder: Path
     #: The path of version 3 instead of that of version 2, which is what clients use of themselves.
     is_version_3: bool = False
+    #: Telegraf's, in the times of lines; empty for its own choice.
+    precision: str = "1ns"
 
     @property
     def is_proxied(self) -> bool:
@@ -195,7 +197,7 @@ def _telegraf(at: Writing, lines: str, *options: str) -> subprocess.Popen[str]:
     config = at.folder / "telegraf.conf"
     config.write_text(
         '[agent]\ninterval = "1h"\nround_interval = false\nflush_interval = "200ms"\n'
-        'precision = "1ns"\n'
+        f'precision = "{at.precision or "0s"}"\n'
         f'omit_hostname = true\n[[inputs.file]]\nfiles = ["{at.folder}/points"]\n'
         f'data_format = "influx"\n{output}'
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +14,7 @@ from influxops.errors import ExitCode, InfluxopsError
 
 if TYPE_CHECKING:
     from influxops.config.load import Config
+    from influxops.plugin_host.discovery import PluginType
 
 
 @click.command("config", short_help="Show each value in force and where it comes from.")
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     "--schema",
     "instead",
     flag_value="schema",
-    help="Print a JSON Schema of the file instead, for editors; it has the plugins installed here.",
+    help="Print a JSON Schema of the file instead, for editors; it has the plugins that are here.",
 )
 @format_option
 @common_options
@@ -35,10 +36,9 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, output: str, instead: str | None) -> None:
     """Show what is in force: each value and where it comes from, secrets left out."""
     if instead == "schema":
-        from influxops.plugin_host.discovery import installed
         from influxops.plugin_host.schema import config_schema
 
-        say_json(config_schema(installed()))
+        say_json(config_schema(_read(ctx)[2]))
         return
     if instead == "check":
         _check(ctx, output)
@@ -57,20 +57,31 @@ def command(ctx: click.Context, output: str, instead: str | None) -> None:
     show_table(("key", "value", "from"), [(k, _text(v), origin) for k, v, origin in rows])
 
 
-def _check(ctx: click.Context, output: str) -> None:
+def _read(ctx: click.Context) -> tuple[Config | None, list[str], Mapping[str, PluginType]]:
+    """Return the configuration, if it is TOML, its mistakes, and the kinds of plugins for it."""
     from influxops.config.load import load_config
     from influxops.plugin_host.discovery import installed
     from influxops.plugin_host.plugin_files import all_kinds
-    from influxops.plugin_host.resolve import resolve
 
     mistakes: list[str] = []
-    path = None
+    config = None
     try:
         config = load_config(common(ctx).config, mistakes)
-        path = config.path
-        resolve(config, all_kinds(config, installed()))
+        return config, mistakes, all_kinds(config, installed())
     except InfluxopsError as error:
-        mistakes += str(error).splitlines()
+        return config, [*mistakes, *str(error).splitlines()], installed()
+
+
+def _check(ctx: click.Context, output: str) -> None:
+    from influxops.plugin_host.resolve import resolve
+
+    config, mistakes, kinds = _read(ctx)
+    path = config.path if config else None
+    if config:
+        try:
+            resolve(config, kinds)
+        except InfluxopsError as error:
+            mistakes += str(error).splitlines()
     if output == "json":
         say_json({"version": 1, "file": path, "mistakes": mistakes})
     else:

@@ -112,7 +112,7 @@ def _new_command(ctx: click.Context, name: str, role: str, folder: str | None) -
     written = write_plugin(name, role, folder)
     if not common(ctx).quiet:
         shown = shlex.quote(str(written))
-        say(f"Wrote {written}. Next: pip install -e {shown} && pytest {shown}")
+        say(f"Wrote {written}. Next: cd {shown} && pip install -e '.[test]' && pytest")
 
 
 def _kinds(ctx: click.Context) -> Mapping[str, PluginType]:

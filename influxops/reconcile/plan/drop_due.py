@@ -20,11 +20,12 @@ from influxops.domain.text import format_time, pluralize
 from influxops.errors import ConfigError
 from influxops.reconcile.apply.apply import carry_out, still_open
 from influxops.reconcile.apply.claims import reserve
-from influxops.reconcile.apply.drop_due import OldCopies, drops_old_copy, note_late_writes
+from influxops.reconcile.apply.drop_due import OldCopies, drops_old_copy
 from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record as write
 from influxops.reconcile.operation import RecordOperation
 from influxops.reconcile.plan.desired import LOOK, with_desired
+from influxops.reconcile.plan.late_writes import note_late_writes
 from influxops.reconcile.plan.recorded import (
     MAY_READ_ALL,
     due_on,

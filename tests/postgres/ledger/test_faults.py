@@ -29,7 +29,7 @@ from influxops.plugin import (
     Server,
     State,
 )
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from influxops_postgres import PostgresLedger
 from influxops_postgres.ledger import transaction
 from influxops_postgres.ledger.errors import RIGHTS

@@ -26,7 +26,7 @@ from influxops.plugin import (
     Server,
     State,
 )
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from influxops_postgres import PostgresLedger
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeLedger

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from influxops.plugin import Interrupted, LockBusy, RunContext, SourceError
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeSource
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from influxops.plugin import Check, Finding, FindingKind, RunContext, Severity, Tenant
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from influxops_postgres import PostgresSource
 from influxops_postgres.source import checks, registry
 from tests.pg import TestDatabase

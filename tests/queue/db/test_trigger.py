@@ -10,7 +10,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from influxops_demo.postgres import EmbeddedPostgres, embedded_postgres
+from influxops_devserver.postgres import EmbeddedPostgres, embedded_postgres
 from tests.integration.command import Cli
 from tests.pg import TestDatabase, new_database, standby_of
 from tests.queue.conftest import CONFIG, Queued

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from influxops.config.load import parse_config
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.integration.command import PROGRAM, Cli
 from tests.integration.servers import Influx
 from tests.pg import new_database

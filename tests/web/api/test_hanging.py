@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from influxops_devserver.testing import running_stand_in
 from tests.integration.proxy import Answer, Proxy, Seen, running_proxy
 from tests.integration.servers import Influx, new_stand_in

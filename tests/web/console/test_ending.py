@@ -6,7 +6,7 @@ import re
 import time
 from pathlib import Path
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.integration.servers import new_stand_in
 from tests.provisioner.conftest import until as eventually
 from tests.web.conftest import Web, platform, serving

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.integration.servers import Influx, new_stand_in
 from tests.provisioner.conftest import until
 from tests.web.conftest import Web, platform

@@ -1,6 +1,6 @@
 """What the console looks like, on what `influxops demo --web` runs.
 
-With UPDATE_SCREENSHOTS=1 the picture in README is taken again; look at it before a commit.
+With UPDATE_SCREENSHOTS=1 the picture in docs/ is taken again; look at it before a commit.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tests.web.console.browser import Scheme, needs_chromium, running_chromium, 
 
 pytestmark = [pytest.mark.stand_in, needs_chromium]
 
-README = Path(__file__).parents[3] / "docs" / "images" / "console.png"
-#: As README has it: what fits beside its text.
+PICTURE = Path(__file__).parents[3] / "docs" / "images" / "console.png"
+#: What fits beside a page's text.
 SIZE = (1000, 900)
 
 
@@ -55,7 +55,9 @@ def demo(tmp_path: Path) -> Iterator[tuple[str, str]]:
                 process.communicate(timeout=60)
 
 
-def test_the_console_looks_as_readme_shows_it(demo: tuple[str, str], tmp_path: Path) -> None:
+def test_the_console_looks_as_the_documentation_shows_it(
+    demo: tuple[str, str], tmp_path: Path
+) -> None:
     url, token = demo
     with running_chromium() as browser:
         schemes: list[Scheme] = ["light", "dark"]
@@ -80,9 +82,9 @@ def test_the_console_looks_as_readme_shows_it(demo: tuple[str, str], tmp_path: P
                 taken(page, tmp_path / f"{name}-{scheme}.png")
             assert page.get_by_role("img").locator("rect").count() > 0
             if scheme == "light" and os.environ.get("UPDATE_SCREENSHOTS"):
-                page.screenshot(path=README)
+                page.screenshot(path=PICTURE)
             context.close()
-    assert README.stat().st_size < 150_000, "a picture in README is quick to load"
+    assert PICTURE.stat().st_size < 150_000, "a picture is quick to load"
 
 
 def taken(page: Page, path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from influxops_web.console.wording import state_of
 from influxops_web.db.queries import TenantRow
 from tests.integration.command import Cli

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import urllib3
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.integration.command import Cli
 from tests.integration.servers import Influx
 from tests.pg import new_database

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.integration.command import Cli
 from tests.integration.servers import Influx
 from tests.pg import new_database

@@ -14,7 +14,7 @@ from influxops.config.load import load_config
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.runtime.context import RunContext
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from influxops_postgres.connection.commit import confirmed
 from influxops_web.db.connect import DatabaseLocation, connect, locate_database
 from tests.integration.command import Cli

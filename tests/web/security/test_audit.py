@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.integration.servers import Influx
 from tests.web.conftest import Web, platform
 from tests.web.security.test_auth import log_in

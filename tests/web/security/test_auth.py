@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 import urllib3
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.integration.servers import Influx
 from tests.provisioner.conftest import until
 from tests.web.conftest import Web, platform

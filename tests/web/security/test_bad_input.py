@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.integration.servers import Influx
 from tests.provisioner.conftest import until
 from tests.web.conftest import Web, platform

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.integration.command import Cli
 from tests.integration.servers import Influx
 from tests.integration.silent import (
