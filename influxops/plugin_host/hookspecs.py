@@ -283,7 +283,7 @@ class LedgerHooks:
 
         A record is written only if it is still the one it is based on, as by `influxops_claim`; it
         has no holder then. The entries of the history are appended whether records were written or
-        not.
+        not; one that did not end well may be counted with an equal one of its tenant instead.
 
         The ledger sets `since` of a record again where its state is another one, and `since` of a
         server where its identity is another one; a server without `read` keeps the one that is

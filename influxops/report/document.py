@@ -14,7 +14,7 @@ from msgspec import to_builtins
 from influxops.domain.database import Database
 from influxops.domain.finding import Finding
 from influxops.domain.plan import Outcome, TenantPlan
-from influxops.domain.record import Record
+from influxops.domain.record import HistoryEntry, Record
 from influxops.report.model import Report, TargetState
 from influxops.report.wording import CLI_STYLE, HintStyle
 
@@ -62,7 +62,7 @@ def report_document(report: Report, words: HintStyle = CLI_STYLE) -> dict[str, A
                 for each in report.refusals
             ],
         },
-        "events": plain(report.events),
+        "events": [_event(event) for event in report.events],
         "outcomes": [_outcome(outcome, words) for outcome in report.outcomes],
         "tenants": [_tenant(tenant, urls, words) for tenant in report.tenants],
         "findings": [finding_document(finding, words) for finding in report.findings],
@@ -110,6 +110,11 @@ def _target(target: TargetState) -> dict[str, Any]:
     names = (name for name in target.__struct_fields__ if name != "capabilities")
     document = {{"identity": "cluster_uuid"}.get(n, n): getattr(target, n) for n in names}
     return {**document, "free_slots": target.free_slots}
+
+
+def _event(entry: HistoryEntry) -> dict[str, Any]:
+    counted = ("times", "last_at")  # what only the ledger knows
+    return {name: value for name, value in plain(entry).items() if name not in counted}
 
 
 def _outcome(outcome: Outcome, words: HintStyle) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class TargetState(Struct, frozen=True):
     databases: int | None = None  # how many databases it holds; None: unknown
     capacity: int | None = None  # how many it can hold; None: no limit is known
     capacity_is_estimate: bool = False  # whether the target guesses `capacity`
+    tables: int | None = None  # how many tables all databases have together; None: unknown
+    table_capacity: int | None = None  # how many it can hold, estimated; None: no limit is known
     error: str = ""  # why it could not be read
     #: What its kind has, and what it calls it.
     capabilities: TargetCapabilities = field(default_factory=TargetCapabilities)

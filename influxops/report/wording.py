@@ -13,7 +13,14 @@ from influxops.domain.durations import format_duration, format_duration_approx
 from influxops.domain.hint import Hint, HintKind
 from influxops.domain.plan import Action
 from influxops.domain.record import HistoryEntry
-from influxops.domain.text import format_bytes, one_line, pluralize, summarize, truncate
+from influxops.domain.text import (
+    format_bytes,
+    format_time,
+    one_line,
+    pluralize,
+    summarize,
+    truncate,
+)
 
 #: The forms of an action's words: made, to be made, and as the beginning of a sentence that the
 #: database's name ends.
@@ -122,6 +129,8 @@ def format_entry(entry: HistoryEntry) -> str:
         parts.append(entry.after)
     if entry.message:
         parts.append(entry.message)
+    if entry.last_at is not None:
+        parts.append(f"{entry.times:,} times, last {format_time(entry.last_at)}")
     return ", ".join(parts)
 
 

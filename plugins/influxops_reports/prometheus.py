@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from influxops.plugin import (
     State,
     TargetState,
     TenantStatus,
+    __version__,
     hookimpl,
     setting,
 )
@@ -34,6 +35,10 @@ _LAST_SUCCESS = "influxops_last_success_timestamp_seconds"
 
 class PrometheusReporter(Reporter, HealthChecks):
     """Writes a run's metrics; dry runs leave the file alone.
+
+    Each has the label `config`, the configuration's file: node_exporter takes a series from one
+    textfile alone, and drops the second one without a word. It does the same to a metric with
+    another HELP, so these texts stay as they are.
 
     A run that was limited to some tenants or targets only counts its changes: its other metrics
     would look as if all other tenants were gone. For the same reason a run that read no source, or
@@ -75,7 +80,7 @@ class PrometheusReporter(Reporter, HealthChecks):
         else:
             found = [*families(report, former)]
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected(found))
+        registry.register(_Collected(found, report.origin.config or ""))
         data = generate_latest(registry)
         # node_exporter runs as another user.
         replace_file(path, data, context, what="the Prometheus textfile", mode=0o644)
@@ -103,11 +108,16 @@ class PrometheusReporter(Reporter, HealthChecks):
 
 
 class _Collected:
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = list(families)
+    def __init__(self, families: Iterable[Metric], config: str) -> None:
+        self._families, self._config = list(families), config
 
     def collect(self) -> Iterator[Metric]:
-        return iter(self._families)
+        for family in self._families:
+            family.samples = [
+                sample._replace(labels={**sample.labels, "config": self._config})
+                for sample in family.samples
+            ]
+            yield family
 
 
 def _changes(report: Report, former: Mapping[str, Metric]) -> Metric:
@@ -128,6 +138,8 @@ def families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
     """Yield the metrics of a whole run; of what it could not see, the former ones."""
     is_success = report.exit_code is ExitCode.OK
     ended = report.started.timestamp() + report.seconds
+    yield _gauges("influxops_info", "The version that ran last.", {(__version__,): 1}, "version")
+    yield _gauge("influxops_last_run_timestamp_seconds", "When the last run ended.", ended)
     yield _gauge("influxops_last_run_success", "Whether the last run ended as desired.", is_success)
     if is_success:
         yield _gauge(_LAST_SUCCESS, "When a run last ended as desired, in Unix time.", ended)
@@ -158,6 +170,12 @@ def families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
         )
     else:
         yield from _kept(former, "influxops_recorded_")
+    yield _gauges(
+        "influxops_refused",
+        "Guards that refused something in the last run.",
+        {(each.guard,): 1 for each in report.refusals},
+        "guard",
+    )
     found = Counter((finding.kind.value, finding.severity.value) for finding in report.findings)
     yield _gauges(
         "influxops_findings",
@@ -173,19 +191,33 @@ def _kept(former: Mapping[str, Metric], prefix: str) -> Iterator[Metric]:
     return (family for name, family in former.items() if name.startswith(prefix))
 
 
-def _target_families(targets: Iterable[TargetState]) -> Iterator[Metric]:
-    yield _gauges(
-        "influxops_target_up",
-        "Whether the target could be read.",
-        {(target.name,): target.reachable for target in targets},
-        "target",
-    )
-    yield _gauges(
-        "influxops_target_free_slots",
+#: Of each target: what is known of it; None where it is not.
+_OF_TARGETS: Mapping[str, tuple[str, Callable[[TargetState], float | None]]] = {
+    "up": ("Whether the target could be read.", lambda target: target.reachable),
+    "free_slots": (
         "How many databases the target still holds, where that is known.",
-        {(t.name,): t.free_slots for t in targets if t.free_slots is not None},
-        "target",
-    )
+        # One that is draining gets none.
+        lambda target: 0 if target.reachable and target.state == "draining" else target.free_slots,
+    ),
+    "databases": ("How many databases the target holds.", lambda target: target.databases),
+    "capacity": (
+        "How many databases the target can hold, where a limit is known.",
+        lambda target: target.capacity,
+    ),
+    "tables": ("How many tables the target holds.", lambda target: target.tables),
+    "table_capacity": (
+        "How many tables the target can hold, where a limit is known.",
+        lambda target: target.table_capacity,
+    ),
+}
+
+
+def _target_families(targets: Iterable[TargetState]) -> Iterator[Metric]:
+    for name, (documentation, value) in _OF_TARGETS.items():
+        samples: dict[tuple[str, ...], float] = {
+            (target.name,): known for target in targets if (known := value(target)) is not None
+        }
+        yield _gauges(f"influxops_target_{name}", documentation, samples, "target")
     yield _gauges(
         "influxops_target_info",
         "The server that is behind the target.",

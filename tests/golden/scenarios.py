@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 from tests.golden.modules import run_module
-from tests.golden.stage import NOBODY, Stage
+from tests.golden.stage import NOBODY, Stage, without_config
 from tests.golden.steady import plain, pretty, steady, trace
 from tests.golden.terminal import at_terminal
 from tests.integration.command import Cli
@@ -254,7 +254,7 @@ class World:
                 lines = [json.dumps(steady(json.loads(line))) for line in text.splitlines()]
                 text = "\n".join(lines) + "\n"
             else:
-                text = re.sub(r"(_seconds) [\d.e+]+", r"\1 0.0", text)
+                text = re.sub(r"(_seconds) [\d.e+]+", r"\1 0.0", without_config(text))
             self._part(path.name, text)
         for message in self.webhook.messages:
             self._part("slack", json.dumps(message, indent=1, ensure_ascii=False) + "\n")

@@ -25,7 +25,7 @@ SCHEMA = jsonschema.Draft7Validator(json.loads(json.dumps(config_schema(installe
 #: Programs of others that pages show.
 _FOREIGN = {
     *("ansible-doc", "ansible-galaxy", "cd", "curl", "export", "jq", "journalctl", "mkdir"),
-    *("pg_dump", "pip", "psql", "pytest", "python3", "systemctl", "zstd"),
+    *("pg_dump", "pip", "promtool", "psql", "pytest", "python3", "systemctl", "useradd", "zstd"),
 }
 
 

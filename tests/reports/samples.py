@@ -48,6 +48,8 @@ EU1 = TargetState(
     databases=3,
     capacity=5,
     capacity_is_estimate=True,
+    tables=8,
+    table_capacity=2000,
     capabilities=INFLUXDB3,
 )
 EU2 = TargetState(

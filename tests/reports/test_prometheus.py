@@ -20,13 +20,16 @@ from influxops.plugin import (
     Report,
     ReporterError,
     RunContext,
+    RunOrigin,
     Severity,
+    __version__,
 )
 from influxops_reports.prometheus import PrometheusReporter
 from tests.reports.samples import EU1, EU2, REGISTRY, full_report, outcome, report, tenant
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 STARTED = 1795316400.0
+CONFIG = "/etc/influxops.toml"
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def write(path: Path, told: Report) -> Samples:
 
 def read(path: Path) -> Samples:
     return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
+        (sample.name, frozenset(sample.labels.items() - {("config", CONFIG)})): sample.value
         for family in text_string_to_metric_families(path.read_text())
         for sample in family.samples
     }
@@ -56,12 +59,19 @@ def test_the_names_are_as_documented(path: Path) -> None:
     write(path, report())
     written = write(path, full_report())
     assert {name for name, _ in written} == {
+        "influxops_info",
         "influxops_last_run_success",
+        "influxops_last_run_timestamp_seconds",
         "influxops_last_success_timestamp_seconds",
         "influxops_tenants",
         "influxops_target_up",
         "influxops_target_free_slots",
         "influxops_target_info",
+        "influxops_target_databases",
+        "influxops_target_capacity",
+        "influxops_target_tables",
+        "influxops_target_table_capacity",
+        "influxops_refused",
         "influxops_findings",
         "influxops_changes_total",
         "influxops_run_seconds",
@@ -80,6 +90,14 @@ def test_a_run_is_told_in_full(path: Path) -> None:
     assert written[key("target_up", target="eu2")] == 0
     assert written[key("target_free_slots", target="eu1")] == 2
     assert key("target_free_slots", target="eu2") not in written
+    assert written[key("target_databases", target="eu1")] == 3
+    assert written[key("target_capacity", target="eu1")] == 5
+    assert written[key("target_tables", target="eu1")] == 8
+    assert written[key("target_table_capacity", target="eu1")] == 2000
+    assert written[key("refused", guard="shorter-retention")] == 1
+    assert key("target_databases", target="eu2") not in written
+    assert written[key("last_run_timestamp_seconds")] == STARTED + 2.13
+    assert written[key("info", version=__version__)] == 1
     info = key("target_info", target="eu1", cluster_uuid="6f1c-a", edition="Core", version="3.10.0")
     assert written[info] == 1
     assert sum(name == "influxops_target_info" for name, _ in written) == 1
@@ -162,6 +180,7 @@ def test_a_run_that_read_nothing_keeps_what_is_known_of_tenants_and_targets(path
     assert write(path, nothing) == {
         **whole,
         key("last_run_success"): 0,
+        key("last_run_timestamp_seconds"): STARTED + 0.5,
         key("run_seconds"): 0.5,
         key("findings", kind="lock-busy", severity="error"): 1,
     }
@@ -183,7 +202,8 @@ def test_a_run_waits_for_another_one_that_is_writing(path: Path) -> None:
     waiting.start()
     waiting.join(0.2)
     assert waiting.is_alive()
-    text = path.read_text().replace('action="create"} 1.0', 'action="create"} 7.0')
+    last = f'action="create",config="{CONFIG}"}}'
+    text = path.read_text().replace(f"{last} 1.0", f"{last} 7.0")
     path.write_text(text)
     os.close(handle)
     waiting.join(10)
@@ -202,6 +222,22 @@ def test_runs_at_the_same_time_lose_no_change(path: Path) -> None:
     assert read(path)[key("changes_total", action="create")] == 12
 
 
+def test_each_metric_says_of_which_configuration_it_is(path: Path) -> None:
+    write(path, report(outcomes=[outcome("a")]))
+    moved = report(is_limited=True, origin=RunOrigin("ops", "ops1", "/etc/influxops/eu.toml"))
+    write(path, moved)
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert lines
+    assert all('config="/etc/influxops/eu.toml"' in line for line in lines)
+    assert "_created" not in path.read_text()
+
+
+def test_a_target_that_is_draining_has_no_place_for_another_database(path: Path) -> None:
+    written = write(path, report(targets=(replace(EU1, state="draining"), EU2)))
+    assert written[key("target_free_slots", target="eu1")] == 0
+    assert written[key("target_databases", target="eu1")] == 3
+
+
 def test_any_name_is_escaped(path: Path) -> None:
     odd = 'a"b\\c\nd'
     told = report(targets=(replace(EU1, name=odd), EU2))
@@ -215,7 +251,7 @@ def test_node_exporter_may_read_it_and_sees_it_whole(path: Path) -> None:
         write(path, report(exit_code=1))
         with path.open() as reader:
             write(path, report())
-            assert "influxops_last_run_success 0" in reader.read()
+            assert f'influxops_last_run_success{{config="{CONFIG}"}} 0' in reader.read()
     finally:
         os.umask(former)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ _NOTE = re.compile(r"^<!--.*-->\n", re.MULTILINE)
 
 
 def _pages() -> dict[str, str]:
-    """Return the pages by their names, in the order of the list that index.md has."""
+    """Return the pages by their names, in the order of index.md, then the files they name."""
     root = files("influxops").joinpath("docs")
     found = {}
     for folder in ("", "reference/"):
@@ -30,9 +31,11 @@ def _pages() -> dict[str, str]:
             if page.name.endswith(".md"):
                 name = folder + page.name.removesuffix(".md")
                 found[name] = _NOTE.sub("", page.read_text(encoding="utf-8"))
+    for file in root.joinpath("deployment").iterdir():
+        found[file.name] = file.read_text(encoding="utf-8")
     listed = ["index", *_LISTED.findall(found["index"])]
     order = {name: number for number, name in enumerate(listed)}
-    names = sorted(found, key=lambda name: (order.get(name, len(order)), name))
+    names = sorted(found, key=lambda name: (order.get(name, len(order)), "." in name, name))
     return {name: found[name] for name in names}
 
 
@@ -49,7 +52,8 @@ def _complete(ctx: click.Context, parameter: click.Parameter, start: str) -> lis
 def command(ctx: click.Context, page: str | None, search: str | None, output: str) -> None:
     """Print a page of the documentation of this version, as Markdown, or list the pages.
 
-    On a terminal a page is shown by $PAGER. With --search it ends with 1 where nothing is found.
+    The files that pages name are there, too: units of systemd, alerts, a dashboard. On a
+    terminal a page is shown by $PAGER. With --search it ends with 1 where nothing is found.
     """
     pages = _pages()
     if page is not None and page not in pages:
@@ -90,10 +94,13 @@ def _hits(text: str, page: str) -> Iterator[tuple[str, str]]:
     for line in page.splitlines():
         is_code ^= line.startswith("```")
         if line.startswith("#") and not is_code:
-            heading = line = line.lstrip("# ")
+            heading = line = line.lstrip("# -")
         if text in line.lower():
             yield heading, line.strip()
 
 
 def _title(text: str) -> str:
-    return text.split("\n", 1)[0].lstrip("# ")
+    """Return what a page, or a file by its first comment, is about."""
+    if text.startswith("{"):
+        return str(json.loads(text)["title"])
+    return text.split("\n", 1)[0].lstrip("# -")

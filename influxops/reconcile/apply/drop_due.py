@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.copy import CopyProgress, CopyRequest
@@ -32,12 +31,11 @@ from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.move.copy import about, copy
 from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.observe.reread import reread
+from influxops.reconcile.plan.late_writes import MOST_POSTPONED, Late
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import GRACE
 from influxops.reconcile.state import RunState
 
-#: After so many postponements in a row, late rows are a person's to decide about.
-MOST_POSTPONED = 3
 #: Seconds after the end of the last pass in which the drop has to begin, and those in which it has
 #: to be answered: a request that is sent again later would drop rows that no pass has seen.
 _BEGINS, _ENDS = 1.0, 2.0
@@ -49,33 +47,6 @@ _EVERY = 5.0
 _TABLES = 3
 #: The guard that lets an old copy be dropped that is still written to.
 ALLOWED = "late-writes"
-
-
-class Late(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The rows that came late to an old copy, as the `progress` of a tenant's record has it."""
-
-    postponed: int = 0  # how often in a row the drop was postponed for them
-    at: datetime | None = None  # when a pass last ended, by the ledger's clock
-    rate: float = 0.0  # rows a second between the last two passes
-    moved: str = ""  # the progress that the move has left there, which is its target's own text
-
-    @classmethod
-    def of(cls, found: Record) -> Late:
-        """Return what a record of a moved tenant has of them."""
-        try:
-            return msgspec.json.decode(found.progress or "{}", type=cls)
-        except msgspec.MsgspecError:
-            return cls(moved=found.progress)
-
-    @property
-    def is_held(self) -> bool:
-        """Whether the drop waits until it is allowed."""
-        return self.postponed >= MOST_POSTPONED
-
-    def still_written(self, target: str | None) -> str:
-        """Return that rows keep coming, for people."""
-        rate = f"{self.rate:,.0f}" if self.rate >= 10 else f"{self.rate:.2g}"
-        return f"still written to on {target}: {rate} rows a second"
 
 
 def drops_old_copy(plan: TenantPlan) -> bool:
@@ -314,21 +285,6 @@ class OldCopies:
             return
         self._keep(found)
         self.state = replace(self.state, events=(*self.state.events, *entries))
-
-
-def note_late_writes(plan: TenantPlan) -> TenantPlan:
-    """Return a tenant with a note for the guard `late-writes` where its old copy is written to."""
-    assert plan.record is not None
-    late = Late.of(plan.record)
-    if not late.is_held:
-        return plan
-    note = plan.warning(
-        FindingKind.LATE_WRITES,
-        f"{late.still_written(plan.target)} when it was last looked at",
-        "stop what writes there",
-        facts={"rate": round(late.rate, 3), "postponed": late.postponed},
-    )
-    return plan.note(note)
 
 
 def _rows(copied: CopyProgress) -> str:

@@ -186,6 +186,8 @@ def describe(state: TargetState, inventory: Inventory, rules: Rules) -> TargetSt
         databases=len(inventory.databases),
         capacity=location.capacity,
         capacity_is_estimate=location.estimated,
+        tables=inventory.tables,
+        table_capacity=inventory.table_capacity,
     )
 
 

@@ -27,6 +27,7 @@ from influxops.reconcile.observe.selected import may_be_anothers, observe_select
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan import recorded
 from influxops.reconcile.plan.desired import LOOK, with_desired
+from influxops.reconcile.plan.late_writes import note_late_writes
 from influxops.reconcile.plan.placement import placement_of
 from influxops.reconcile.plan.warnings import PlanWarnings, recreated_after_drop
 from influxops.reconcile.state import RunState
@@ -256,6 +257,8 @@ class _EnsurePlanner:
         if record is not None and record.state is State.MOVING:
             return plan.note(recorded.moving(record))
         changes: list[Change] = []
+        if record is not None and record.secondary_target is not None:
+            plan = note_late_writes(plan, 1)
         if record is not None and record.state is State.RETIRING:
             change, note = recorded.unretire(plan)
             changes, plan = [change], plan.note(note)

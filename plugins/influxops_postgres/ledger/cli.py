@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from influxops.plugin import ConfigError, pluralize
+from influxops.plugin import ConfigError, format_time, pluralize
 from influxops.plugin.cli import (
+    Duration,
     common_options,
     configured_ledger,
     format_option,
@@ -108,3 +109,39 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
         show_table(("namespace", "state", "tenants"), rows)
     else:
         say("no tenant is recorded")
+
+
+@command.command("prune", short_help="Delete what is old in its history.")
+@click.option(
+    "--before",
+    type=Duration(),
+    required=True,
+    metavar="DURATION",
+    help="Entries that are older than this: 90d, 12w.",
+)
+@click.option("--dry-run", is_flag=True, help="Count them, and delete nothing.")
+@format_option
+@timeout_option
+@common_options
+@click.pass_context
+def prune(
+    ctx: click.Context, before: float, dry_run: bool, output: str, timeout: float | None
+) -> None:
+    """Delete old entries of the history, in this namespace; the last one of each tenant stays.
+
+    It needs the right DELETE on the history, which its owner has and runs do not need. Interrupted,
+    it goes on when it is run again.
+    """
+    from influxops_postgres.ledger.prune import prune
+    from influxops_postgres.ledger.settings import PostgresLedgerSettings
+
+    with configured_ledger(ctx, PostgresLedgerSettings, timeout) as (settings, context):
+        found = prune(settings, context, before, dry_run=dry_run)
+        where = f"{settings.location().text}, namespace {settings.namespace}"
+    if output == "json":
+        counted = {"deleted": found.deleted, "kept": found.kept, "dry_run": dry_run}
+        say_json({"version": 1, "before": f"{found.before:%Y-%m-%dT%H:%M:%SZ}", **counted})
+        return
+    what = f"{pluralize(found.deleted, 'entry', 'entries')} from before {format_time(found.before)}"
+    done = "would be deleted" if dry_run else "deleted"
+    say(f"{where}: {what} {done}; {found.kept:,} kept, the last of their tenants")

@@ -183,12 +183,13 @@ SELECT %(namespace)s, clock.now, %(me)s, e.who, e.door, e.event, e.tenant, e.tar
 """)
 
 _HISTORY = sql.SQL("""
-SELECT id, event, tenant, target, database, before, after, outcome, message, at, run, who, door
+SELECT id, event, tenant, target, database, before, after, outcome, message, at, run, who, door,
+       times, last_at
   FROM {history}
  WHERE namespace = %(namespace)s
    AND (%(tenants)s::text[] IS NULL OR tenant = ANY (%(tenants)s))
    AND (%(run)s::text IS NULL OR run = %(run)s)
-   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
+   AND (%(since)s::timestamptz IS NULL OR coalesce(last_at, at) >= %(since)s)
  ORDER BY id DESC LIMIT %(most)s
 """)
 

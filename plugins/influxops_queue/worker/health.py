@@ -14,13 +14,23 @@ from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from influxops.errors import ExitCode
 from influxops_queue.db.queries import QueueStats
+
+# Without a further series for each counter, of when it began.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 log = logging.getLogger("influxops")
 
@@ -130,6 +140,11 @@ class Health(Collector):
         )
         oldest.add_metric([], stats.oldest)
         yield oldest
+        read = GaugeMetricFamily(
+            "influxops_queue_read_timestamp_seconds", "When all of this was last read."
+        )
+        read.add_metric([], time.time() - (time.monotonic() - self._seen))
+        yield read
         workers = GaugeMetricFamily("influxops_queue_workers", "Workers that are alive.")
         workers.add_metric([], len(stats.workers))
         yield workers

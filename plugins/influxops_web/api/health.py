@@ -6,11 +6,21 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from influxops import Provisioner
 from influxops_web.api.problems import documented
 from influxops_web.api.tenants import service_of
+
+# Without a further series for each counter, of when it began.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

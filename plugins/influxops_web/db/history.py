@@ -37,7 +37,10 @@ class Run(Struct, frozen=True):
     failed: int  # how many entries did not end well
 
 
-_LINES = "id, at, run, who, door, event, tenant, target, database, before, after, outcome, message"
+_LINES = (
+    "id, at, run, who, door, event, tenant, target, database, before, after, outcome, message, "
+    "times, last_at"
+)
 _HISTORY = f"""
 SELECT {_LINES} FROM {{history}} WHERE namespace = %(namespace)s AND tenant = %(tenant)s
  ORDER BY id DESC LIMIT %(limit)s

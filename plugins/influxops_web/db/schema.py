@@ -45,9 +45,17 @@ def _version(connection: Connection, location: DatabaseLocation) -> int:
     return found
 
 
+_MAY_READ = """
+SELECT has_table_privilege(c.oid, 'SELECT') AS granted
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %s AND c.relname = 'influxops_web_migrations'
+"""
+
+
 def is_installed(connection: Connection, location: DatabaseLocation) -> bool:
-    """Return whether the tables are there, of whatever version."""
-    return migrations.has_table(connection, location.schema, "influxops_web_migrations")
+    """Return whether the tables are there, of whatever version, for this user."""
+    row = connection.execute(_MAY_READ, [location.schema]).fetchone()
+    return row is not None and bool(row["granted"])
 
 
 def upgrade(connection: Connection, location: DatabaseLocation) -> Iterator[Migration]:

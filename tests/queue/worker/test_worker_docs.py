@@ -15,7 +15,8 @@ from tests.pg import TestDatabase
 from tests.queue.conftest import CONFIG
 from tests.queue.workers import all_ready, insert, until, working
 
-TEXT = (Path(__file__).parents[3] / "docs" / "worker.md").read_text()
+ROOT = Path(__file__).parents[3]
+TEXT = (ROOT / "docs" / "worker.md").read_text()
 COMMANDS = re.findall(r"^\$ (influxops .*)$", TEXT, flags=re.MULTILINE)
 
 
@@ -43,9 +44,8 @@ def test_its_commands_work_as_they_stand_there(
 
 
 def test_its_unit_starts_a_worker_with_options_that_there_are(cli: Cli) -> None:
-    (text,) = re.findall(r"```ini\n(.*?)```", TEXT, flags=re.DOTALL)
-    unit = configparser.ConfigParser()
-    unit.read_string(text)
+    unit = configparser.ConfigParser(strict=False)
+    unit.read(ROOT / "docs" / "deployment" / "influxops-worker.service")
     started = shlex.split(unit["Service"]["ExecStart"])
     shown = cli("worker", "--help").out
     assert "worker" in started

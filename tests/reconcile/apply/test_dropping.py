@@ -239,8 +239,13 @@ def test_rows_that_a_pass_finds_are_copied_and_postpone_the_drop(one: Bench, num
     entry = books(one).history[-1]
     assert (entry.event.value, entry.outcome, entry.target) == ("dropped", "skipped", "eu1")
     assert "3 rows" in entry.message
+    # A full run says so, for what watches it; one over what is due tells of that alone.
+    (told,) = (f for f in one.run().findings if f.kind is FindingKind.LATE_WRITES)
+    assert (told.severity.value, told.tenant, told.target) == ("warning", "a", "eu1")
+    assert "still written to on eu1: " in told.message
     assert drop_due(one).exit_code is ExitCode.OK
     assert not is_there(one)
+    assert not any(f.kind is FindingKind.LATE_WRITES for f in one.run().findings)
 
 
 def test_what_is_postponed_three_times_is_held_until_it_is_allowed(one: Bench) -> None:
@@ -489,7 +494,7 @@ def later(bench: Bench, *ids: str) -> None:
 
 
 def drop_copies(bench: Bench, *tenants: str, **arguments: Any) -> Report:
-    return bench.run(operation=DropCopies(tenants), **arguments)
+    return bench.run(operation=DropCopies(tenants=tenants), **arguments)
 
 
 def test_an_old_copy_that_is_not_due_is_dropped_after_the_same_passes(old: Bench) -> None:
