@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.command import STUCK, Cli, Result
 from tests.integration.servers import Influx
