@@ -86,9 +86,8 @@ class Export(Operation):
         if record is not None and is_cut_over(record):
             why = f"rows that came late to {record.secondary_target} may be missing: its move "
             why += "has not ended"
-            again = Hint.command(
-                typed("move", id_, options=f"--to {target}"), "go on with {} first"
-            )
+            move = typed("move", id_, options=f"--to {target}")
+            again = Hint.command(move, "go on with {} first")
             plan = plan.note(plan.warning(FindingKind.MOVING, why, again))
         return plan.with_changes(plan.change(Action.EXPORT))
 
