@@ -92,6 +92,9 @@ class Endpoint(Protocol):
     def fingerprint(self, tables: Iterable[str]) -> str:
         """Return what changes with the files of tables; empty where that is not known."""
 
+    def known_count(self, table: str) -> int | None:
+        """Return how many rows a table has, if that is known without a question of its own."""
+
     def extent(self, table: str, span: Span) -> Extent:
         """Count the rows of a table in a range of time that is asked about at once."""
 
