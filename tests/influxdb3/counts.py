@@ -46,10 +46,11 @@ class Counts:
 
     @staticmethod
     def _rows(proxy: Proxy) -> list[tuple[int, int]]:
-        return [(size, lines) for seen, size, lines in proxy.answers if _reads_rows(seen)]
+        return [(size, lines) for seen, size, lines in proxy.answers if reads_rows(seen)]
 
 
-def _reads_rows(seen: Seen) -> bool:
+def reads_rows(seen: Seen) -> bool:
+    """Return whether a request asks for the rows of a table."""
     if not seen.path.endswith("/query_sql"):
         return False
     sql = json.loads(seen.body)["q"]

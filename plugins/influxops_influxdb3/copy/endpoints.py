@@ -6,17 +6,19 @@ import contextlib
 import math
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from influxops.plugin import RunContext, TargetError
+from influxops.plugin import InfluxopsError, RunContext, TargetError
 from influxops_influxdb3 import queries
 from influxops_influxdb3.copy.interface import Extent
 from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Parts, Table, table_of
 from influxops_influxdb3.copy.time_bounds import in_slices, smaller
 from influxops_influxdb3.errors import AlreadyExists, InfluxDBError, QueryFileLimit
 from influxops_influxdb3.http.client import Client
+from influxops_influxdb3.http.thread_map import in_background, read_ahead
 from influxops_influxdb3.inspect.parquet_files import (
     File,
     files_by_table,
@@ -32,6 +34,8 @@ _SECOND = 1_000_000_000
 _FRESH, _MOST_FILES = 60.0, 20_000
 #: Tables whose rows are counted in one question.
 _COUNTED_AT_ONCE = 50
+#: Parts of an answer, of 64 KiB, that are fetched while the one before is worked on.
+_READ_AHEAD = 8
 
 
 class CopyEndpoint:
@@ -247,7 +251,9 @@ class CopyEndpoint:
             part = todo.pop()
             try:
                 # What is refused is refused before a row comes.
-                for rows in self.client.rows(self._context, self.database, table.select(part)):
+                sql = table.select(part)
+                answer = self.client.rows(self._context, self.database, sql)
+                for rows in read_ahead(answer, _READ_AHEAD):
                     self._context.check()
                     yield rows
             except QueryFileLimit:
@@ -280,7 +286,8 @@ _BODY = 2 * 1024 * 1024
 class LineWriter:
     """Writes lines to a database, without waiting until they are durable.
 
-    The last body is kept back, for it to be the barrier that makes all before it durable.
+    The last body is kept back, for it to be the barrier that makes all before it durable. One other
+    is on its way at most, while the next is made.
     """
 
     def __init__(self, endpoint: CopyEndpoint, context: RunContext) -> None:
@@ -289,13 +296,15 @@ class LineWriter:
         self._lines: list[bytes] = []
         self._size = 0
         self._restarted = False
+        self._sending: tuple[Future[None], int, int] | None = None  # with its rows and bytes
         self.rows = 0
         self.size = 0
 
     @property
     def added(self) -> int:
         """How many rows were written, or are still to be sent."""
-        return self.rows + len(self._lines)
+        sending = self._sending[1] if self._sending is not None else 0
+        return self.rows + sending + len(self._lines)
 
     def begin(self, table: Table, span: Span) -> None:
         """Do nothing: a line says itself what it is about."""
@@ -320,8 +329,24 @@ class LineWriter:
         return not restarted
 
     def reset(self) -> None:
-        """Forget what is left."""
+        """Forget what is left, once what is on its way has arrived."""
         self._lines, self._size = [], 0
+        self._wait()
+
+    def leave(self) -> bool:
+        """Wait for what is on its way; return whether that was given up, and may still arrive."""
+        try:
+            self._wait()
+        except InfluxopsError as error:
+            return error.abandoned
+        return False
+
+    def _wait(self) -> None:
+        if self._sending is not None:
+            (sent, rows, size), self._sending = self._sending, None
+            sent.result()
+            self.rows += rows
+            self.size += size
 
     def _verify_server(self) -> None:
         """See that it is still the same server, and whether it is the same process."""
@@ -330,11 +355,17 @@ class LineWriter:
         self._restarted |= self._endpoint.process != process
 
     def _send(self, *, no_sync: bool) -> None:
+        self._wait()
+        lines = self._lines
+        body = b"\n".join(lines)
+        sent = in_background(partial(self._write, body, no_sync=no_sync))
+        self._sending = sent, len(lines), len(body)
+        self._lines, self._size = [], 0
+        if not no_sync:
+            self._wait()
+
+    def _write(self, body: bytes, *, no_sync: bool) -> None:
         # A write would make the database on another server, before that one is known by its answer.
         self._verify_server()
-        endpoint, lines = self._endpoint, self._lines
-        body = b"\n".join(lines)
+        endpoint = self._endpoint
         endpoint.client.write(self._context, endpoint.database, body, no_sync=no_sync, exact=True)
-        self.rows += len(lines)
-        self.size += len(body)
-        self.reset()

@@ -333,6 +333,10 @@ class FileWriter:
             self._open.abort()
             self._open = None
 
+    def leave(self) -> bool:
+        """Return that nothing is on its way."""
+        return False
+
 
 @contextlib.contextmanager
 def exporting(

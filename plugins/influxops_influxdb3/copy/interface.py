@@ -46,6 +46,9 @@ class Writer(Protocol):
     def reset(self) -> None:
         """Forget what is left."""
 
+    def leave(self) -> bool:
+        """Wait for what is on its way; return whether that was given up, and may still arrive."""
+
 
 class Endpoint(Protocol):
     """One end of a copy. `CopyEndpoint` is a database, `FileEndpoint` the files of an export."""

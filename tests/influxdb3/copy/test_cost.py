@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from influxops.plugin import TargetError
 from influxops_influxdb3.copy import job
 from tests.devserver.api import Api
 from tests.influxdb3.copies import Pair, contents
-from tests.influxdb3.counts import Counts
-from tests.integration.proxy import running_proxy
+from tests.influxdb3.counts import Counts, reads_rows
+from tests.integration.proxy import Answer, Seen, running_proxy
 
 pytestmark = pytest.mark.stand_in
 
@@ -87,7 +89,7 @@ def test_a_table_that_cannot_be_read_costs_the_others_no_more_than_a_question_ea
     pair = filled(counts, two_servers, tables=4, rows=20)
     refused = list[str]()
 
-    def refuse(seen: Any) -> tuple[int, str, bytes] | None:
+    def refuse(seen: Seen) -> Answer:
         if b"UNION ALL" in seen.body:
             refused.append(json.loads(seen.body)["q"])
             return 500, "application/json", b'{"error":"record batch is broken"}'
@@ -97,3 +99,61 @@ def test_a_table_that_cannot_be_read_costs_the_others_no_more_than_a_question_ea
     assert pair.all(paused=True).rows == 80
     assert len(refused) == 1
     assert contents(two_servers[1], pair.database) == contents(two_servers[0], pair.database)
+
+
+def test_a_body_is_on_its_way_while_further_rows_are_read(
+    counts: Counts, two_servers: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("influxops_influxdb3.copy.slices.MAX_ROWS", 500)
+    monkeypatch.setattr("influxops_influxdb3.copy.endpoints._BODY", 20_000)
+    pair = filled(counts, two_servers, tables=1, rows=3_000)
+    trace, is_writing, is_read = list[str](), threading.Event(), threading.Event()
+
+    def reads(seen: Seen) -> Answer:
+        if is_writing.is_set() and reads_rows(seen):
+            trace.append("read")
+            is_read.set()
+        return None
+
+    def writes(seen: Seen) -> Answer:
+        if "no_sync=true" in seen.path:
+            trace.append("write")
+            is_writing.set()
+            is_read.wait(20)
+            trace.append("written")
+        return None
+
+    counts.source.before, counts.copy.before = reads, writes
+    assert pair.all(paused=True).rows == 3_000
+    assert trace[:3] == ["write", "read", "written"]
+    assert contents(two_servers[1], pair.database) == contents(two_servers[0], pair.database)
+
+
+def test_a_copy_that_ends_tells_of_a_write_that_may_still_arrive(
+    counts: Counts, two_servers: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where something else ended it than that write, which another thread waits for."""
+    monkeypatch.setattr("influxops_influxdb3.copy.slices.MAX_ROWS", 500)
+    monkeypatch.setattr("influxops_influxdb3.copy.endpoints._BODY", 20_000)
+    pair = filled(counts, two_servers, tables=1, rows=3_000)
+    pair.settings = {"read_timeout": 2, "retries": 0}
+    is_writing, is_over = threading.Event(), threading.Event()
+
+    def reads(seen: Seen) -> Answer:
+        if reads_rows(seen) and is_writing.is_set():
+            return 401, "application/json", b'{"error": "the token was revoked"}'
+        return None
+
+    def writes(seen: Seen) -> Answer:
+        if "no_sync=true" in seen.path:
+            is_writing.set()
+            is_over.wait(20)
+        return None
+
+    counts.source.before, counts.copy.before = reads, writes
+    try:
+        with pytest.raises(TargetError) as raised:
+            pair.all()
+    finally:
+        is_over.set()
+    assert raised.value.abandoned
