@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -52,8 +52,8 @@ def lines(rows: int) -> Iterator[str]:
                 yield f"telemetry,{device} temp={number / 7},load={number % 100 / 8} {at}"
 
 
-def fill(url: str, rows: int) -> None:
-    """Write the rows."""
+def fill(url: str, rows: Iterable[str]) -> None:
+    """Write rows."""
     pool, body = urllib3.PoolManager(), list[str]()
     path = f"{url}/api/v3/write_lp?db={DATABASE}&precision=nanosecond"
 
@@ -62,7 +62,7 @@ def fill(url: str, rows: int) -> None:
         assert answer.status == 204, answer.data
         body.clear()
 
-    for line in lines(rows):
+    for line in rows:
         if len(body) >= _BODY:
             send("true")
         body.append(line)
@@ -170,7 +170,7 @@ def main(rows: int) -> None:
     """Measure and tell."""
     with running_stand_in() as source:
         began = time.monotonic()
-        fill(source.url, rows)
+        fill(source.url, lines(rows))
         print(f"filled with {rows:,} rows in {time.monotonic() - began:.1f} s")
         beside, paused = (run(what, source.url, rows) for what in ("bare", "paused"))
         print(f"paused / bare: {paused['took'] / beside['took']:.2f} (at most 1.5)")

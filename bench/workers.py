@@ -124,7 +124,7 @@ def measure(db: TestDatabase, folder: Path, urls: Sequence[str], number: int) ->
     with psycopg.connect(db.conninfo) as connection:
         twice = connection.execute(
             "SELECT count(*) - count(DISTINCT tenant) FROM influxops.history "
-            "WHERE event IN ('created', 'found') AND ended = 'done'"
+            "WHERE event IN ('created', 'found') AND outcome = 'done'"
         ).fetchone()
     assert twice == (0,), twice
 

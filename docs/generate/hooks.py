@@ -130,7 +130,8 @@ def _paragraphs(text: str) -> Iterator[str]:
                 label, colon, says = item.partition(": ")
                 is_named = colon and re.fullmatch(r"\w+", label)
                 words = f"`{label}`: {says}" if is_named else item
-                yield from wrapped(f"- {' '.join(words.split())}")
+                text = f"- {' '.join(words.split())}"
+                yield from textwrap.wrap(text, 100, subsequent_indent="  ")
             yield ""
         else:
             yield from (*wrapped(" ".join(block.split())), "")

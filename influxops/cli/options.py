@@ -71,8 +71,8 @@ def command_line(ctx: click.Context, command: str = "") -> str:
             unit = "s" if isinstance(parameter.type, Duration) else ""
             words = [f"{v:.12g}{unit}" if isinstance(v, (int, float)) else v for v in values]
             options += [option] if given is True else [w for v in words for w in (option, v)]
-    apart = ["--"] if any(name.startswith("-") for name in named) else []
-    rest = shlex.join([*options, *apart, *named])
+    apart = ["--"] if any(str(name).startswith("-") for name in named) else []
+    rest = shlex.join(map(str, [*options, *apart, *named]))
     return f"influxops {command or own} {rest}".rstrip()
 
 

@@ -96,6 +96,13 @@ class LedgerSettings(PluginSettings):
         "tenant left behind.",
         parse=checked(parse_duration),
     )
+    export_before_drop: str | None = setting(
+        None,
+        description="A directory to which the database of a retired tenant is exported before it "
+        "is dropped, by `influxops retire --due` and by workers: each row is compared, and nothing "
+        "is dropped that could not be exported.",
+        min_length=1,
+    )
     cache_ttl: str = setting(
         "60s",
         description="How long an application may use the target of a database that it "

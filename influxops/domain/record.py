@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct, field
 
@@ -49,7 +50,9 @@ class Record(Struct, frozen=True):
     #: When what is to be dropped may be dropped: its database, or the copy on `other`. A moving
     #: tenant has it once it is on its new target.
     drop_after: datetime | None = None
-    progress: str = ""  # how far a move is; its target's own text
+    #: How far a move is: its target's own text, behind how many percent are copied (`37% …`) where
+    #: that is known; `back:` comes first where it goes back.
+    progress: str = ""
     #: When it came to its state; where that is pending or allocated, since when it waits: a run
     #: may give that where it did not wait before.
     state_since: datetime | None = None
@@ -67,6 +70,11 @@ class Record(Struct, frozen=True):
     version: int = 0
 
     @property
+    def copied(self) -> int | None:
+        """How many percent of a move are copied; None where that is not known."""
+        return percent_of(self.progress)[0]
+
+    @property
     def is_provisioned(self) -> bool:
         """Whether its database was seen to be there, complete or not, and is not dropped by a run.
 
@@ -74,6 +82,17 @@ class Record(Struct, frozen=True):
         """
         seen = self.state is State.UNCONFIRMED and self.last_seen_at is not None
         return self.state.is_provisioned or seen
+
+
+#: With this the progress of a move begins that takes a tenant back to its old copy.
+BACK: Final = "back:"
+
+
+def percent_of(progress: str) -> tuple[int | None, str]:
+    """Return how many percent of a move are copied, where that is known, and its target's text."""
+    text = progress.removeprefix(BACK)
+    known, sign, rest = text.partition("% ")
+    return (int(known), rest) if sign and known.isdecimal() else (None, text)
 
 
 #: For so long a server that said it is full gets nothing more, where it is not read in full.

@@ -75,5 +75,6 @@ class EngineRoutes:
             except InfluxopsError as error:
                 if error.message != failure:
                     context.log.warning("routes: %s", error)
-                failure, tries = error.message, tries + 1
+                # A ledger that is back may be an older one, and have the same version of others.
+                written, failure, tries = -1, error.message, tries + 1
                 context.sleep(min(_AGAIN * 2**tries, _AT_MOST))

@@ -16,6 +16,7 @@ from influxops.cli.options import (
     Duration,
     common,
     common_options,
+    complete_tenants,
     format_option,
     timeout_option,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "Duration",
     "common",
     "common_options",
+    "complete_tenants",
     "configured",
     "configured_ledger",
     "format_option",

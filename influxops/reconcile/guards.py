@@ -34,7 +34,7 @@ class Guard(Struct, frozen=True):
     #: What it refuses of some tenants, as a sentence.
     message: Callable[[Sequence[TenantPlan]], str] = lambda plans: ""
     when: str = "only if that is what you want"  # when it is right to allow it
-    why: str = ""  # why a change is refused, where its own reason does not say it
+    why: str = ""  # why a change is refused, where its own reason does not say it; `{}`: where
     note: FindingKind | None = None  # the kind of a tenant's notes that say why instead
     #: Why all changes of a run are refused, and whose; None where they are not. That takes all
     #: tenants to see, and is left to full runs.
@@ -44,7 +44,9 @@ class Guard(Struct, frozen=True):
         """Return one thing that it refuses, for the report."""
         return Refusal(self.name, message, tuple(plan.tenant for plan in plans), self.when)
 
-    def refuse(self, plan: TenantPlan, refused: Sequence[Change]) -> TenantPlan:
+    def refuse(
+        self, plan: TenantPlan, refused: Sequence[Change], at: str = "its target"
+    ) -> TenantPlan:
         """Return a tenant whose refused changes are not made; the others are."""
         changes = []
         now = plan.before
@@ -57,7 +59,7 @@ class Guard(Struct, frozen=True):
                 changes.append(replace(change, before=now, after=after))
                 now = after
         reasons = dict.fromkeys(change.reason or change.action.value for change in refused)
-        why = self.why or ", ".join(reasons)
+        why = self.why.replace("{}", at) or ", ".join(reasons)
         if self.note is not None:
             why = "; ".join(note.message for note in plan.notes if note.kind is self.note)
         if plan.unseen_on and plan.before is None:
@@ -268,7 +270,7 @@ _GUARDS = (
         "writing to a server that is not the recorded one",
         _is_on_another_server,
         when="check where the target leads; if its server was replaced on purpose",
-        why="another server answers at its target",
+        why="another server answers at {}",
     ),
     Guard(
         "recreate-lost",
@@ -396,7 +398,7 @@ def guard(state: RunState, *, drops: bool = False) -> RunState:
             if name == "recreate-lost" and id_ in state.rules.recreate:
                 continue
             if changes or is_beside:
-                tenant = each.refuse(tenant, changes)
+                tenant = each.refuse(tenant, changes, _replaced(tenant, changes, state))
                 refused.setdefault(name, []).append(tenant)
         tenants[id_] = tenant
     others = refused.pop("replaced-server", [])
@@ -415,6 +417,18 @@ def guard(state: RunState, *, drops: bool = False) -> RunState:
             refusal = each.refusal(*found)
             state = replace(state, plans=tenants, refusals=(*state.refusals, refusal))
     return state
+
+
+def _replaced(plan: TenantPlan, changes: Iterable[Change], state: RunState) -> str:
+    """Return which of a tenant's targets leads to another server than the recorded one."""
+    known = plan.record
+    names = (
+        *((known.target, known.secondary_target) if known is not None else ()),
+        *(change.target for change in changes),
+        plan.target,
+    )
+    replaced = state.ledger_view.replaced
+    return next((name for name in names if name and name in replaced), "its target")
 
 
 def _named_databases(plans: Sequence[TenantPlan]) -> str:

@@ -171,6 +171,11 @@ class ReportView:
             return False if looked_for and tenant.database else None
         return False
 
+    @staticmethod
+    def of_many(words: str, number: int) -> str:
+        """Return the words for a status as they are said of so many tenants: `need --allow`."""
+        return f"need {words[6:]}" if number != 1 and words.startswith("needs ") else words
+
     def _status(self, tenant: TenantPlan) -> str:
         guarded = tenant.status is TenantStatus.GUARDED
         return _STATUSES.get(tenant.kind, self.words.guarded if guarded else tenant.status.value)
@@ -292,7 +297,7 @@ class ReportView:
                 found[1 + _ACTIONS.index(first.action), words] += 1
             else:
                 found[_PLACES[tenant.status], self._status(tenant)] += 1
-        return {word: found[place, word] for place, word in sorted(found)}
+        return {self.of_many(word, n): n for (_, word), n in sorted(found.items())}
 
     @property
     def no_tenants(self) -> list[str]:
@@ -346,7 +351,8 @@ class ReportView:
     @cached_property
     def failure_counts(self) -> Mapping[str, int]:
         """How many tenants are not ok, by the words for their status."""
-        return Counter(self._status(t) for t in self.tenants if not self.is_ok(t))
+        found = Counter(self._status(t) for t in self.tenants if not self.is_ok(t))
+        return {self.of_many(word, number): number for word, number in found.items()}
 
     def summary(self) -> str:
         """Return the tenants counted by what happened to them, in one line."""

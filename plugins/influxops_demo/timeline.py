@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import re
 import threading
 import time
@@ -40,8 +41,8 @@ class Timeline:
         self._acknowledged: dict[str, set[tuple[str, int]]] = {}  # those of Telegraf
         self._writes: dict[int, Counter[str]] = {}  # by second, and target; "" for none
         self._events: list[tuple[float, str]] = []
-        self._lock, self._over = threading.RLock(), threading.Event()
-        self._began = time.time()
+        self._lock = threading.RLock()
+        self._began, self._ended = time.time(), math.inf
 
     def note(self, event: str) -> None:
         """Note that something happens now."""
@@ -68,7 +69,8 @@ class Timeline:
 
         def run() -> None:
             second = int(self._began)
-            while not self._over.wait(0.2) or second < time.time() - 1:
+            while second <= self._ended:
+                time.sleep(0.2)
                 # What ended in a second is in the log and in the history a moment later.
                 while second < time.time() - 1.5:
                     for line in self._lines(second, names):
@@ -81,7 +83,7 @@ class Timeline:
 
     def end(self) -> None:
         """End the table once all is in it."""
-        self._over.set()
+        self._ended = time.time()
 
     def _lines(self, second: int, names: list[str]) -> Iterator[str]:
         with self._lock:

@@ -97,7 +97,7 @@ def _show_table(
     seen = {id(tenant) for tenant in shown}
     if rest := [tenant for tenant in tenants if id(tenant) not in seen]:
         by_word = Counter(view.action_text(tenant) for tenant in rest)
-        words = ", ".join(f"{number:,} {word}" for word, number in by_word.items())
+        words = ", ".join(f"{n:,} {view.of_many(word, n)}" for word, n in by_word.items())
         line = f"... and {pluralize(len(rest), 'more tenant')}: {words} (-v shows all)"
         console.print(Padding(Text(line, style="dim"), (0, 0, 1, 1)))
 

@@ -12,6 +12,7 @@ from influxops.plugin.cli import (
     Duration,
     common,
     common_options,
+    complete_tenants,
     configured,
     put,
     say,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("routes", short_help="Show, or write for a proxy, which database is where.")
-@click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@click.argument("tenants", nargs=-1, metavar="[TENANT]...", shell_complete=complete_tenants)
 @click.option(
     "--format",
     "form",

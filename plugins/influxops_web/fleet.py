@@ -29,7 +29,7 @@ from influxops.provisioner.engine_pool import Engines
 from influxops.runtime.context import RunContext
 from influxops_web.db import queries
 from influxops_web.db.connect import Database as Tables
-from influxops_web.db.queries import TargetSummary, TenantRow
+from influxops_web.db.queries import HOPEFUL, TargetSummary, TenantRow
 
 #: Servers that are asked at once.
 _THREADS = 8
@@ -114,10 +114,6 @@ FAULTS = {
     "missing": "its server does not have its database",
     "in doubt": "its database may be elsewhere",
 }
-#: States that say that a database is there.
-THERE = frozenset({State.UNCONFIRMED, State.READY, State.MOVING, State.RETIRING})
-#: States that a fault outranks.
-_HOPEFUL = THERE | {State.ALLOCATED}
 
 
 class Fleet:
@@ -245,7 +241,7 @@ def _compared(
 def fault_of(row: TenantRow, servers: Mapping[str, ServerStatus]) -> Fault | None:
     """Return why a tenant's database is not as the ledger remembers it; None where it is."""
     server = servers.get(row.target or "")
-    if row.state not in _HOPEFUL or server is None:
+    if row.state not in HOPEFUL or server is None:
         return None
     if server.fault:
         return Fault(server.fault, f"{row.target}: {server.trouble}")
@@ -262,20 +258,27 @@ def fault_of(row: TenantRow, servers: Mapping[str, ServerStatus]) -> Fault | Non
     return Fault("missing", message)
 
 
+def held_by(servers: Mapping[str, ServerStatus]) -> queries.Held:
+    """Return what the servers held that were read in full, and until when the ledger is older."""
+    return {
+        name: (server.held, server.read_at - _SKEW)
+        for name, server in servers.items()
+        if not server.fault and server.is_complete and server.read_at is not None
+    }
+
+
 async def count_states(
     tables: Tables, servers: Mapping[str, ServerStatus]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Count tenants by their state, or the fault that outranks it, and what each target lacks."""
     counts, missing = Counter(await queries.states(tables)), Counter[str]()
-    whole = {}
-    for name, server in servers.items():
+    whole = held_by(servers)
+    for server in servers.values():
         if server.fault:
             for state, number in server.recorded.states.items():
-                if state in _HOPEFUL:
+                if state in HOPEFUL:
                     counts[state] -= number
                     counts[server.fault] += number
-        elif server.is_complete and server.read_at is not None:
-            whole[name] = (server.held, server.read_at - _SKEW)
     for target, state, number in await queries.missing(tables, whole) if whole else ():
         missing[target] += number
         counts[state] -= number

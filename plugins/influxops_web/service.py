@@ -25,7 +25,7 @@ from influxops.runtime.context import RunContext
 from influxops_postgres.connection.commit import confirming, was_committed
 from influxops_postgres.connection.connection import async_keywords
 from influxops_postgres.connection.errors import CommitUnknown, reason
-from influxops_web.api.problems import Problem, database_unavailable, outcome_unknown
+from influxops_web.api.problems import Problem, database_unavailable, missing_right, outcome_unknown
 from influxops_web.db import queries
 from influxops_web.db.connect import AsyncConnection, Database, DatabaseLocation
 from influxops_web.db.schema import DeviceTable
@@ -122,7 +122,8 @@ class Service:
             if isinstance(error, PoolTimeout):
                 self._waited_at = time.monotonic()
             log.error("%s: %s", self.location.text, reason(error))
-            raise database_unavailable() from error
+            is_denied = isinstance(error, psycopg.errors.InsufficientPrivilege)
+            raise (missing_right() if is_denied else database_unavailable()) from error
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Database]:

@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("--auth", action="store_true", help="let the stand-ins ask for tokens")
     options = parser.parse_args()
     if options.command == "start":
+        stop(options.state)  # what was left of an earlier run
         start(options.state, options.stand_in, options.tenant, auth=options.auth)
     else:
         stop(options.state)

@@ -114,13 +114,14 @@ def test_what_looks_like_a_command_in_recorded_outputs_can_be_typed() -> None:
     assert [hint for hint in sorted(found) if not can_be_typed(hint)] == []
 
 
-def test_one_of_something_has_a_verb_in_the_singular() -> None:
+def test_a_verb_is_in_the_number_of_what_it_is_said_of() -> None:
     plural = re.compile(
         r"(?<![\d.,:-])1 [a-z]+( [a-z]+)?(?<!may) (have|are|were|wait|belong|need|hold)\b"
     )
     outputs = sorted((ROOT / "tests/golden/expected").glob("*.txt"))
     texts = [path.read_text(encoding="utf-8") for path in outputs]
     assert [found[0] for text in texts for found in plural.finditer(text)] == []
+    assert [text for text in texts if re.search(r"(?<![\d.,:-])([02-9]|\d+\d) needs ", text)] == []
 
 
 def test_commands_that_the_code_advises_can_be_typed() -> None:
@@ -203,6 +204,7 @@ def test_a_page_of_the_console_allows_by_a_whole_command() -> None:
         [tenant("-x", "guarded", "retire", message="refused", hint=Hint.allow("unreachable"))],
         refusals=[Refusal("unreachable", "it may be on eu2", ("-x",))],
     )
+    assert len(lines_of(dashed)) == 1  # the refusal is not said twice
     for line in lines_of(replace(dashed, command="retire")):
         assert "`influxops retire --allow unreachable -- -x`" in line
 

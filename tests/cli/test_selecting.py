@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 import pytest
 
 from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli, ended
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
+from tests.provisioner.conftest import until
 
 LEDGER = '[placement]\npolicy = "spread"\n[ledger]\nkind = "postgres"\n'
 
@@ -29,6 +31,17 @@ def kept(cli: Cli, db: TestDatabase, servers: dict[str, Influx]) -> Cli:
     assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 1
     return cli
+
+
+#: Connections of others to the test's database.
+OTHERS: LiteralString = (
+    "pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def rows_of(db: TestDatabase, query: LiteralString) -> list[tuple[Any, ...]]:
+    with psycopg.connect(db.superuser_conninfo) as connection:
+        return connection.execute(query).fetchall()
 
 
 def rows(cli: Cli, *arguments: str) -> list[str]:
@@ -169,7 +182,24 @@ def test_wait_ends_at_its_time_and_says_who_still_waits(kept: Cli) -> None:
     assert done.code == 1
     assert "t0  eu2  " in done.out
     assert "ERR 'nobody': not recorded yet" in done.err
-    assert kept("wait").code == 2
+    assert kept("wait").code == kept("wait", "").code == 2
+    # Nothing was seen in the time: that says nothing of the tenants.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        away = kept("wait", "t0", "--timeout", "1s", env={"PG_PORT": f"{silent.getsockname()[1]}"})
+    assert away.code == 1
+    assert "not recorded" not in away.err
+
+
+def test_wait_goes_on_after_the_ledger_ended_its_connection(kept: Cli, db: TestDatabase) -> None:
+    with kept.running("wait", "late", "--timeout", "50s") as waiting:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == "waiting for 'late' (not recorded yet)\n"
+        until(lambda: rows_of(db, f"SELECT FROM {OTHERS} AND query LIKE '%version FROM%routes%'"))
+        assert rows_of(db, f"SELECT pg_terminate_backend(pid) FROM {OTHERS}")
+        db.execute("INSERT INTO device_registry (tenant_id) VALUES ('late')")
+        assert kept("ensure", "late").code == 0
+        done = ended(waiting)
+    assert (done.code, done.out.split()[-1]) == (0, "telemetry_late"), done.all
 
 
 def test_wait_does_not_wait_for_what_is_lost(kept: Cli, servers: dict[str, Influx]) -> None:
@@ -252,7 +282,8 @@ def completed(cli: Cli, typed: str, **env: str) -> list[str]:
 
 
 def test_tenants_and_runs_of_the_ledger_are_completed(kept: Cli, db: TestDatabase) -> None:
-    for command in ("status", "where", "history", "wait", "retire", "move", "ensure", "forget"):
+    commands = ("status", "where", "history", "wait", "retire", "move", "ensure", "forget")
+    for command in (*commands, "export", "routes", "queue retry"):
         assert completed(kept, f"{command} t") == ["t0", "t1", "t2"]
     assert completed(kept, "status t1 ac") == ["acme"]
     (run,) = {each["run"] for each in kept("history", "--format", "json").json["history"]}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli
 from tests.integration.servers import Influx
-from tests.integration.test_moving import LEDGER, fill, story
+from tests.integration.test_moving import LEDGER, fill, recorded, story
 from tests.pg import TestDatabase
 
 pytestmark = pytest.mark.stand_in
@@ -69,3 +72,176 @@ def test_a_lost_tenant_comes_back_from_its_export_on_another_server(
     done = ops("ensure")
     assert done.code == 0, done.all
     assert story(ops, "acme") == ["created", "exported", "created", "imported"]
+
+
+def retiring(ops: Cli, db: TestDatabase) -> None:
+    """Retire acme, so that it is due now."""
+    db.execute("DELETE FROM device_registry WHERE tenant_id = 'acme'")
+    done = ops("retire", "acme", "--allow", "recent-telemetry")
+    assert done.code == 0, done.all
+    db.execute("UPDATE influxops.tenants SET drop_after = now() WHERE drop_after IS NOT NULL")
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_what_is_due_is_dropped_once_it_is_in_files(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx], configured: bool
+) -> None:
+    if configured:
+        ledger = f'{LEDGER}export_before_drop = "out"\n'
+        ops.config(targets_toml(dict(servers), ledger))
+    fill(servers["eu1"], DATABASE, 3_000)
+    before = contents(servers["eu1"])
+    retiring(ops, db)
+    option = () if configured else ("--export", "out")
+    done = ops("retire", "--due", "--allow", "recent-telemetry", *option)
+    assert done.code == 0, done.all
+    assert "OK telemetry_acme: dropped" in done.out
+    assert configured or "INFO telemetry_acme: 3,000 rows in 3 tables" in done.out
+    assert servers["eu1"].databases() == ["telemetry_beta"]
+    db.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
+    done = ops("import", "out/acme", "--to", "eu2")
+    assert done.code == 0, done.all
+    assert contents(servers["eu2"]) == before
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "files"])
+def test_what_cannot_be_exported_is_not_dropped(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx], obstacle: str
+) -> None:
+    fill(servers["eu1"], DATABASE, 30)
+    retiring(ops, db)
+    out = ops.folder / "out"
+    if obstacle == "folder":
+        out.mkdir()
+        (out / "acme").write_text("not a directory")
+    else:
+        # It has rows that the database lacks: perhaps this is all that is left of it.
+        (out / "acme").mkdir(parents=True)
+        servers["eu1"].write(DATABASE, "more v=1 1")
+        assert ops("export", "acme", "--output", "out").code == 0
+        drop(servers["eu1"])
+        servers["eu1"].write(DATABASE, "_init value=1i 1\nmore v=1 2")
+    done = ops("retire", "--due", "--export", "out", "--allow", "recent-telemetry")
+    assert done.code == 1, done.all
+    assert "it could not be exported, so it is not dropped" in done.all
+    assert DATABASE in servers["eu1"].databases()
+    assert recorded(db)[0] == "retiring"
+
+
+def test_export_takes_due(ops: Cli) -> None:
+    done = ops("retire", "acme", "--export", "out")
+    assert (done.code, "--export takes --due" in done.err) == (2, True)
+
+
+def test_a_database_with_rows_of_its_own_is_refused_until_it_is_allowed(
+    ops: Cli, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], DATABASE, 100)
+    assert ops("export", "acme", "--output", "out").code == 0
+    again = ops("import", "out")
+    assert again.code == 0, again.all  # all of it is there: nothing is written over
+    servers["eu1"].write(DATABASE, "own v=1 1")
+    refused = ops("import", "out")
+    assert refused.code == 4, refused.all
+    assert "1 row (or fields of rows) that the export lacks" in refused.all
+    assert "--allow overwrite" in refused.all
+    done = ops("import", "out", "--allow", "overwrite", "--format", "json")
+    assert done.code == 0, done.all
+    assert servers["eu1"].rows(DATABASE, "SELECT v FROM own") == [{"v": 1.0}]
+    (tenant,) = done.json["tenants"]
+    assert tenant["actions"] == ["import"]
+
+
+def test_what_a_client_has_created_in_place_of_a_lost_one_stays_beside_the_import(
+    ops: Cli, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], DATABASE, 100)
+    assert ops("export", "acme", "--output", "out").code == 0
+    drop(servers["eu1"])
+    servers["eu1"].write(DATABASE, "telemetry,device=new temp=1 5")
+    assert ops("import", "out").code == 4
+    done = ops("import", "out", "--allow", "overwrite")
+    assert done.code == 0, done.all
+    assert int(servers["eu1"].rows(DATABASE, "SELECT count(*) AS n FROM telemetry")[0]["n"]) == 61
+    assert ops("ensure").code == 0
+    assert story(ops, "acme")[-1] == "imported"
+
+
+def test_an_import_to_a_full_server_says_so_and_writes_nothing(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    servers = {"eu1": stand_in(max_databases=None), "eu2": stand_in(max_databases=1)}
+    db.registry("acme")
+    cli.config(targets_toml(dict(servers), LEDGER))
+    assert cli("ledger", "install").code == 0
+    assert cli("ensure").code == 0
+    fill(servers["eu1"], DATABASE, 30)
+    assert cli("export", "acme", "--output", "out").code == 0
+    drop(servers["eu1"])
+    servers["eu2"].write("another", "t v=1 1")
+    done = cli("import", "out", "--to", "eu2")
+    assert done.code == 1, done.all
+    assert "eu2" in done.all
+    assert servers["eu2"].databases() == ["another"]
+    assert cli("import", "out", "--to", "eu1").code == 0
+
+
+def test_an_import_that_is_killed_goes_on(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], DATABASE, 30_000)
+    before = contents(servers["eu1"])
+    assert ops("export", "acme", "--output", "out").code == 0
+    drop(servers["eu1"])
+    with ops.running("import", "out", "--to", "eu2") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "copying telemetry_acme" in line:
+                break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = ops("import", "out", "--to", "eu2")
+    assert done.code == 0, done.all
+    assert contents(servers["eu2"]) == before
+    assert recorded(db)[:2] == ("ready", "eu2")
+
+
+def test_files_that_were_changed_are_the_tenants_own_trouble(
+    ops: Cli, servers: dict[str, Influx]
+) -> None:
+    for tenant in ("acme", "beta"):
+        fill(servers["eu1"], f"telemetry_{tenant}", 30)
+    assert ops("export", "acme", "beta", "--output", "out").code == 0
+    for tenant in ("acme", "beta"):
+        drop(servers["eu1"], f"telemetry_{tenant}")
+    next((ops.folder / "out/acme").glob("*.lp.*")).unlink()
+    done = ops("import", "out")
+    assert done.code == 1, done.all
+    assert "OK telemetry_beta: imported" in done.out
+    assert "cannot be read: No such file" in done.all
+    assert servers["eu1"].databases() == ["telemetry_beta"]
+
+
+def test_a_manifest_that_was_changed_ends_it_before_anything(ops: Cli) -> None:
+    assert ops("export", "acme", "--output", "out").code == 0
+    path: Path = ops.folder / "out/acme/manifest.json"
+    path.write_text(path.read_text().replace("telemetry_acme", "telemetry_beta"))
+    done = ops("import", "out")
+    assert (done.code, "was changed since it was written" in done.err) == (1, True), done.all
+
+
+def test_tenants_that_nobody_knows_or_that_have_no_database(ops: Cli, db: TestDatabase) -> None:
+    done = ops("export", "nobody", "--output", "out")
+    assert (done.code, "knows the tenant" in done.err) == (2, True)
+    db.execute("INSERT INTO device_registry (tenant_id) VALUES ('new')")
+    done = ops("export", "new", "acme", "--output", "out")
+    assert done.code == 1
+    assert "no target holds its database telemetry_new" in done.all
+    assert "OK telemetry_acme: exported" in done.out
+    planned = ops("export", "acme", "--output", "never", "--dry-run", "--format", "json").json
+    assert [tenant["actions"] for tenant in planned["tenants"]] == [["export"]]
+    assert not (ops.folder / "never").exists()
+    (ops.folder / "empty").mkdir()
+    assert ops("import", "empty").code == 2
+    manifest = json.loads((ops.folder / "out/acme/manifest.json").read_text())
+    assert (manifest["tenant"], manifest["tables"]) == ("acme", [])

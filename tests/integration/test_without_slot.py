@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli
 from tests.pg import TestDatabase

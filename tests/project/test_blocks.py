@@ -83,7 +83,7 @@ _CHECKS: dict[str, Callable[[Block], object]] = {
     "python": python,
     "yaml": lambda block: [*yaml.safe_load_all(block.text)],
     "json": lambda block: json.loads(block.text),
-    "ini": lambda block: configparser.ConfigParser().read_string(block.text),
+    "ini": lambda block: configparser.ConfigParser(strict=False).read_string(block.text),
     "sh": shell,
     "console": console,
     # Tests of theirs run each of them.

@@ -118,21 +118,15 @@ def test_the_commands_of_the_schedules_do_their_work_and_say_nothing_when_all_is
     cron = next(line for line in of("schedule.md", "text")[0].text.splitlines() if "*/5" in line)
     *when, user, program = cron.split(maxsplit=6)
     assert (when, user) == (["*/5", "*", "*", "*", "*"], "influxops")
-    service, timer = (units(block.text) for block in of("schedule.md", "ini"))
-    assert service["Service"]["Type"] == "oneshot"
-    assert timer["Install"]["WantedBy"] == "timers.target"
+    shipped = cli("docs", "influxops-ensure.service")
+    service = configparser.ConfigParser(interpolation=None, strict=False)
+    service.read_string(shipped.out)
     for command in (service["Service"]["ExecStart"], program):
         words = shlex.split(command.replace("/etc/influxops/influxops.toml", str(path)))
         assert words[0] == "/opt/influxops/bin/influxops"
         done = cli(*words[1:])
         assert (done.code, server.databases()) == (0, ["telemetry_acme"]), done.all
     assert done.all == ""  # the one of cron, whose output is mailed
-
-
-def units(text: str) -> configparser.ConfigParser:
-    unit = configparser.ConfigParser(interpolation=None)
-    unit.read_string(text)
-    return unit
 
 
 def test_the_steps_of_ci_work_on_a_configuration(

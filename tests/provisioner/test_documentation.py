@@ -53,6 +53,7 @@ def test_the_code_of_the_documentation_does_what_it_says(
         with cli.running(*worker):
             until(lambda: server.databases() == [*there[:2], "telemetry_delta", there[2]], 60)
             until(lambda: provisioner.ensure("delta").status == "existing")
+    names["test_a_tenant_is_served_once_the_server_is_back"]()
 
 
 def test_it_names_every_public_method_and_every_outcome() -> None:

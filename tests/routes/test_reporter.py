@@ -235,6 +235,18 @@ def test_another_url_of_a_target_is_written_by_the_next_run_without_another_vers
     assert "server 127.0.0.1:" in nginx.read_text()
 
 
+def test_a_file_that_is_newer_than_a_ledger_from_a_backup_is_replaced(
+    fleet: Fleet, db: TestDatabase
+) -> None:
+    newer = json.loads(fleet.file.read_text())["route_version"]
+    assert newer > 1
+    set_record(db, "acme", target="eu2")
+    db.execute("UPDATE influxops.routes SET version = 1")
+    assert fleet.cli("ensure", "corp").code == 0
+    assert fleet.routes["acme"] == "eu2"
+    assert json.loads(fleet.file.read_text())["route_version"] == 1
+
+
 def test_two_that_keep_one_file_are_refused(fleet: Fleet) -> None:
     config = (fleet.cli.folder / "influxops.toml").read_text()
     path = fleet.cli.folder / "x" / ".." / "routes.json"

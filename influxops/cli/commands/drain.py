@@ -28,7 +28,7 @@ def command(ctx: click.Context, /, target: str, yes: bool, **options: Any) -> No
       1    something failed or is held; the others were moved
       2    the command line or the configuration is wrong, or there is no ledger
       4    a guard refused; see --allow
-      130  interrupted; run it again to go on
+      130  interrupted, and run again it goes on; or not agreed to
     """
     if not options["dry_run"]:
         confirm(ctx, f"Move all tenants of {target} to other targets?", yes=yes)

@@ -37,7 +37,7 @@ def command(
       2    the command line or the configuration is wrong; nothing was done
       4    a guard refused; see --allow
       5    another run holds the lock
-      130  interrupted; what was done stays done
+      130  interrupted, and what was done stays done; or not agreed to
     """
     from influxops.cli.session import execute
     from influxops.engine.operations import Ensure

@@ -7,11 +7,18 @@ from typing import Any
 
 import click
 
-from influxops.cli.options import common_options, endless_timeout_option, format_option
+from influxops.cli.options import (
+    common_options,
+    complete_tenants,
+    endless_timeout_option,
+    format_option,
+)
 
 
 @click.command("export", short_help="Write tenants' data to files.")
-@click.argument("named", nargs=-1, required=True, metavar="TENANT...")
+@click.argument(
+    "named", nargs=-1, required=True, metavar="TENANT...", shell_complete=complete_tenants
+)
 @click.option(
     "--output",
     "folder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Drop now what a move left behind, of all tenants if none is named.",
 )
+@click.option(
+    "--export",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="With --due: export each tenant to this directory first, and drop only what is in the "
+    "files, row by row [default: ledger.export_before_drop].",
+)
 @yes_option
 @ledger_run_options
 @click.pass_context
@@ -38,6 +46,7 @@ def command(
     after: float | None,
     due: bool,
     copies: bool,
+    export: Path | None,
     yes: bool,
     **options: Any,
 ) -> None:
@@ -57,7 +66,7 @@ def command(
       1    something failed, is held or was postponed; everything else was done
       2    the command line or the configuration is wrong; nothing was done
       4    a guard refused; see --allow
-      130  interrupted; what was done stays done
+      130  interrupted, and what was done stays done; or not agreed to
     """
     from influxops.cli.session import execute
     from influxops.engine.operations import DropCopies, DropDue, Retire
@@ -65,6 +74,8 @@ def command(
     if due and (tenants or copies or after is not None):
         message = "--due drops what is due; it takes no tenant, no --copies and no --after"
         raise click.UsageError(message, ctx)
+    if export is not None and not due:
+        raise click.UsageError("--export takes --due: nothing else is dropped now", ctx)
     if copies and after is not None:
         raise click.UsageError("--copies drops them now; it takes no --after", ctx)
     if not (due or copies or tenants):
@@ -77,7 +88,8 @@ def command(
             question = f"Drop {what} now?"
         confirm(ctx, question, yes=yes)
     if due or copies:
-        report = execute(ctx, DropCopies(tenants) if copies else DropDue(), **options)
+        operation = DropCopies(tenants=tenants) if copies else DropDue(export)
+        report = execute(ctx, operation, endless=export is not None, **options)
         _say_nothing_due(ctx, report, "there is no old copy" if copies else "nothing is due")
         ctx.exit(report.exit_code)
     report = execute(

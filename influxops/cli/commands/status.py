@@ -44,8 +44,8 @@ def command(
     \b
     Exit codes:
       0    each tenant that is shown has its database, and all of it could be read
-      1    a tenant has none (unless it is held and acknowledged), or something is wrong or
-           cannot be read
+      1    a tenant has none (unless it is held and acknowledged), or something is
+           wrong or cannot be read
     """
     from influxops.cli.inspect import look, selected
     from influxops.cli.session import session
@@ -63,12 +63,12 @@ def command(
         rows = (orphan_status if orphans else tenant_status)(engine, view, context)
     if output == "json":
         say_json({"version": 2, "tenants": rows})
+    elif not rows and selection.is_filter and not errors:
+        say(NONE, err=True)
     elif orphans and (rows or not errors):  # with errors it may be unknown who is in no source
         _show_orphans(rows)
     elif rows:
         _show(view, rows)
-    elif selection.is_filter:
-        say(NONE, err=True)
     if orphans:
         ctx.exit(view.report.exit_code if view.report.interrupted else int(errors > 0))
     for sentence in () if selection.is_filter else view.asides:
@@ -99,7 +99,7 @@ def _acknowledged(view: ReportView) -> set[str]:
 
 def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: set[str]) -> None:
     """Say on standard error why tenants are not right, and what to do."""
-    shown = (FindingKind.IN_TWO_TARGETS, FindingKind.LOST)
+    shown = (FindingKind.IN_TWO_TARGETS, FindingKind.LOST, FindingKind.GUARD)
     advice = {
         tenant.tenant: view.advice(tenant) for tenant in view.report.tenants if tenant.kind in shown
     }

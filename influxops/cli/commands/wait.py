@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -54,6 +54,8 @@ def command(
     """
     from influxops.cli.session import session
 
+    if not all(each.strip() for each in tenants):
+        raise click.BadParameter("an id is not empty", ctx, param_hint="TENANT")
     asked = dict.fromkeys(tenants)
     found: Mapping[str, Route] = {}
     with session(ctx, timeout=timeout) as (engine, context):
@@ -69,7 +71,8 @@ def command(
                 who = summarize([f"{quote(each.tenant)} ({each.reason})" for each in waits])
                 say(f"waiting for {who}", err=True)
 
-        with contextlib.suppress(_Enough, DeadlineExceeded):
+        with contextlib.suppress(_Enough), _in_time(lambda: bool(found)):
+            look()  # who is ready needs no connection that listens
             if engine.ledger is not None and engine.ledger.implements("influxops_watch_routes"):
                 engine.routes.follow(context, look)
             _poll(look, context)
@@ -84,6 +87,16 @@ def command(
     _tell(asked, found, why)
     is_ready = all(each in found and found[each].target for each in asked)
     ctx.exit(ExitCode.OK if is_ready else ExitCode.FAILED)
+
+
+@contextlib.contextmanager
+def _in_time(has_looked: Callable[[], bool]) -> Iterator[None]:
+    """Let the end of the time end the waiting; it is an error where nothing was seen until then."""
+    try:
+        yield
+    except DeadlineExceeded:
+        if not has_looked():
+            raise
 
 
 def _from_ledger(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,12 +13,12 @@ from msgspec.structs import replace
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import UNMANAGED
 from influxops.domain.export import file_name
-from influxops.domain.finding import FindingKind
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import Event, LedgerUpdate
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
-from influxops.errors import ConfigError, InfluxopsError, Interrupted
+from influxops.errors import ConfigError, ExportError, InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.move.copy import about, follow
 from influxops.reconcile.observe.ledger import failed_ledger
@@ -27,6 +29,9 @@ from influxops.reconcile.state import RunState
 from influxops.report.wording import format_copied
 from influxops.runtime.context import RunContext
 from influxops.runtime.manifests import writing
+
+#: Seconds of an export after which rows may have come behind it: it is looked at again.
+_SHORT = 1.0
 
 
 class Export(Operation):
@@ -82,7 +87,7 @@ class Export(Operation):
         if record is not None and is_cut_over(record):
             why = f"rows that came late to {record.secondary_target} may be missing: its move "
             why += "has not ended"
-            again = Hint.command(f"move {id_} --to {target}", "go on with {} first")
+            again = Hint.command(f"move {shlex.quote(id_)} --to {target}", "go on with {} first")
             plan = plan.note(plan.warning(FindingKind.MOVING, why, again))
         return plan.with_changes(plan.change(Action.EXPORT))
 
@@ -127,8 +132,52 @@ def export_database(
     return last, own
 
 
+def export_first(
+    plans: Sequence[TenantPlan], folder: Path, state: RunState
+) -> tuple[RunState, list[TenantPlan]]:
+    """Export what is to be dropped, each row compared; return what may be dropped now.
+
+    Rows that came while that was done are looked at again, until it takes no time.
+    """
+    context, handles = state.context, {handle.name: handle for handle in state.request.targets}
+    tenants, whole = dict(state.plans), list[TenantPlan]()
+    for plan in plans:
+        order = CopyRequest(plan.database, compare=True)
+        try:
+            handle = handles[plan.target or ""]
+            if plan.before is None:
+                whole.append(plan)
+                continue
+            if not handle.implements("influxops_export"):
+                raise ExportError(f"the target {handle.name} cannot write its data to files")
+            began = time.monotonic()
+            copied, own = export_database(plan, handle, folder, order, context)
+            while time.monotonic() - began > _SHORT:
+                began = time.monotonic()
+                again = replace(order, recent=True)
+                copied, own = export_database(plan, handle, folder, again, context)
+        except Interrupted:
+            raise
+        except InfluxopsError as error:
+            context.log.debug("exporting %s failed", plan.database, exc_info=True)
+            why = f"it could not be exported, so it is not dropped: {error.message}"
+            tenants[plan.tenant] = plan.defer(FindingKind.EXPORTED, why, error.remedy)
+        else:
+            tenants[plan.tenant] = plan.note(*_notes(plan, copied, own))
+            whole.append(tenants[plan.tenant])
+    return replace(state, plans=tenants), whole
+
+
 def exported(plan: TenantPlan, copied: CopyProgress, folder: Path) -> TenantPlan:
     """Return a tenant whose data was exported."""
+    notes = _notes(plan, copied, folder)
+    (change,) = plan.changes
+    done = Outcome(change, ChangeResult.DONE, notes[0].message)
+    return replace(plan, status=TenantStatus.CHANGED, outcomes=(done,)).note(*notes)
+
+
+def _notes(plan: TenantPlan, copied: CopyProgress, folder: Path) -> list[Finding]:
+    """Return what there is to say of an export, what it holds first."""
     message = f"{format_copied(copied)}, to {folder}"
     if copied.late:
         message += f"; {pluralize(copied.late, 'row')} of it written in the meantime"
@@ -141,13 +190,7 @@ def exported(plan: TenantPlan, copied: CopyProgress, folder: Path) -> TenantPlan
         "unread": dict(copied.unread),
     }
     notes = [plan.info(FindingKind.EXPORTED, message, facts=known)]
-    notes += [about(plan, finding) for finding in copied.findings]
-    (change,) = plan.changes
-    return replace(
-        plan,
-        status=TenantStatus.CHANGED,
-        outcomes=(Outcome(change, ChangeResult.DONE, message),),
-    ).note(*notes)
+    return [*notes, *(about(plan, finding) for finding in copied.findings)]
 
 
 def tell(plan: TenantPlan, state: RunState) -> RunState:

@@ -9,6 +9,7 @@ compared.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +20,7 @@ from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import UNMANAGED
 from influxops.domain.export import MANIFEST, Manifest
 from influxops.domain.finding import Finding, FindingKind
+from influxops.domain.hint import Hint
 from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.text import did_you_mean, pluralize, quote, truncate
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
@@ -137,7 +139,10 @@ class Import(Operation):
             return plan.unchanged().blocked(
                 FindingKind.NOTE,
                 f"the export in {folder} is not whole",
-                "finish it by the `influxops export` that began it",
+                Hint.command(
+                    f"export {shlex.quote(plan.tenant)} --output {shlex.quote(str(folder.parent))}",
+                    "finish it with {}",
+                ),
             )
         order = CopyRequest(plan.database, folder=str(folder), tenant=plan.tenant, dry_run=True)
         try:
@@ -169,7 +174,8 @@ class Import(Operation):
         def creating(state: RunState) -> RunState:
             return _without_imports(self.guarded_plan(state))
 
-        for known in execute_plan(_without_imports(state), creating):
+        state = _without_imports(state)
+        for known in execute_plan(state, creating):
             yield (state := known)
         for id_ in wanted:
             state.context.check()

@@ -23,7 +23,7 @@ from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
 from influxops.domain.durations import parse_duration
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Action, Change, ChangeResult, TenantPlan, TenantStatus
-from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
+from influxops.domain.record import BACK, Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import carry_out
@@ -33,7 +33,7 @@ from influxops.reconcile.move.plan import MovePlanner, MoveRequest, route_of
 from influxops.reconcile.move.rebalance import RebalancePlanner
 from influxops.reconcile.move.state import MoveFailed, MoveProgress
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.plan.recorded import BACK, busy, is_cut_over
+from influxops.reconcile.plan.recorded import busy, is_cut_over
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import RunState
 

@@ -13,11 +13,19 @@ from influxops.domain.copy import CopyProgress
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
-from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
+from influxops.domain.record import (
+    BACK,
+    Event,
+    HistoryEntry,
+    LedgerUpdate,
+    Record,
+    State,
+    percent_of,
+)
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
 from influxops.reconcile.move.plan import MoveRequest, route_of
-from influxops.reconcile.plan.recorded import BACK, busy, is_cut_over, is_move_back
+from influxops.reconcile.plan.recorded import busy, is_cut_over, is_move_back
 from influxops.reconcile.request import GRACE
 from influxops.reconcile.state import RunState
 
@@ -31,7 +39,7 @@ class MoveProgress:
         self.started_at = time.monotonic()
         self.last_saved_at = self.started_at  # when its progress was last recorded in the ledger
         self.is_back = is_move_back(record)  # whether it goes back to its old copy
-        self.progress = record.progress.removeprefix(BACK) if self.is_back else record.progress
+        self.progress = percent_of(record.progress)[1]
         self.copied = ""  # the progress of the copy that was cut over
         self.rows = self.bytes = 0  # what was copied, by all calls
         self.now = CopyProgress()  # what the call that is under way said last
@@ -56,7 +64,9 @@ class MoveProgress:
     @property
     def recorded_progress(self) -> str:
         """How far it is, as the ledger has it."""
-        return BACK * self.is_back + self.progress
+        rows, total = self.now.rows, self.now.total or 0
+        percent = f"{100 * rows // total}% " if self.progress and total >= rows and total else ""
+        return f"{BACK * self.is_back}{percent}{self.progress}"
 
     @property
     def counted(self) -> CopyProgress:

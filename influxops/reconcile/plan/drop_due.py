@@ -8,6 +8,7 @@ that; what moved tenants left behind takes more (`apply/drop_due.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from msgspec import Struct
@@ -21,6 +22,7 @@ from influxops.errors import ConfigError
 from influxops.reconcile.apply.apply import carry_out, still_open
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.drop_due import OldCopies, drops_old_copy
+from influxops.reconcile.files.export import export_first
 from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record as write
 from influxops.reconcile.operation import RecordOperation
@@ -48,9 +50,14 @@ _AT_ONCE, _COPIES, _READINGS = 200, 16, 20
 
 
 class DropDue(RecordOperation, Struct, frozen=True):
-    """Drops what is due: databases of retired tenants, and what moved ones left behind."""
+    """Drops what is due: databases of retired tenants, and what moved ones left behind.
+
+    The former are exported first, where `export` or the ledger's settings have a directory.
+    """
 
     command: ClassVar[str] = "retire --due"
+
+    export: Path | None = None
 
     def candidates(self, state: RunState) -> Iterator[TenantPlan]:
         """Return the tenants of which something is due, with what is."""
@@ -120,7 +127,9 @@ class DropDue(RecordOperation, Struct, frozen=True):
 
     def execute(self, state: RunState) -> Iterator[RunState]:
         """Drop what is planned, after it was claimed, read again and planned again."""
-        while batch := _next_batch(state):
+        assert state.request.ledger is not None
+        folder = self.export or state.request.ledger.settings.export_before_drop
+        while batch := _next_batch(state, 1 if folder else _AT_ONCE):
             state.context.check()
             state, batch = reserve(batch, state)
             yield state
@@ -130,6 +139,9 @@ class DropDue(RecordOperation, Struct, frozen=True):
             yield state
             copies = [plan for plan in batch if drops_old_copy(plan)]
             others = [plan for plan in batch if not drops_old_copy(plan)]
+            if others and folder:
+                state, others = export_first(others, Path(folder), state)
+                yield state
             if others:
                 yield (state := carry_out(others, state))
                 yield (state := write(state))
@@ -210,13 +222,16 @@ class DropCopies(DropDue, Struct, frozen=True):
         return super().plan_one(plan, state)
 
 
-def _next_batch(state: RunState) -> list[TenantPlan]:
-    """Return the tenants that are claimed next: what was read is soon old, and costly to read."""
+def _next_batch(state: RunState, most: int) -> list[TenantPlan]:
+    """Return the tenants that are claimed next: what was read is soon old, and costly to read.
+
+    Only one is dropped after its export: nothing is to be written to it in between.
+    """
     waiting = still_open(state)
     copies = [plan for plan in waiting if drops_old_copy(plan)]
     others = [plan for plan in waiting if not drops_old_copy(plan)]
     share = len(state.plans) // _READINGS
-    return others[: max(_AT_ONCE, share)] or copies[: max(_COPIES, share)]
+    return others[: max(most, share if most > 1 else 1)] or copies[: max(_COPIES, share)]
 
 
 def _kept(plan: TenantPlan, record: Record, observed: RunState) -> TenantPlan | None:

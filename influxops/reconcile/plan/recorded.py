@@ -5,20 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Final
 
 from influxops.domain.database import UNMANAGED, Database, TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, Change, TenantPlan
-from influxops.domain.record import Record, State
+from influxops.domain.record import BACK, Record, State
 from influxops.domain.text import format_time, summarize, truncate
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import RunState
 
 MAY_READ_ALL = "give its target a token that may read all"
-#: What the progress of a move begins with that takes a tenant back to its old copy.
-BACK: Final = "back:"
 
 
 def plan_from_record(record: Record, target: str | None, observed: RunState) -> TenantPlan:

@@ -24,6 +24,8 @@ from influxops_influxdb3.copy.progress import CopyState
 
 _KIND = "influxdb3"
 _SECOND = 1_000_000_000
+#: Seconds between two words about files that are checked.
+_REPORT_INTERVAL = 2.0
 
 
 def export(
@@ -36,6 +38,7 @@ def export(
     retention = None if period is None else period // _SECOND
     manifest = Manifest(order.tenant, order.database, _KIND, "", source.uuid, retention)
     with exporting(folder, manifest, context) as (files, found):
+        files.refuse_lost(source.tables())
         if found is not None:
             progress = found.progress
             if found.ended is not None:
@@ -63,12 +66,15 @@ def import_(
     if manifest is None:
         raise ExportError(f"there is no export in {folder}")
     files = FileEndpoint(folder, manifest, context)
-    if order.dry_run and not order.ahead:
-        began = time.monotonic()
-        for _ in files.check():
-            if time.monotonic() - began > 2:
-                began = time.monotonic()
-                yield CopyProgress("checking files")
+    if order.ahead:
+        yield from ahead(files, copy, context)
+        return
+    began = time.monotonic()
+    for _ in files.check():
+        if time.monotonic() - began > _REPORT_INTERVAL:
+            began = time.monotonic()
+            yield CopyProgress("checking files")
+    if order.dry_run:
         yield CopyProgress(
             "checking files",
             total=manifest.rows,
@@ -77,7 +83,5 @@ def import_(
             unread=manifest.unread,
             done=manifest.ended is not None,
         )
-    elif order.ahead:
-        yield from ahead(files, copy, context)
     else:
         yield from CopyJob(files, copy, target, replace(order, merge=True), context).run()

@@ -7,7 +7,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class FileEndpoint:
         self._tables = {table.name: table for table in manifest.tables}
         self._obsolete: list[str] = []  # files that the next manifest does not name
         self._number = 0
+        self._writer: FileWriter | None = None
         #: Whether what is written is there for the first time.
         self.is_first = True
         self.late = manifest.late
@@ -162,7 +163,8 @@ class FileEndpoint:
 
     def writer(self) -> FileWriter:
         """Return what writes to it."""
-        return FileWriter(self)
+        self._writer = FileWriter(self)
+        return self._writer
 
     # Files -----------------------------------------------------------------------------------
 
@@ -217,11 +219,7 @@ class FileEndpoint:
         if rows < before:
             if new is not None:
                 (self.folder / new.file).unlink()
-            raise ExportError(
-                f"{self.name} has {pluralize(before - rows, 'row')} of the table "
-                f"{one_line(table.name)} that the database lacks",
-                hint="export to another folder; find out why they are gone before you delete it",
-            )
+            raise self._lost(table.name, before - rows)
         if not self.is_first:
             self.late += rows - before
         kept = [part for part in known.parts if part not in touched]
@@ -236,6 +234,19 @@ class FileEndpoint:
         tags = (*known.tags, *(tag for tag in table.tags if tag not in known.tags))
         fields = {**known.fields, **table.fields}
         self._tables[table.name] = replace(known, tags=tags, fields=fields, parts=(*parts,))
+
+    def refuse_lost(self, tables: Collection[str]) -> None:
+        """Raise an ExportError where it has rows of other tables than these."""
+        for name, table in self._tables.items():
+            if table.rows and name not in tables:
+                raise self._lost(name, table.rows)
+
+    def _lost(self, table: str, rows: int) -> ExportError:
+        which = f"{pluralize(rows, 'row')} of the table {one_line(table)}"
+        return ExportError(
+            f"{self.name} has {which} that the database lacks",
+            hint="export to another folder; find out why they are gone before you delete it",
+        )
 
     def _cut(self, table: Table, part: Part, span: Span) -> list[Part]:
         """Return a file with those rows of another one that are in a range of time."""
@@ -268,6 +279,11 @@ class FileEndpoint:
         for name in self._obsolete:
             (self.folder / name).unlink(missing_ok=True)
         self._obsolete.clear()
+
+    def close(self) -> None:
+        """Leave no file behind that was not ended: a disk that is full has room again."""
+        if self._writer is not None:
+            self._writer.reset()
 
     def clean(self) -> None:
         """Remove what a process has left that was killed: no manifest names it."""
@@ -359,6 +375,9 @@ def exporting(
         begun = replace(manifest, id=secrets.token_hex(8), started=datetime.now(UTC))
         files = FileEndpoint(folder, found or begun, context)
         files.clean()
-        yield files, found
+        try:
+            yield files, found
+        finally:
+            files.close()
     finally:
         os.close(handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
@@ -16,25 +17,29 @@ from influxops_postgres.ledger.transaction import LedgerSession, reading, write
 _BATCH: Final = 10_000
 
 _UNTIL = sql.SQL("""
-SELECT now.before, coalesce(max(id), 0) AS last, session_user AS "user",
-       has_table_privilege(%(table)s, 'DELETE') AS may_delete
+SELECT now.before, coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last,
+       session_user AS "user", has_table_privilege(%(table)s, 'DELETE') AS may_delete
   FROM (SELECT clock_timestamp() - make_interval(secs => %(seconds)s) AS before) AS now
   LEFT JOIN {history} ON namespace = %(namespace)s AND at < now.before
  GROUP BY now.before
 """)
-_MAY = sql.SQL("SELECT set_config('influxops.prunes_history', 'on', true)")
-# From one entry to the next, so that each is read once. The last one of a tenant is looked up.
+# Rows are looked up by the indexes: a plan that reads the table would do so for each batch.
+_MAY = sql.SQL(
+    "SELECT set_config('influxops.prunes_history', 'on', true), "
+    "set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), "
+    "set_config('enable_mergejoin', 'off', true)"
+)
+# By the index of ids; that of namespaces would be read as a whole for each batch.
 _BATCH_OF = sql.SQL("""
 WITH batch AS MATERIALIZED (
     SELECT id, tenant, coalesce(last_at, at) < %(before)s AS is_old FROM {history}
-     WHERE namespace = %(namespace)s AND id > %(after)s AND id <= %(last)s
-     ORDER BY id LIMIT %(most)s
+     WHERE id BETWEEN %(first)s AND %(last)s AND namespace || '' = %(namespace)s
 ), gone AS MATERIALIZED (
-    SELECT id FROM batch WHERE is_old AND (tenant IS NULL OR EXISTS (
-        SELECT FROM {history} AS h
-         WHERE h.namespace = %(namespace)s AND h.tenant = batch.tenant AND h.id > batch.id))
+    SELECT id FROM batch WHERE is_old AND (tenant IS NULL OR id < (
+        SELECT max(h.id) FROM {history} AS h
+         WHERE h.namespace = %(namespace)s AND h.tenant = batch.tenant))
 ){delete}
-SELECT max(id) AS next, count(*) FILTER (WHERE is_old) AS old, (SELECT count(*) FROM gone) AS gone
+SELECT count(*) FILTER (WHERE is_old) AS old, (SELECT count(*) FROM gone) AS gone
   FROM batch
 """)
 _NOTHING = sql.SQL("")
@@ -62,23 +67,25 @@ def prune(
                 f"{session.location}: {until['user']} may not delete from the history",
                 hint=f"run it as its owner, or: GRANT DELETE ON {table} TO {user}",
             )
-    after, deleted, old = 0, 0, 0
-
-    def batch(session: LedgerSession) -> dict[str, Any]:
-        if not dry_run:
-            session.connection.execute(_MAY)
-        values = {**until, "after": after, "most": _BATCH}
-        return _row(session, _BATCH_OF, values, _NOTHING if dry_run else _DELETE)
-
-    while after is not None and after < until["last"]:
+    deleted, old = 0, 0
+    for first in range(until["first"], until["last"] + 1, _BATCH):
         context.check()
+        batch = partial(_prune, until, range(first, first + _BATCH), dry_run)
         if dry_run:
             with reading(settings, context) as session:
                 found = batch(session)
         else:
             found = write(settings, context, batch)
-        deleted, old, after = deleted + found["gone"], old + found["old"], found["next"]
+        deleted, old = deleted + found["gone"], old + found["old"]
     return Pruned(until["before"], deleted, old - deleted)
+
+
+def _prune(
+    until: dict[str, Any], ids: range, dry_run: bool, session: LedgerSession
+) -> dict[str, Any]:
+    session.connection.execute(_MAY)
+    values = {"before": until["before"], "first": ids[0], "last": min(ids[-1], until["last"])}
+    return _row(session, _BATCH_OF, values, _NOTHING if dry_run else _DELETE)
 
 
 def _row(

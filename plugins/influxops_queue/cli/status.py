@@ -15,6 +15,7 @@ from influxops.plugin import pluralize, quote
 from influxops.plugin.cli import (
     common,
     common_options,
+    complete_tenants,
     configured,
     format_option,
     say,
@@ -154,7 +155,7 @@ def _when(jobs: Sequence[Job]) -> str:
 
 
 @click.command("retry", short_help="Try again now what waits for a later try.")
-@click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@click.argument("tenants", nargs=-1, metavar="[TENANT]...", shell_complete=complete_tenants)
 @format_option
 @timeout_option
 @common_options

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.advisory_locks import HELD
-from influxops_queue.db.settings import BEAT, CHANNEL, LIMIT, queue_schema
+from influxops_queue.db.settings import BEAT, CHANNEL, LIMIT, queue_schema, short
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -180,7 +180,8 @@ class Queries:
         if len(name.encode()) > _LONGEST_QUEUE:
             name = hashlib.sha256(name.encode()).hexdigest()[:_LONGEST_QUEUE]
         self.queue = name  # of what is about a target, or about tenants without one
-        self.worker_name = f"influxops worker {name}"  # of the connection that a worker listens on
+        #: Of the connection that a worker listens on: another queue's workers have another one.
+        self.worker_name = short(f"influxops worker {self.schema}/{name}")
         self.full_queue = f"{name}/full"  # of full runs, which not every worker makes
 
     async def _rows(

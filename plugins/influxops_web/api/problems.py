@@ -112,6 +112,16 @@ def database_unavailable() -> Problem:
     )
 
 
+def missing_right() -> Problem:
+    """Return the problem that the service's database user may not do what it has to."""
+    return Problem(
+        503,
+        "missing-right",
+        "the service's user of its database lacks a right; nothing was done. The service's log "
+        "names what was denied, and `influxops docs service` the rights that it takes",
+    )
+
+
 def outcome_unknown() -> Problem:
     """Return the problem that it is not known whether a write was stored."""
     return Problem(

@@ -245,8 +245,12 @@ class Fleet(BaseModel):
     """The servers, and who waits."""
 
     servers: list[Server]
-    waiting: list[Waiting] = Field(description="The first hundred, the longest waiting first.")
-    waiting_total: int
+    waiting: list[Waiting] = Field(
+        description="The first hundred of `waiting_total`, the longest waiting first."
+    )
+    waiting_total: int = Field(
+        description="How many tenants wait for their database, or have an attempt that failed."
+    )
     states: dict[str, int] = Field(
         description="How many tenants there are by `state`, which a fault of a server outranks."
     )

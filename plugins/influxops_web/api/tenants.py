@@ -28,7 +28,8 @@ from influxops_web.api.schemas import (
 from influxops_web.db import queries
 from influxops_web.db.connect import Database
 from influxops_web.db.devices import devices
-from influxops_web.fleet import THERE, ServerStatus, count_states, fault_of
+from influxops_web.db.queries import THERE
+from influxops_web.fleet import ServerStatus, count_states, fault_of
 from influxops_web.security.sessions import COOKIE, origin_of
 from influxops_web.service import Service
 

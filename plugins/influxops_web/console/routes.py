@@ -32,7 +32,7 @@ from influxops_web.console.servers import SPANS, Contents, Span, fault_now, read
 from influxops_web.db import history, queries
 from influxops_web.db.devices import Devices, devices
 from influxops_web.db.queries import TenantRow
-from influxops_web.fleet import count_states, fault_of
+from influxops_web.fleet import count_states, fault_of, held_by
 from influxops_web.security.sessions import operator_of, origin_of
 from influxops_web.service import Service
 
@@ -105,14 +105,22 @@ class Console:
     ) -> Any:
         """Show the tenants, or those that are looked for, and above them what is wrong."""
         q, target = q.replace("\0", ""), target.replace("\0", "")
-        state = state if state in queries.STATES else ""
+        state = state if state in wording.STATES else ""
         status = status if status in queries.STATUSES else ""
         key = sort.removeprefix("-")
         key = key if key in queries.SORTS else "tenant"
         servers = await self._service.servers()
-        faulty = tuple(name for name, each in servers.items() if each.fault)
-        is_descending = sort.startswith("-")
-        asked = queries.TenantFilter(q, state, status, target, page, key, is_descending, faulty)
+        asked = queries.TenantFilter(
+            q,
+            state,
+            status,
+            target,
+            page,
+            key,
+            sort.startswith("-"),
+            {name: each.fault for name, each in servers.items() if each.fault},
+            held_by(servers),
+        )
         async with self._service.transaction() as database:
             found = await queries.tenants(database, asked)
             counts, _ = await count_states(database, servers)
@@ -175,7 +183,7 @@ class Console:
         servers = await self._service.servers()
         async with self._service.transaction() as database:
             counts, missing = await count_states(database, servers)
-            waiting, total = await queries.waiting(database, _WAITING_SHOWN, failed=True)
+            waiting, total = await queries.waiting(database, _WAITING_SHOWN)
         return self._pages.page(
             request,
             "fleet.html",

@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.config.load import Config
+from influxops.domain.finding import FindingKind
 from influxops.domain.hint import typed
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
@@ -160,7 +161,11 @@ class OperatorRuns:
 def lines_of(report: Report) -> tuple[str, ...]:
     """Return the result of a run for one tenant, in lines."""
     view = ReportView(report, _words(report))
-    lines = [f"{group.line()}{_then(group.advice)}" for group in view.run_groups]
+    # What a guard refuses is said of each tenant that it is refused for.
+    groups = [group for group in view.run_groups if group.kind is not FindingKind.GUARD]
+    if any(not refusal.tenants for refusal in report.refusals):
+        groups = view.run_groups
+    lines = [f"{group.line()}{_then(group.advice)}" for group in groups]
     for tenant in view.tenants:
         said = f"{view.label(tenant)}{view.target_text(tenant)}: {view.action_text(tenant)}"
         kept = view.kept_text(tenant)

@@ -12,8 +12,8 @@ from influxops.domain.record import State
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.runtime.context import RunContext
-from influxops_web.db.queries import TenantRow
-from influxops_web.fleet import THERE, Fault, Fleet, ServerStatus, fault_of
+from influxops_web.db.queries import THERE, TenantRow
+from influxops_web.fleet import Fault, Fleet, ServerStatus, fault_of
 
 
 class Span(Struct, frozen=True):

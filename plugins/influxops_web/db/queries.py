@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
-from msgspec import Struct
+from msgspec import Struct, field
 from psycopg import sql
 
-from influxops.domain.record import State
+from influxops.domain.record import State, percent_of
 from influxops_web.db.connect import Database
 
 #: Tenants on a page of the console's list.
@@ -24,6 +24,10 @@ TENANTS_A_PAGE = 50
 UNRECORDED = "unrecorded"
 STATUSES = ("active", "suspended")
 STATES = (*(state.value for state in State), UNRECORDED)
+#: States that say that a database is there.
+THERE = frozenset({State.UNCONFIRMED, State.READY, State.MOVING, State.RETIRING})
+#: States that a fault outranks.
+HOPEFUL = THERE | {State.ALLOCATED}
 #: The states of tenants whose database is not there yet, or no longer.
 WAITING = (State.PENDING, State.ALLOCATED, State.UNCONFIRMED, State.LOST)
 #: The order in which what needs attention comes first.
@@ -42,17 +46,25 @@ SORTS: Mapping[str, LiteralString] = {
 }
 
 
+#: The databases that targets held, and until when what the ledger has of them is older.
+Held = Mapping[str, tuple[Sequence[str], datetime]]
+
+
 class TenantFilter(Struct, frozen=True):
     """Which tenants are asked for."""
 
     search: str = ""  # a part of an id or a name; empty for all
-    state: str = ""  # a state of the ledger, or `unrecorded`; empty for all
+    #: A state of the ledger, `unrecorded`, or a fault that outranks it; empty for all.
+    state: str = ""
     status: str = ""  # `active` or `suspended`; empty for all
     target: str = ""  # the name of a target; empty for all
     page: int = 1
     sort: str = "tenant"  # a key of `SORTS`
     is_descending: bool = False
-    faulty: tuple[str, ...] = ()  # targets whose tenants are in trouble, whatever their state
+    #: What is wrong with targets whose tenants are in trouble, whatever their state, in a word.
+    faults: Mapping[str, str] = field(default_factory=dict)
+    #: The databases that targets held, and until when what the ledger has is older.
+    held: Held = field(default_factory=dict)
     has_due: bool = False  # whether only those of whom something is to be dropped
 
 
@@ -73,6 +85,12 @@ class TenantRow(Struct, frozen=True):
     last_seen_at: datetime | None = None
     error: str | None = None  # why the last attempt failed; empty after a good one
     attempts: int | None = None
+    progress: str | None = None  # how far a move is
+
+    @property
+    def copied(self) -> int | None:
+        """How many percent its move has copied; None where that is not known."""
+        return percent_of(self.progress or "")[0] if self.state == State.MOVING else None
 
     @property
     def record(self) -> TenantRow:
@@ -124,7 +142,7 @@ class WaitingTenant(Struct, frozen=True):
 _COLUMNS = (
     "t.name, t.status, t.created_at, r.state, r.target, r.database, r.secondary_target, "
     "r.drop_after, r.state_since, "
-    "r.created_at AS database_created_at, r.last_seen_at, r.error, r.attempts"
+    "r.created_at AS database_created_at, r.last_seen_at, r.error, r.attempts, r.progress"
 )
 
 _REGISTERED = f"""
@@ -138,14 +156,32 @@ _FITS = """
    AND (%(status)s = '' OR t.status = %(status)s)
 """
 
+_READ = """
+held AS (
+    SELECT * FROM unnest(%(targets)s::text[], %(names)s::text[]) AS held (target, database)
+), read AS (SELECT * FROM unnest(%(read)s::text[], %(times)s::timestamptz[]) AS read (target, at))
+"""
+# What was noted after a server was read is newer than what it said.
+_IS_MISSING = """
+r.state = ANY (%(there)s) AND greatest(r.state_since, r.created_at, r.last_seen_at) <= read.at
+AND NOT EXISTS (SELECT FROM held WHERE held.target = r.target AND held.database = r.database)
+"""
+
 # A page beyond the end has no rows, and still the number of all.
 _LIST = f"""
-WITH found AS (
+WITH {_READ}, faulty AS (
+    SELECT * FROM unnest(%(faulty)s::text[], %(words)s::text[]) AS faulty (target, word)
+), found AS (
     SELECT coalesce(t.tenant_id, r.tenant) COLLATE "C" AS tenant, {_COLUMNS}
       FROM {{tenants}} AS t
       FULL JOIN (SELECT * FROM {{records}} WHERE namespace = %(namespace)s) AS r
         ON r.tenant = t.tenant_id COLLATE "C"
-     WHERE (%(state)s = '' OR coalesce(r.state, 'unrecorded') = %(state)s)
+      LEFT JOIN faulty ON faulty.target = r.target AND r.state = ANY (%(hopeful)s)
+      LEFT JOIN read ON read.target = r.target
+     WHERE (%(state)s = '' OR %(state)s = CASE
+            WHEN faulty.word IS NOT NULL THEN faulty.word
+            WHEN {_IS_MISSING} THEN 'missing'
+            ELSE coalesce(r.state, 'unrecorded') END)
        AND (%(status)s = '' OR t.status = %(status)s)
        AND (%(target)s = '' OR (%(target)s IN (r.target, r.secondary_target) AND r.state <>
        'retired'))
@@ -195,22 +231,17 @@ SELECT state, count(*) AS number FROM {records} WHERE namespace = %(namespace)s
  GROUP BY state ORDER BY state
 """
 
-# What was noted after a server was read is newer than what it said.
-_MISSING = """
-WITH held AS (
-    SELECT * FROM unnest(%(targets)s::text[], %(names)s::text[]) AS held (target, database)
-), read AS (SELECT * FROM unnest(%(read)s::text[], %(times)s::timestamptz[]) AS read (target, at))
+_MISSING = f"""
+WITH {_READ}
 SELECT r.target, state, count(*) AS number
-  FROM {records} AS r JOIN read ON read.target = r.target
- WHERE namespace = %(namespace)s AND state = ANY (%(states)s)
-   AND greatest(state_since, created_at, last_seen_at) <= read.at
-   AND NOT EXISTS (SELECT FROM held WHERE held.target = r.target AND held.database = r.database)
+  FROM {{records}} AS r JOIN read ON read.target = r.target
+ WHERE namespace = %(namespace)s AND {_IS_MISSING}
  GROUP BY r.target, state
 """
 
 _WAITING = """
 SELECT tenant, state, target, state_since, error, attempts, count(*) OVER () AS total FROM {records}
- WHERE namespace = %(namespace)s AND (state = ANY (%(states)s) OR (%(failed)s AND error <> ''))
+ WHERE namespace = %(namespace)s AND (state = ANY (%(states)s) OR error <> '')
  ORDER BY state_since, tenant LIMIT %(limit)s
 """
 
@@ -235,7 +266,10 @@ async def tenants(database: Database, wanted: TenantFilter) -> TenantPage:
         "skipped": (wanted.page - 1) * TENANTS_A_PAGE,
         "due": wanted.has_due,
         "worst": [*WORST_FIRST],
-        "faulty": [*wanted.faulty],
+        "faulty": [*wanted.faults],
+        "words": [*wanted.faults.values()],
+        "hopeful": [*HOPEFUL],
+        **_held(wanted.held if wanted.state else {}),  # else nobody is asked which are missing
     }
     order = sql.SQL(SORTS[wanted.sort]) + sql.SQL(" DESC" if wanted.is_descending else "")
     rows = await database.rows(_LIST, values, order=order)
@@ -292,38 +326,29 @@ async def states(database: Database) -> dict[str, int]:
     return {row["state"]: row["number"] for row in rows}
 
 
-async def missing(
-    database: Database, held: Mapping[str, tuple[Sequence[str], datetime]]
-) -> list[tuple[str, str, int]]:
-    """Count the tenants whose target does not have their database any more, by it and their state.
+async def missing(database: Database, held: Held) -> list[tuple[str, str, int]]:
+    """Count the tenants whose target lacks their database, by it and their state."""
+    rows = await database.rows(_MISSING, _held(held))
+    return [(row["target"], row["state"], row["number"]) for row in rows]
 
-    Args:
-        held: The databases that each target held, and until when what the ledger has is older.
-    """
+
+def _held(held: Held) -> dict[str, Any]:
     pairs = [(target, name) for target, (names, _) in held.items() for name in names]
-    values = {
+    return {
         "targets": [target for target, _ in pairs],
         "names": [name for _, name in pairs],
         "read": [*held],
         "times": [at for _, at in held.values()],
-        "states": [state.value for state in (State.READY, State.MOVING, State.RETIRING)],
+        "there": [state.value for state in (State.READY, State.MOVING, State.RETIRING)],
     }
-    rows = await database.rows(_MISSING, values)
-    return [(row["target"], row["state"], row["number"]) for row in rows]
 
 
-async def waiting(
-    database: Database, limit: int, *, failed: bool = False
-) -> tuple[list[WaitingTenant], int]:
-    """Read the tenants that wait for a database, the longest waiting first, and how many there are.
+async def waiting(database: Database, limit: int) -> tuple[list[WaitingTenant], int]:
+    """Read the tenants that wait for a database, or whose last attempt failed, and count them.
 
-    With `failed`, those too that have a database and whose last attempt failed.
+    The longest waiting come first.
     """
-    values: dict[str, Any] = {
-        "states": [state.value for state in WAITING],
-        "failed": failed,
-        "limit": limit,
-    }
+    values: dict[str, Any] = {"states": [state.value for state in WAITING], "limit": limit}
     rows = await database.rows(_WAITING, values)
     total = rows[0]["total"] if rows else 0
     return [WaitingTenant(**_without(row, "total")) for row in rows], total

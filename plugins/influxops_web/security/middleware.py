@@ -76,6 +76,7 @@ class _RequestHandler:
         self._began = time.perf_counter()
         self._status = 0
         self._withheld = False
+        self._unaudited: Problem | None = None  # why it could not be written to the audit log
         self._state = scope.setdefault("state", {})
 
     async def handle(self) -> None:
@@ -198,7 +199,7 @@ class _RequestHandler:
             if not await self._audited() and self._status < 400 and not self._writes:
                 # What cannot be audited is not shown.
                 self._withheld, self._status = True, 503
-                await answer(database_unavailable(), self._request)(
+                await answer(self._unaudited or database_unavailable(), self._request)(
                     self._scope, self._receive, self._pass_on
                 )
         if not self._withheld:
@@ -237,7 +238,8 @@ class _RequestHandler:
             )
         except Exception as error:
             # The row may be there nevertheless, where just the answer to it was lost.
-            why = "its database did not answer" if isinstance(error, Problem) else error
+            self._unaudited = error if isinstance(error, Problem) else None
+            why = error.detail if isinstance(error, Problem) else error
             log.error("the audit log may lack %s %s: %s", self._method, self._shown, why)
             return False
         return True

@@ -152,8 +152,8 @@ def test_batches_read_each_entry_once_and_what_is_interrupted_goes_on(
 
     def ended(*arguments: object, **more: object) -> dict[str, object]:
         found: dict[str, object] = real(*arguments, **more)  # type: ignore[arg-type]
-        if "next" in found:
-            seen.append(int(str(found["next"])))
+        if "gone" in found:
+            seen.append(int(str(found["gone"])))
         if len(seen) == 4:
             raise KeyboardInterrupt
         return found

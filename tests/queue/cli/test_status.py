@@ -30,6 +30,17 @@ def test_without_a_worker_it_says_so_and_what_to_do(queued: Queued, db: TestData
     assert "no worker is alive" in retried.err
 
 
+def test_workers_of_another_ledger_in_the_same_database_are_not_counted(
+    queued: Queued, db: TestDatabase
+) -> None:
+    db.registry()
+    cli = queued()
+    with working(cli):
+        until(lambda: "workers: 1 alive" in cli("queue", "status").out)
+        queued(ledger='schema = "other"')
+        assert "workers: none alive" in cli("queue", "status").out
+
+
 @pytest.mark.stand_in
 def test_it_shows_who_waits_for_a_target_that_is_away_and_retry_goes_on_at_once(
     queued: Queued, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy

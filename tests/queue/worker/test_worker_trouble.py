@@ -15,6 +15,7 @@ import urllib3
 
 from influxops_devserver.testing import StandIn, running_stand_in
 from influxops_queue.worker.health import Health, serve
+from influxops_queue.worker.jobs import backoff
 from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import STUCK, Cli
 from tests.integration.proxy import Answer, Seen
@@ -370,3 +371,25 @@ def test_hints_stay_while_the_registry_cannot_be_read(
     assert code == 0
     assert "looking tenants up: all is well again" in said
     assert server.databases() == ["telemetry_acme"]
+
+
+def test_a_job_that_comes_due_is_begun_though_nothing_notifies_of_that(
+    queued: Queued, db: TestDatabase
+) -> None:
+    db.registry()
+    cli = queued()
+    with working(cli):
+        until(lambda: "workers: 1 alive" in cli("queue", "status").out)
+        db.execute(
+            "SET search_path = influxops_queue",
+            "INSERT INTO influxops_queue.procrastinate_jobs (queue_name, task_name, lock, "
+            "queueing_lock, args, scheduled_at) VALUES ('default', 'retry_unplaced', "
+            "'default/retry_unplaced', 'default/retry_unplaced', '{\"tries\": 0}', "
+            "now() + interval '1s')",
+        )
+        until(lambda: not rows(db, "SELECT id FROM influxops_queue.procrastinate_jobs"))
+
+
+def test_what_fails_is_tried_again_less_and_less_often_but_four_times_a_minute() -> None:
+    for tries, longest in ((0, 0.5), (1, 1.0), (2, 2.0), (5, 15.0), (10_000, 15.0)):
+        assert all(longest / 2 <= backoff(tries) <= longest for _ in range(100))

@@ -494,7 +494,7 @@ def later(bench: Bench, *ids: str) -> None:
 
 
 def drop_copies(bench: Bench, *tenants: str, **arguments: Any) -> Report:
-    return bench.run(operation=DropCopies(tenants), **arguments)
+    return bench.run(operation=DropCopies(tenants=tenants), **arguments)
 
 
 def test_an_old_copy_that_is_not_due_is_dropped_after_the_same_passes(old: Bench) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from influxops.domain.copy import CopyRequest
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.record import Event, Record, State
+from influxops.domain.record import Event, Record, State, percent_of
 from influxops.engine.operations import Drain, DropDue, Move, Rebalance
 from influxops.errors import ConfigError
 from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
@@ -666,7 +666,9 @@ def test_a_move_that_is_ended_says_what_to_do_and_goes_on_from_there(two: Bench)
     assert "influxops move a --to eu2" in why(report) or "`move a --to eu2`" in why(report)
     assert "it stays on eu1" in why(report)
     now = record(two)
-    assert (now.state, now.target, now.progress, now.claimed_by) == (State.MOVING, "eu1", "k3", "")
+    assert (now.state, now.target, now.claimed_by) == (State.MOVING, "eu1", "")
+    assert percent_of(now.progress) == (now.copied, "k3")
+    assert now.copied in range(1, 100)
     eu1.copying = lambda order: None
     eu1.orders.clear()
     assert move(two).exit_code is ExitCode.OK
@@ -710,7 +712,8 @@ def test_a_copy_that_was_lost_meanwhile_begins_anew(two: Bench) -> None:
 
 def test_a_ledger_that_breaks_at_the_cut_over_leaves_it_open(two: Bench) -> None:
     def broken(hook: str) -> None:
-        if hook == "commit" and record(two).progress == "~" and record(two).claimed_by:
+        now = record(two)
+        if hook == "commit" and percent_of(now.progress)[1] == "~" and now.claimed_by:
             raise LedgerError("the connection broke")
 
     eu1 = two.server("eu1")
@@ -856,7 +859,8 @@ def test_going_back_that_was_killed_at_any_point_goes_on_and_keeps_the_same(two:
             back(two)
         bomb.clear()
         now = record(two)
-        points.add((now.state.value, now.target, now.progress[:6]))
+        is_back, text = "back:" * now.progress.startswith("back:"), percent_of(now.progress)[1]
+        points.add((now.state.value, now.target, f"{is_back}{text[:1]}"))
         assert two.run().exit_code is ExitCode.OK, step
         if not bomb.went_off:
             break

@@ -124,8 +124,8 @@ def break_it(web: Web, servers: dict[str, Influx]) -> None:
         "error = 'no server has a place' WHERE tenant = 'tried'",
         "UPDATE influxops.tenants SET state = 'moving', target = 'eu1', secondary_target = 'us1', "
         "drop_after = now() + interval '7d' WHERE tenant = 'moved'",
-        "UPDATE influxops.tenants SET state = 'moving', secondary_target = 'eu1' "
-        "WHERE tenant = 'mover'",
+        "UPDATE influxops.tenants SET state = 'moving', secondary_target = 'eu1', "
+        "progress = '37% {}' WHERE tenant = 'mover'",
         "UPDATE influxops.tenants SET state = 'retiring', drop_after = now() - interval '1h' "
         "WHERE tenant = 'leaver'",
     )
@@ -156,6 +156,34 @@ def row(text: str, tenant: str) -> str:
     return next(
         part for part in text.split("<tr>") if f"id={tenant}&" in part or f'id={tenant}"' in part
     )
+
+
+def test_each_count_leads_to_a_list_of_as_many(web: Web) -> None:
+    counts = re.findall(
+        r'<a class="count [^"]*" href="([^"]+)"><strong>(\d+)</strong> ([a-z ]+)</a>',
+        page(web, "/"),
+    )
+    assert {word: int(number) for _, number, word in counts} == fleet(web)["states"]
+    for address, number, word in counts:
+        shown = page(web, address)
+        tenants = "1 tenant" if number == "1" else f"{number} tenants"
+        assert f'role="status">{tenants}</p>' in shown, word
+        rows = shown.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
+        assert [f'">{word}</span>' in each for each in rows] == [True] * int(number), word
+
+
+def test_a_move_that_another_process_makes_shows_how_far_it_is(web: Web) -> None:
+    shown = page(web, "/tenant?id=mover")
+    assert '<progress class="flex-grow-1" max="100" value="37"' in shown
+    assert "37 % copied, as last recorded" in shown
+    assert "% copied" not in page(web, "/tenant?id=moved")
+
+
+def test_console_and_api_count_the_same_tenants_that_wait(web: Web) -> None:
+    told = web.ask("GET", "/operator/fleet").json()
+    waiting = page(web, "/fleet").split('id="waiting"')[1]
+    assert f">{told['waiting_total']} tenant" in waiting
+    assert waiting.count('<tr><th scope="row"') == len(told["waiting"])
 
 
 def test_programs_are_told_of_faults_and_never_that_all_is_well(web: Web) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -129,6 +130,22 @@ def test_each_documented_right_is_needed(narrow: Narrow, right: str, table: str)
         assert next(narrow.failures(), None) is not None
     finally:
         narrow.superuser.execute(f"GRANT {named} TO {narrow.role.as_string()}".encode())
+
+
+def test_a_missing_right_is_no_database_that_is_away(narrow: Narrow) -> None:
+    # The second one cannot be audited, and so is not shown.
+    for right, table in (("SELECT", "tenants"), ("INSERT", "operator_audit_log")):
+        named = f"{right} ON {table}"
+        narrow.superuser.execute(f"REVOKE {named} FROM {narrow.role.as_string()}".encode())
+        try:
+            answer = narrow.web.ask("GET", "/operator/tenants")
+        finally:
+            narrow.superuser.execute(f"GRANT {named} TO {narrow.role.as_string()}".encode())
+        assert answer.status == 503
+        assert json.loads(answer.data)["type"] == "urn:influxops:problem:missing-right"
+        assert "Retry-After" not in answer.headers
+        assert f"permission denied for table {table}" in narrow.web.logged()
+        narrow.web.log.write_text("")
 
 
 @pytest.mark.parametrize(
