@@ -26,6 +26,7 @@ import urllib3
 from influxops.plugin import CopyRequest, RunContext
 from influxops_devserver.testing import running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
+from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
 
 DATABASE = "telemetry_bench"
@@ -102,14 +103,13 @@ def bare(source: str, target: str) -> None:
 
 
 class _Requests(logging.Handler):
-    """Counts requests and barriers, as the client's log has them."""
+    """Counts requests, as the client's log has them."""
 
-    requests = barriers = 0
+    requests = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         self.requests += "/api/v3/" in message or "/ping" in message
-        self.barriers += "/write_lp" in message and "no_sync=true" not in message
 
 
 def _tell(**found: float) -> None:
@@ -124,6 +124,13 @@ def copy(source: str, target: str, paused: str) -> None:
     log.addHandler(counted)
     log.setLevel(logging.DEBUG)
     log.propagate = False
+    barriers, write = [0], Client.write
+
+    def counting(*arguments: Any, no_sync: bool = False, **more: Any) -> None:
+        barriers[0] += not no_sync
+        write(*arguments, no_sync=no_sync, **more)
+
+    Client.write = counting  # type: ignore[method-assign]
     began, copied = time.monotonic(), 0.0
     plugins = [
         InfluxDB3Target(name, InfluxDB3Settings.parse({"url": url}))
@@ -142,7 +149,7 @@ def copy(source: str, target: str, paused: str) -> None:
     _tell(
         rows=rows,
         requests=counted.requests,
-        barriers=counted.barriers,
+        barriers=barriers[0],
         bytes=size,
         copied=copied or took,
         took=took,
