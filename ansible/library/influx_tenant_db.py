@@ -385,6 +385,10 @@ findings:
           description: How many more it holds by its estimated capacity.
           type: int
           sample: 5
+        without_slot:
+          description: How many tenants have no slot on any target.
+          type: int
+          sample: 2
         beyond:
           description: How many tenants may exceed its capacity.
           type: int

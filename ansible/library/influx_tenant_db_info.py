@@ -231,6 +231,14 @@ targets:
       description: How many more databases fit; V(null) where no limit is known.
       type: int
       sample: 1
+    tables:
+      description: How many tables all its databases have together; V(null) where unknown.
+      type: int
+      sample: 42
+    table_capacity:
+      description: How many tables it can hold, estimated; V(null) where no limit is known.
+      type: int
+      sample: 2000
     error:
       description: Why it could not be read.
       type: str

@@ -28,7 +28,10 @@ def look(
     out, and what a guard would refuse: that is no fault of what is there. The errors that are
     counted are about no tenant.
     """
-    allow = f"`{command_line(click.get_current_context(), 'ensure --allow {}')}`"
+    ctx = click.get_current_context()
+    chosen = Selection(ctx.params["tenants"], ctx.params["states"], ctx.params["targets"])
+    tenants = () if chosen.is_filter else None  # `ensure` takes no pattern and no state
+    allow = f"`{command_line(ctx, 'ensure --allow {}', tenants)}`"
     words = replace(CLI_STYLE, allow=allow)  # a command that looks has no guards
     view = ReportView(engine.run(Ensure(), context, tell=False), words)
     waiting = {refusal.guard for refusal in view.report.refusals if not refusal.tenants}

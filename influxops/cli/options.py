@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,10 +47,17 @@ _COMPLETING, _LATELY = 1.0, 1000
 _SHOWS = frozenset({"changes_only", "dry_run", "detailed_exitcode", "orphans", "output", "yes"})
 
 
-def command_line(ctx: click.Context, command: str = "") -> str:
+#: What selects tenants beside the argument.
+_SELECTS = frozenset({"states", "targets"})
+
+
+def command_line(
+    ctx: click.Context, command: str = "", tenants: Iterable[str] | None = None
+) -> str:
     """Return what to type for a run that writes, by `command`: the same tenants and options.
 
-    Without one it is made by this command, or by `ensure` for `plan`.
+    Without one it is made by this command, or by `ensure` for `plan`. Where `tenants` are given,
+    they are named instead of what this command line selects.
     """
     import shlex
 
@@ -61,7 +68,8 @@ def command_line(ctx: click.Context, command: str = "") -> str:
     for parameter in ctx.command.params:
         name, given = parameter.name or "", ctx.params.get(parameter.name or "")
         typed = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if not typed or not parameter.expose_value:
+        is_selecting = isinstance(parameter, click.Argument) or name in _SELECTS
+        if not typed or not parameter.expose_value or (is_selecting and tenants is not None):
             continue
         values = [*given] if isinstance(given, tuple) else [given]
         if isinstance(parameter, click.Argument):
@@ -71,6 +79,7 @@ def command_line(ctx: click.Context, command: str = "") -> str:
             unit = "s" if isinstance(parameter.type, Duration) else ""
             words = [f"{v:.12g}{unit}" if isinstance(v, (int, float)) else v for v in values]
             options += [option] if given is True else [w for v in words for w in (option, v)]
+    named += tenants or ()
     apart = ["--"] if any(str(name).startswith("-") for name in named) else []
     rest = shlex.join(map(str, [*options, *apart, *named]))
     return f"influxops {command or own} {rest}".rstrip()

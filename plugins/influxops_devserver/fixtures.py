@@ -12,12 +12,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from influxops_devserver.testing import (
-    EmbeddedPostgres,
-    StandIn,
-    embedded_postgres,
-    running_stand_in,
-)
+from influxops_devserver.postgres import EmbeddedPostgres
+from influxops_devserver.testing import StandIn, running_postgres, running_stand_in
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +26,7 @@ def influxdb3() -> Iterator[StandIn]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     """Give a PostgreSQL on a free port of this machine."""
-    with embedded_postgres() as server:
+    with running_postgres() as server:
         yield server
 
 

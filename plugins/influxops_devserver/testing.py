@@ -10,20 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypedDict, Unpack
+from typing import IO, TYPE_CHECKING, TypedDict, Unpack
 
 from influxops_devserver.cli import READY
-from influxops_devserver.postgres import EmbeddedPostgres, embedded_postgres
 
-__all__ = [
-    "EmbeddedPostgres",
-    "StandIn",
-    "StandInFailed",
-    "StandInOptions",
-    "embedded_postgres",
-    "running_stand_in",
-    "start_stand_in",
-]
+if TYPE_CHECKING:
+    from influxops_devserver.postgres import EmbeddedPostgres
 
 #: Seconds after which a stand-in that does not answer is killed.
 _STARTUP = 60.0
@@ -85,6 +77,15 @@ class StandInOptions(TypedDict, total=False):
     #: Each query of a table of that name is answered with 500; ``system.parquet_files`` is one.
     unreadable_table: str
     with_auth: bool
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[EmbeddedPostgres]:
+    """Run a PostgreSQL on a free port of this machine while the block lasts."""
+    from influxops_devserver.postgres import embedded_postgres  # slow to import
+
+    with embedded_postgres() as server:
+        yield server
 
 
 @contextlib.contextmanager

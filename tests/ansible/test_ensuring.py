@@ -110,7 +110,9 @@ def test_check_mode_warns_of_whom_an_estimate_leaves_no_place_and_promises_no_mo
     wanted: dict[str, Any] = {"url": server.url, "tenants": names, "details": "all"}
     predicted, done = stage.ensure(check=True, **wanted), stage.ensure(**wanted)
     assert not predicted["failed"]
-    (warning,) = map(str, predicted["warnings"])
+    warning, slots = map(str, predicted["warnings"])
+    assert slots.startswith("2 tenants ")
+    assert "slot" in slots
     assert "set `targets.default.capacity`" in warning  # `url` has no such option beside it
     for told in (warning, done["msg"]):
         assert all(name in told for name in ("telemetry_t6", "telemetry_t7"))

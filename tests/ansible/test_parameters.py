@@ -237,7 +237,8 @@ def test_a_module_parses_on_an_old_python(module: Path) -> None:
 
 def test_every_guard_can_be_allowed() -> None:
     options = documented(ROOT / "ansible/library/influx_tenant_db.py", "DOCUMENTATION")["options"]
-    assert options["allow"]["choices"] == list(GUARDS)
+    # A task imports nothing.
+    assert options["allow"]["choices"] == [name for name in GUARDS if name != "overwrite"]
 
 
 def test_exactly_what_is_returned_is_documented(stage: Stage, server: StandIn) -> None:

@@ -70,6 +70,21 @@ def test_status_takes_patterns_states_and_targets(
     }
 
 
+def test_what_is_advised_for_a_selection_can_be_typed(
+    cli: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    db.registry("t1", "t2", "acme")
+    cli.config(targets_toml({"eu1": servers["eu1"]}))
+    for arguments in (["t*"], ["--state", "missing", "--target", "eu1"]):
+        done = cli("where", *arguments)
+        assert "`influxops ensure t1` would make it on eu1" in done.err
+        assert "`influxops ensure t2` would make it on eu1" in done.err
+    cli.config(targets_toml({"eu1": servers["eu1"], "eu2": "http://127.0.0.1:1"}))
+    for arguments in (["t*"], ["--state", "unknown"]):
+        done = cli("status", *arguments, env={"INFLUXOPS_TARGETS_EU2_RETRIES": "0"})
+        assert "`influxops ensure --allow unreachable`" in done.err
+
+
 def test_what_means_no_tenant_or_target_is_a_mistake(kept: Cli) -> None:
     for arguments, said in (
         (["x*"], "no tenant is like 'x*'"),

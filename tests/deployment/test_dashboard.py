@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.conftest import GiveStandIn
 from tests.deployment.prometheus import FILES, Prometheus, needs_prometheus, page_of, prometheus
 from tests.integration.command import Cli

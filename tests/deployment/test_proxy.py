@@ -14,7 +14,7 @@ import pytest
 import trustme
 import urllib3
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.conftest import GiveStandIn
 from tests.deployment.prometheus import FILES
 from tests.queue.workers import until

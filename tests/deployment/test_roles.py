@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from influxops_demo.postgres import EmbeddedPostgres
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.conftest import GiveStandIn
 from tests.deployment.prometheus import FILES
 from tests.integration.command import Cli

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from influxops_influxdb3.copy import part_files
+from tests import clients
 from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli
 from tests.integration.servers import Influx
-from tests.integration.test_moving import LEDGER, fill, recorded, story
+from tests.integration.test_moving import (
+    LEDGER,
+    count,
+    everything,
+    fill,
+    recorded,
+    story,
+)
 from tests.pg import TestDatabase
 
 pytestmark = pytest.mark.stand_in
@@ -245,3 +258,74 @@ def test_tenants_that_nobody_knows_or_that_have_no_database(ops: Cli, db: TestDa
     assert ops("import", "empty").code == 2
     manifest = json.loads((ops.folder / "out/acme/manifest.json").read_text())
     assert (manifest["tenant"], manifest["tables"]) == ("acme", [])
+
+
+@pytest.mark.faults
+def test_a_tenant_of_200000_rows_is_exported_in_use_dropped_and_imported_elsewhere(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], DATABASE, 200_000)
+    over, written = threading.Event(), list[int]()
+
+    def keep_writing() -> None:
+        while not over.wait(0.05):
+            now = time.time_ns()
+            points = (f"telemetry,device=d{n},site=new temp={n / 7} {now}" for n in range(10))
+            servers["eu1"].write(DATABASE, "\n".join(points))
+            written.append(now)
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    try:
+        done = ops("export", "acme", "--output", "out", timeout=400)
+    finally:
+        over.set()
+        writer.join()
+    assert done.code == 0, done.all
+    assert "of it written in the meantime" in done.out
+    before = count(servers["eu1"], DATABASE)
+    assert sum(before.values()) == 200_000 + 10 * len(written)
+    rows = {name: everything(servers["eu1"], DATABASE, name, 300_000) for name in before}
+    retiring(ops, db)
+    done = ops("retire", "--due", "--export", "out", "--allow", "recent-telemetry", timeout=400)
+    assert done.code == 0, done.all
+    assert DATABASE not in servers["eu1"].databases()
+    db.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
+    done = ops("import", "out", "--to", "eu2", timeout=400)
+    assert done.code == 0, done.all
+    assert count(servers["eu2"], DATABASE) == before
+    for name, found in rows.items():
+        assert everything(servers["eu2"], DATABASE, name, 300_000) == found
+
+
+_WITH_THE_CLIENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from influxdb_client_3 import InfluxDBClient3, WriteOptions, WriteType, write_client_options
+_, _, url, database, path = sys.argv
+options = write_client_options(write_options=WriteOptions(write_type=WriteType.synchronous))
+how = {"database": database, "token": "x", "write_client_options": options}
+with InfluxDBClient3(host=url, **how) as client:
+    client.write(open(path, encoding="utf-8").read())
+"""
+
+
+@pytest.mark.clients
+def test_the_python_client_writes_the_files_as_they_are(
+    ops: Cli, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], DATABASE, 300)
+    servers["eu1"].write(DATABASE, 'notes,by=a\\ b text="two\nlines, \\"quoted\\" \\\\" 5')
+    assert ops("export", "acme", "--output", "out").code == 0
+    servers["eu2"].request("POST", "/api/v3/configure/database", json={"db": DATABASE})
+    for path in sorted((ops.folder / "out/acme").glob("*.lp.*")):
+        with part_files._opened(path) as packed:
+            plain = path.with_name("plain")
+            plain.write_bytes(packed.read())
+        command = [sys.executable, "-c", _WITH_THE_CLIENT, str(clients.python_client())]
+        command += [servers["eu2"].url, DATABASE, str(plain)]
+        subprocess.run(command, check=True, timeout=120)
+    found, wanted = (contents(server) for server in (servers["eu2"], servers["eu1"]))
+    assert {name: rows[1:] for name, rows in found.items()} == {
+        name: rows[1:] for name, rows in wanted.items()
+    }

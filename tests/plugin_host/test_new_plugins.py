@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.integration.command import Cli
 from tests.plugin_host.environment import PYTHON, Environment, run
@@ -46,6 +47,17 @@ def test_its_own_tests_pass_as_it_was_written(python: Environment, folder: Path,
     shown = python("pytest", "-q", "-W", "error", cwd=folder / f"influxops-my-{role}")
     assert " passed" in shown
     assert "failed" not in shown
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_its_configuration_and_its_ci_file_are_in_order(
+    python: Environment, folder: Path, role: str
+) -> None:
+    made = folder / f"influxops-my-{role}"
+    assert "no mistake" in python("influxops", "config", "--check", cwd=made)
+    (job,) = yaml.safe_load((made / ".github/workflows/test.yml").read_text())["jobs"].values()
+    assert {"run": "pytest"} in job["steps"]
+    assert "@" not in (made / "README.md").read_text()
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -40,7 +40,7 @@ class TestJournal(Files):
 
 class TestPrometheus(Files):
     plugin = PrometheusReporter
-    expected = 'influxops_tenants{state="failed"} 1.0'
+    expected = 'state="failed"} 1.0'
 
 
 class TestRoutes(Files):

@@ -100,9 +100,10 @@ def _show_command(ctx: click.Context, kind: str, output: str) -> None:
     type=click.Path(),
     help="The folder to make [default: influxops-NAME in the current one].",
 )
+@format_option
 @common_options
 @click.pass_context
-def _new_command(ctx: click.Context, name: str, role: str, folder: str | None) -> None:
+def _new_command(ctx: click.Context, name: str, role: str, folder: str | None, output: str) -> None:
     """Write a distribution to start from: a plugin of the kind NAME, its tests, a README, CI.
 
     Its tests pass as it is, and `influxops plugins` lists it once it is installed.
@@ -110,7 +111,10 @@ def _new_command(ctx: click.Context, name: str, role: str, folder: str | None) -
     from influxops.cli.new_plugin import write_plugin
 
     written = write_plugin(name, role, folder)
-    if not common(ctx).quiet:
+    if output == "json":
+        files = sorted(str(each) for each in written.rglob("*") if each.is_file())
+        say_json({"version": 1, "folder": str(written), "files": files})
+    elif not common(ctx).quiet:
         shown = shlex.quote(str(written))
         say(f"Wrote {written}. Next: cd {shown} && pip install -e '.[test]' && pytest")
 

@@ -186,7 +186,7 @@ def _tell(
         )
         on = tenant.target
         then = f"try {on}, which may be full" if full else f"make it on {on}"
-        make = command_line(click.get_current_context(), "ensure")
+        make = command_line(click.get_current_context(), "ensure", [tenant.tenant])
         say(
             f"{truncate(tenant.database)} is not there yet; `{make}` would {then}",
             err=True,

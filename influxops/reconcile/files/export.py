@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import UNMANAGED
 from influxops.domain.export import file_name
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import Event, LedgerUpdate
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
@@ -87,7 +86,8 @@ class Export(Operation):
         if record is not None and is_cut_over(record):
             why = f"rows that came late to {record.secondary_target} may be missing: its move "
             why += "has not ended"
-            again = Hint.command(f"move {shlex.quote(id_)} --to {target}", "go on with {} first")
+            move = typed("move", id_, options=f"--to {target}")
+            again = Hint.command(move, "go on with {} first")
             plan = plan.note(plan.warning(FindingKind.MOVING, why, again))
         return plan.with_changes(plan.change(Action.EXPORT))
 

@@ -20,7 +20,7 @@ from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import UNMANAGED
 from influxops.domain.export import MANIFEST, Manifest
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.hint import Hint
+from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
 from influxops.domain.text import did_you_mean, pluralize, quote, truncate
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
@@ -140,7 +140,11 @@ class Import(Operation):
                 FindingKind.NOTE,
                 f"the export in {folder} is not whole",
                 Hint.command(
-                    f"export {shlex.quote(plan.tenant)} --output {shlex.quote(str(folder.parent))}",
+                    typed(
+                        "export",
+                        plan.tenant,
+                        options=f"--output {shlex.quote(str(folder.parent))}",
+                    ),
                     "finish it with {}",
                 ),
             )

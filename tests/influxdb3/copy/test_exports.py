@@ -28,6 +28,7 @@ from influxops.plugin import (
 )
 from influxops_influxdb3.copy import part_files, slices
 from tests.influxdb3.copies import Pair, contents, target, write
+from tests.integration.proxy import Answer, Seen, running_proxy
 
 pytestmark = pytest.mark.stand_in
 
@@ -435,3 +436,25 @@ def test_a_shorter_retention_period_would_lose_rows(files: Files) -> None:
     order = CopyRequest(database, folder=str(files.folder), tenant="acme")
     with pytest.raises(TargetError, match="shorter retention period"):
         [*theirs.influxops_import(order, RunContext())]
+
+
+def test_a_table_that_cannot_be_read_is_named_and_the_export_is_not_whole(files: Files) -> None:
+    files.pair.write(*rows(0, 10), *rows(0, 10, "bad"))
+
+    def unreadable(seen: Seen) -> Answer:
+        if b'FROM \\"bad\\"' in seen.body:
+            return 500, "text/plain", b"External error: cannot make a record batch of it"
+        return None
+
+    with running_proxy(files.pair.source.url) as proxy:
+        proxy.before = unreadable
+        ours = target("eu1", proxy.url)
+        order = CopyRequest(files.pair.database, folder=str(files.folder), tenant="acme")
+        *_, last = ours.influxops_export(order, RunContext())
+        ours.influxops_close()
+    assert (last.done, [*last.unread]) == (False, ["bad"])
+    assert (files.manifest.ended, [*files.manifest.unread]) == (None, ["bad"])
+    assert files.manifest.rows == 10
+    assert not files.load(dry_run=True).done
+    files.export()  # it can be read again
+    assert (files.manifest.rows, files.manifest.unread) == (20, {})
