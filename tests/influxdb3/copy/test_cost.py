@@ -157,3 +157,23 @@ def test_a_copy_that_ends_tells_of_a_write_that_may_still_arrive(
     finally:
         is_over.set()
     assert raised.value.abandoned
+
+
+def test_a_server_that_lists_files_of_named_tables_alone_has_its_rows_read_once_as_well(
+    counts: Counts, two_servers: tuple[Api, Api]
+) -> None:
+    pair = filled(counts, two_servers, tables=4, rows=20)
+    refused = list[str]()
+
+    def refuse(seen: Seen) -> Answer:
+        sql = json.loads(seen.body).get("q", "") if seen.body.startswith(b"{") else ""
+        if sql.endswith("FROM system.parquet_files"):
+            refused.append(sql)
+            return 400, "application/json", b'{"error":"a table_name is needed"}'
+        return None
+
+    counts.source.before = refuse
+    assert pair.all(paused=True).rows == 80
+    found = counts.now()
+    assert refused
+    assert (found.rows_read, found.rows_read_back) == (80, 80)
