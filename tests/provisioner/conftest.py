@@ -33,6 +33,7 @@ def provide(
     # is closed, and what it has sent was answered.
     for name, value in db.environment.items():
         monkeypatch.setenv(name, value)
+    before = {*threading.enumerate()}
     with contextlib.ExitStack() as stack:
 
         def give(
@@ -49,7 +50,7 @@ def provide(
             return made
 
         yield give
-    for thread in threading.enumerate():
+    for thread in {*threading.enumerate()} - before:
         if thread.name.startswith("influxops"):
             thread.join(5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +14,10 @@ from influxops.testing import FakeProvisioner
 
 
 @pytest.fixture
-def fake() -> FakeProvisioner:
-    return FakeProvisioner(tenants=["acme", "globex"])
+def fake() -> Iterator[FakeProvisioner]:
+    fake = FakeProvisioner(tenants=["acme", "globex"])
+    with fake:
+        yield fake
 
 
 def test_it_takes_what_a_real_one_takes(fake: FakeProvisioner) -> None:
@@ -61,7 +64,8 @@ def test_a_tenant_that_no_source_has_fails_until_it_is_there(fake: FakeProvision
     assert fake.tenants is not None
     fake.tenants.add("initech")
     assert fake.ensure("initech").status == "created"
-    assert FakeProvisioner().ensure("anybody").status == "created"
+    with FakeProvisioner() as other:
+        assert other.ensure("anybody").status == "created"
 
 
 def test_a_mistake_of_the_program_is_raised_at_once(fake: FakeProvisioner) -> None:
@@ -126,5 +130,6 @@ def test_names_and_the_target_are_those_of_a_configuration() -> None:
             "targets": {"eu1": {"kind": "influxdb3", "url": "http://eu1.example:8181"}},
         }
     )
-    created = FakeProvisioner(config).ensure("acme")
+    with FakeProvisioner(config) as fake:
+        created = fake.ensure("acme")
     assert (created.database, created.target) == ("iot_acme", "eu1")
