@@ -39,8 +39,11 @@ def run(arguments: Sequence[str] | None = None, options: Common | None = None) -
     options = options or Common()
     try:
         code = cli.main(arguments, prog_name="influxops", standalone_mode=False, obj=options)
-    except SystemExit:  # click's way with its own help whose reader has ended (`--help | head`)
-        return 0
+    except SystemExit as error:
+        # Click's way with its own help whose reader has ended (`--help | head`) is no failure.
+        if isinstance(error.__context__, BrokenPipeError) or error.code is None:
+            return 0
+        return error.code if isinstance(error.code, int) else 1
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
             error = give_up(sys.stdout, error) or error
