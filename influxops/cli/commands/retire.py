@@ -63,7 +63,7 @@ def command(
     \b
     Exit codes:
       0    they are retiring; with --due or --copies: it was dropped
-      1    something failed, is held or was postponed; everything else was done
+      1    something failed, is blocked or was postponed; everything else was done
       2    the command line or the configuration is wrong; nothing was done
       4    a guard refused; see --allow
       130  interrupted, and what was done stays done; or not agreed to
