@@ -37,11 +37,13 @@ def run(arguments: Sequence[str] | None = None, options: Common | None = None) -
     from influxops.runtime.stdio import give_up
 
     options = options or Common()
+    stdout = sys.stdout
     try:
         code = cli.main(arguments, prog_name="influxops", standalone_mode=False, obj=options)
     except SystemExit as error:
-        # Click's way with its own help whose reader has ended (`--help | head`) is no failure.
-        if isinstance(error.__context__, BrokenPipeError) or error.code is None:
+        # Click exchanges standard output, and exits with 1, where the reader of its help has ended
+        # (`--help | head`): no failure. Any other is of a plugin's command.
+        if sys.stdout is not stdout or error.code is None:
             return 0
         return error.code if isinstance(error.code, int) else 1
     except Exception as error:
