@@ -49,6 +49,6 @@ def command(ctx: click.Context, /, folder: Path, to: str | None, **options: Any)
     from influxops.cli.session import execute
     from influxops.engine.operations import Import, find_exports
 
-    exports = find_exports(folder)
+    exports = find_exports(folder.absolute())
     report = execute(ctx, Import(exports, to=to), named=sorted(exports), endless=True, **options)
     ctx.exit(report.exit_code)

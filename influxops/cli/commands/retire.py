@@ -88,7 +88,7 @@ def command(
             question = f"Drop {what} now?"
         confirm(ctx, question, yes=yes)
     if due or copies:
-        operation = DropCopies(tenants=tenants) if copies else DropDue(export)
+        operation = DropCopies(tenants=tenants) if copies else DropDue(export and export.absolute())
         report = execute(ctx, operation, endless=export is not None, **options)
         _say_nothing_due(ctx, report, "there is no old copy" if copies else "nothing is due")
         ctx.exit(report.exit_code)
