@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
     """What a command ends with."""
 
     OK = 0  # as desired
-    FAILED = 1  # something failed or is held; everything else was done
+    FAILED = 1  # something failed or is blocked; everything else was done
     USAGE = 2  # the command line or the configuration is wrong; nothing was done
     PENDING = 3  # `plan --detailed-exitcode`: there is something to do
     REFUSED = 4  # a guard refused

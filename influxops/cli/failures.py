@@ -40,12 +40,12 @@ def end_with(error: Exception, *, traceback: bool = False, as_json: bool = False
 
 def _say_usage(error: click.ClickException) -> None:
     if speaks_records():
-        say(error.format_message(), label="error:", err=True)
+        say(" ".join(error.format_message().split()), label="error:", err=True)
         return
     shown = io.StringIO()
     error.show(shown)
     for line in shown.getvalue().splitlines():
-        say(line, err=True)
+        say(line.expandtabs(2), err=True)  # click lists choices with tabs
 
 
 def _say_error(error: InfluxopsError, *, traceback: bool, as_json: bool) -> None:

@@ -66,7 +66,7 @@ def _load(point: EntryPoint) -> click.Command:
         if isinstance(command, click.Command):
             return command
         reason = f"{point.value} is not a click command"
-    except Exception as error:  # whatever a foreign module raises at import
+    except (Exception, SystemExit) as error:  # whatever a foreign module raises at import
         reason = f"{type(error).__name__}: {error}"
 
     @click.command(

@@ -37,10 +37,15 @@ def run(arguments: Sequence[str] | None = None, options: Common | None = None) -
     from influxops.runtime.stdio import give_up
 
     options = options or Common()
+    stdout = sys.stdout
     try:
         code = cli.main(arguments, prog_name="influxops", standalone_mode=False, obj=options)
-    except SystemExit:  # click's way with its own help whose reader has ended (`--help | head`)
-        return 0
+    except SystemExit as error:
+        # Click exchanges standard output, and exits with 1, where the reader of its help has ended
+        # (`--help | head`): no failure. Any other is of a plugin's command.
+        if sys.stdout is not stdout or error.code is None:
+            return 0
+        return error.code if isinstance(error.code, int) else 1
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
             error = give_up(sys.stdout, error) or error

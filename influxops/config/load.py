@@ -127,7 +127,7 @@ def all_tables() -> dict[str, type[PluginSettings]]:
     for point in entry_points(group=TABLE_GROUP):
         try:
             tables[point.name] = point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginLoadError(
                 f"the table [{point.name}] of a plugin cannot be loaded ({point.value}): {error!r}",
                 hint="install what it needs, or uninstall it",

@@ -221,7 +221,7 @@ class Engine:
         try:
             for point in kind.entry_points:
                 yield from point.load()(self, context)
-        except Exception as error:  # whatever a foreign module raises
+        except (Exception, SystemExit) as error:  # whatever a foreign module raises
             context.check()
             broke = f"the checks of {kind.distribution} broke: {type(error).__name__}: {error}"
             yield Check("checks", False, broke, "install what it needs, or update it")

@@ -57,7 +57,7 @@ class PluginType(Struct, frozen=True):
         if plugin is None:
             try:
                 plugin = self.entry_points[0].load()
-            except Exception as error:  # whatever a foreign module raises at import
+            except (Exception, SystemExit) as error:  # whatever a foreign module raises
                 raise PluginLoadError(
                     f"{who} cannot be imported: {type(error).__name__}: {error}",
                     hint="install what it needs, or update it",

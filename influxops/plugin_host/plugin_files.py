@@ -81,7 +81,7 @@ def _module(path: Path) -> Any:
             spec.loader.exec_module(module)
         except BaseException as error:
             del sys.modules[name]
-            if not isinstance(error, Exception):
+            if not isinstance(error, Exception | SystemExit):
                 raise
             why = f"it cannot be imported: {type(error).__name__}: {error}"
             raise _refused(path, why, "-vv shows where") from error

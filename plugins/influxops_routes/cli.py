@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from influxops.plugin import ConfigError, InfluxopsError, Interrupted, pluralize
+from influxops.plugin import (
+    ConfigError,
+    Hint,
+    InfluxopsError,
+    Interrupted,
+    ReporterError,
+    pluralize,
+)
 from influxops.plugin.cli import (
     Duration,
     common,
@@ -95,7 +102,12 @@ def command(
 
         def show() -> None:
             if output is not None:
-                is_new = write(output, form, read, context, grace=grace, allow=allow)
+                try:
+                    is_new = write(output, form, read, context, grace=grace, allow=allow)
+                except ReporterError as error:
+                    if isinstance(error.remedy, Hint) and error.remedy.value == "path":
+                        error.remedy = Hint.advise(error.remedy.words("--output"))
+                    raise
                 if is_new and not common(ctx).quiet:
                     say(f"wrote {output}", err=True)
             elif form == "text":

@@ -304,6 +304,9 @@ def test_config_tells_each_value_and_where_it_comes_from(ops: Cli) -> None:
     assert rows["naming.database"]["from"] == "influxops.toml:2"
     assert rows["sources.registry.host"]["from"] == "PG_HOST"
     assert "redacted" in rows["sources.registry.password"]["value"]
+    ops.config('[ledger]\nkind = "postgres"\n')
+    rows = {row["key"]: row for row in ops("config", "--format", "json").json}
+    assert rows["ledger.kind"]["value"] == "postgres"
 
 
 def test_plugins_are_listed_and_explained(cli: Cli) -> None:

@@ -27,7 +27,8 @@ def test_each_page_is_listed_with_its_title_in_the_order_of_the_site(
         if "json" in arguments
         else [line.split()[0] for line in done.lines[1:]]
     )
-    assert {*listed} == pages | {file.name for file in (DOCS / "deployment").iterdir()}
+    files = {"report.schema.json", *(file.name for file in (DOCS / "deployment").iterdir())}
+    assert {*listed} == pages | files
     order = re.findall(r"^- \[.*\((.*)\.md\)$", (DOCS / "index.md").read_text(), re.MULTILINE)
     assert listed[: len(order) + 1] == ["index", *dict.fromkeys(order)]
 
@@ -78,3 +79,4 @@ def test_a_word_is_looked_for_in_all_pages_or_in_one(cli: Cli) -> None:
     one = cli("docs", "ledger", "--search", "pgbouncer", "--format", "json").json
     assert {(each["page"], each["section"]) for each in one} == {("ledger", "Which run lives")}
     assert cli("docs", "--search", "no such word").code == 1
+    assert cli("docs", "--search", "").code == 2

@@ -181,6 +181,13 @@ def test_at_a_narrow_terminal_a_status_keeps_the_amounts_and_the_names_of_its_co
         assert max(len(line) for line in shown.lines if "\x1b" not in line) <= columns
 
 
+def test_at_a_narrow_terminal_what_names_a_line_stays_whole(ops: Cli) -> None:
+    shown = ops.at_terminal("config", columns=80, env={"NO_COLOR": "1"})
+    named = {line.split()[0] for line in shown.lines if line.strip()}
+    assert {"sources.registry.statement_timeout", "targets.default.validate_certs"} <= named
+    assert max(map(len, shown.lines)) <= 80
+
+
 COMMANDS = [
     ("ensure",),
     ("ensure", "--format", "json"),

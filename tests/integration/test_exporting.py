@@ -77,6 +77,7 @@ def test_a_lost_tenant_comes_back_from_its_export_on_another_server(
     done = ops("export", "acme", "--output", "out")
     assert done.code == 0, done.all
     assert "OK telemetry_acme: exported" in done.out
+    assert f"to {ops.folder}/out/acme" in ops("history", "acme").out  # it is read elsewhere, too
     drop(servers["eu1"])
     assert "lost" in ops("status").all
     done = ops("import", "out", "--to", "eu2")

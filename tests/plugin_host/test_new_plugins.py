@@ -93,3 +93,11 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
     assert says in error
     assert hint.startswith("influxops: hint: ")
     assert [path.name for path in cli.folder.iterdir()] == ["there"]
+
+
+def test_choices_of_an_option_that_is_missing_are_readable(cli: Cli) -> None:
+    done = cli("plugins", "new", "crm")
+    assert done.code == 2
+    assert [line.strip(" ,") for line in done.err.splitlines()[-3:]] == [*ROLES]
+    record = cli("plugins", "new", "crm", "--log-format", "json").err
+    assert json.loads(record)["message"].endswith("Choose from: source, target, reporter")

@@ -66,6 +66,7 @@ def test_a_file_in_the_current_folder_is_not_taken_for_it(ops: Cli, conf: Path) 
         ("import no_such_module", "cannot be imported: ModuleNotFoundError: No module named"),
         ("x = (", "cannot be imported: SyntaxError"),
         ("raise ValueError('a\\nb')", "cannot be imported: ValueError: a\\nb"),
+        ("raise SystemExit(0)", "cannot be imported: SystemExit: 0"),
         ("x = 1", "it has no plugin"),
         (SOURCE + "class Other(CrmSource): ...", "two of a kind, CrmSource and Other"),
         (SOURCE + "    API_VERSION = 99", "was written for version 99 of the plugin API"),

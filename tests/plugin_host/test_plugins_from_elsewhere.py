@@ -78,7 +78,9 @@ class Install:
         self.folder = folder
         folder.mkdir()
 
-    def __call__(self, distribution: str, kind: str, code: str) -> dict[str, str]:
+    def __call__(
+        self, distribution: str, kind: str, code: str, group: str = "influxops.plugins"
+    ) -> dict[str, str]:
         """Install one plugin; gives the environment in which it is found."""
         module = distribution.replace("-", "_")
         (self.folder / f"{module}.py").write_text(textwrap.dedent(code), encoding="utf-8")
@@ -88,7 +90,7 @@ class Install:
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.5\n", encoding="utf-8"
         )
         (info / "entry_points.txt").write_text(
-            f"[influxops.plugins]\n{kind} = {module}:Plugin\n", encoding="utf-8"
+            f"[{group}]\n{kind} = {module}:Plugin\n", encoding="utf-8"
         )
         given = os.environ.get("PYTHONPATH")
         return {"PYTHONPATH": os.pathsep.join([str(self.folder), *([given] if given else [])])}
@@ -273,3 +275,19 @@ def test_a_log_line_is_one_line_and_steers_no_terminal(
     assert "Traceback" in done.err
     assert all(line.isprintable() for line in done.all.split("\n"))
     assert len([line for line in done.err.splitlines() if "odd x" in line]) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "says"),
+    [
+        ("import click\n@click.command()\ndef Plugin():\n    raise SystemExit(3)\n", 3, ""),
+        ("raise SystemExit(0)\n", 1, "cannot be loaded: SystemExit: 0"),
+    ],
+)
+def test_a_foreign_command_that_exits_does_not_pass_for_a_success(
+    cli: Cli, install: Install, code: str, exit_code: int, says: str
+) -> None:
+    env = install("acme-command", "acme", code, group="influxops.commands")
+    done = cli("acme", env=env)
+    assert done.code == exit_code, done.err
+    assert says in done.err

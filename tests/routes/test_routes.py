@@ -232,6 +232,9 @@ def test_a_file_that_cannot_be_written_is_named_and_stays(kept: Cli, db: TestDat
     folder.mkdir()
     assert f"cannot be written to {folder}: it is a directory" in asked(folder)
     assert f"there is no folder {kept.folder}/none" in asked(kept.folder / "none" / "routes")
+    assert f"mkdir -p {kept.folder}/none, or change --output\n" in asked(
+        kept.folder / "none" / "routes"
+    )
     assert "No space left on device" in asked("/dev/full")
     file = kept.folder / "routes.csv"
     assert kept("routes", "--format", "csv", "--output", str(file)).code == 0

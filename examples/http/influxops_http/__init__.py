@@ -30,6 +30,16 @@ from influxops.plugin import (
 _LARGEST = 16 << 20
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: urllib would send the token to wherever it leads."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return no further request; the answer is an error then."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 class HttpSource(Source, HealthChecks):
     """Reads tenants from an HTTP API, page by page.
 
@@ -50,6 +60,8 @@ class HttpSource(Source, HealthChecks):
             """Refuse what is no URL."""
             if urlsplit(self.url).scheme not in ("http", "https"):
                 raise SettingError("expected a URL that begins with http:// or https://", "url")
+            if "@" in urlsplit(self.url).netloc:
+                raise SettingError("no password in the URL: it is shown in messages", "url")
 
         def location(self) -> Location:
             """Return where the tenants are, as messages show it."""
@@ -105,7 +117,7 @@ class HttpSource(Source, HealthChecks):
         where = self.settings.location().text
 
         def read() -> bytes:
-            with urllib.request.urlopen(request, timeout=seconds) as answer:
+            with _OPENER.open(request, timeout=seconds) as answer:
                 body: bytes = answer.read(_LARGEST + 1)
                 return body
 

@@ -28,7 +28,8 @@ class Service:
                 service.asked.append((self.path, self.headers["Authorization"]))
                 page = service.pages.get(self.path)
                 body = page if isinstance(page, bytes) else json.dumps(page).encode()
-                self.send_response(404 if page is None else 200)
+                self.send_response(404 if page is None else 302 if body == b"moved" else 200)
+                self.send_header("Location", "/elsewhere")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -93,6 +94,7 @@ def test_every_page_is_asked_for_once_with_the_token(
     ("page", "says"),
     [
         (None, "answered 404"),
+        (b"moved", "answered 302"),
         (b"<html>", "something else than JSON"),
         ({"tenants": "acme"}, "a page without a list"),
         ({"tenants": [{"name": "x"}]}, "a tenant without an `id`"),
@@ -111,3 +113,12 @@ def test_a_page_that_is_wrong_ends_the_reading_and_nothing_is_planned(
     assert says in done.output
     assert "s3cr3t" not in done.output + done.errors
     assert not influxops.databases.get("here")
+    assert "/elsewhere" not in [path for path, _ in service.asked]
+
+
+def test_a_password_in_the_url_is_refused_and_not_shown(service: Service) -> None:
+    service.url = service.url.replace("127.0.0.1", "ops:s3cr3t@127.0.0.1")
+    done = runner(service)("plan")
+    assert done.exit_code == 2
+    assert "no password in the URL" in done.errors
+    assert "s3cr3t" not in done.output + done.errors

@@ -32,7 +32,7 @@ def command(ctx: click.Context, /, pairs: tuple[str, ...], **options: Any) -> No
     \b
     Exit codes:
       0    the databases are the tenants'
-      1    something failed or is held; everything else was done
+      1    something failed or is blocked; everything else was done
       2    the command line or the configuration is wrong; nothing was done
       4    a guard refused; see --allow
       130  interrupted; what was done stays done

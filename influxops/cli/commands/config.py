@@ -108,7 +108,7 @@ def _sections(config: Config) -> Iterator[tuple[str, Any, str]]:
     from influxops.plugin_host.resolve import resolve
 
     for item in resolve(config, all_kinds(config, installed())):
-        prefix = f"{item.section.role}.{item.section.name}"
+        prefix = ".".join(filter(None, (item.section.role, item.section.name)))
         yield f"{prefix}.kind", item.section.kind, item.section.where("kind")
         for key in item.settings.declared():
             yield f"{prefix}.{key}", _value(getattr(item.settings, key)), item.origins[key]

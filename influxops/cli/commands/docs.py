@@ -31,7 +31,7 @@ def _pages() -> dict[str, str]:
             if page.name.endswith(".md"):
                 name = folder + page.name.removesuffix(".md")
                 found[name] = _NOTE.sub("", page.read_text(encoding="utf-8"))
-    for file in root.joinpath("deployment").iterdir():
+    for file in (root.joinpath("report.schema.json"), *root.joinpath("deployment").iterdir()):
         found[file.name] = file.read_text(encoding="utf-8")
     listed = ["index", *_LISTED.findall(found["index"])]
     order = {name: number for number, name in enumerate(listed)}
@@ -60,6 +60,8 @@ def command(ctx: click.Context, page: str | None, search: str | None, output: st
         hint = did_you_mean(page, pages) or "`influxops docs` lists the pages"
         raise click.UsageError(f"there is no page {page!r} ({hint})")
     texts = {name: text for name, text in pages.items() if page in (None, name)}
+    if search == "":
+        raise click.UsageError("--search takes a text that is not empty")
     if search is not None:
         ctx.exit(_search(search, texts, output))
     titles = {name: _title(text) for name, text in texts.items()}

@@ -25,7 +25,7 @@ def command(ctx: click.Context, /, target: str, yes: bool, **options: Any) -> No
     \b
     Exit codes:
       0    no recorded tenant is on the target any more
-      1    something failed or is held; the others were moved
+      1    something failed or is blocked; the others were moved
       2    the command line or the configuration is wrong, or there is no ledger
       4    a guard refused; see --allow
       130  interrupted, and run again it goes on; or not agreed to

@@ -33,7 +33,7 @@ def command(
     \b
     Exit codes:
       0    every tenant has its database
-      1    something failed or is held; everything else was done
+      1    something failed or is blocked; everything else was done
       2    the command line or the configuration is wrong; nothing was done
       4    a guard refused; see --allow
       5    another run holds the lock

@@ -70,6 +70,7 @@ def command(
     from influxops.cli.session import execute
     from influxops.engine.operations import Export
 
-    operation = Export(folder, compare=compare, without_tables=without_tables)
+    # The ledger remembers it, and is read elsewhere.
+    operation = Export(folder.absolute(), compare=compare, without_tables=without_tables)
     report = execute(ctx, operation, named=named, allow=(), endless=True, **options)
     ctx.exit(report.exit_code)

@@ -41,7 +41,7 @@ def command(ctx: click.Context, /, folder: Path, to: str | None, **options: Any)
     \b
     Exit codes:
       0    all rows of the files are in the databases
-      1    something failed or is held; everything else was done
+      1    something failed or is blocked; everything else was done
       2    the command line, the configuration or the files are wrong; nothing was done
       4    a guard refused; see --allow
       130  interrupted; run it again to go on
@@ -49,6 +49,6 @@ def command(ctx: click.Context, /, folder: Path, to: str | None, **options: Any)
     from influxops.cli.session import execute
     from influxops.engine.operations import Import, find_exports
 
-    exports = find_exports(folder)
+    exports = find_exports(folder.absolute())
     report = execute(ctx, Import(exports, to=to), named=sorted(exports), endless=True, **options)
     ctx.exit(report.exit_code)

@@ -92,7 +92,7 @@ def command(
     \b
     Exit codes:
       0    all of them are on the target
-      1    something failed or is held; the others were moved
+      1    something failed or is blocked; the others were moved
       2    the command line or the configuration is wrong, or there is no ledger
       4    a guard refused; see --allow
       130  interrupted; run it again to go on

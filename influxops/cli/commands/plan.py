@@ -29,7 +29,7 @@ def command(
     \b
     Exit codes:
       0    nothing is wrong (with --detailed-exitcode: and there is nothing to do)
-      1    something is held or cannot be read
+      1    something is blocked or cannot be read
       2    the command line or the configuration is wrong
       3    with --detailed-exitcode: there is something to do
       4    a guard would refuse; see --allow

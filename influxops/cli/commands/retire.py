@@ -63,7 +63,7 @@ def command(
     \b
     Exit codes:
       0    they are retiring; with --due or --copies: it was dropped
-      1    something failed, is held or was postponed; everything else was done
+      1    something failed, is blocked or was postponed; everything else was done
       2    the command line or the configuration is wrong; nothing was done
       4    a guard refused; see --allow
       130  interrupted, and what was done stays done; or not agreed to
@@ -88,7 +88,7 @@ def command(
             question = f"Drop {what} now?"
         confirm(ctx, question, yes=yes)
     if due or copies:
-        operation = DropCopies(tenants=tenants) if copies else DropDue(export)
+        operation = DropCopies(tenants=tenants) if copies else DropDue(export and export.absolute())
         report = execute(ctx, operation, endless=export is not None, **options)
         _say_nothing_due(ctx, report, "there is no old copy" if copies else "nothing is due")
         ctx.exit(report.exit_code)

@@ -44,8 +44,8 @@ def command(
     \b
     Exit codes:
       0    each tenant that is shown has its database, and all of it could be read
-      1    a tenant has none (unless it is held and acknowledged), or something is
-           wrong or cannot be read
+      1    a tenant has none (unless it is in `[tenants] ignore`), or something
+           is wrong or cannot be read
     """
     from influxops.cli.inspect import look, selected
     from influxops.cli.session import session

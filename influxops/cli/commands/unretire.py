@@ -21,7 +21,7 @@ def command(ctx: click.Context, /, tenants: tuple[str, ...], **options: Any) -> 
     \b
     Exit codes:
       0    they are kept
-      1    something failed or is held: what was dropped cannot be kept
+      1    something failed or is blocked: what was dropped cannot be kept
       2    the command line or the configuration is wrong; nothing was done
       4    a guard refused; see --allow
       130  interrupted; what was done stays done

@@ -25,17 +25,19 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         put("  ".join(cells).rstrip())
 
 
-def _show_at_terminal(headers: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+def _show_at_terminal(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    screen = console(sys.stdout)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in headers:
-        table.add_column(header, overflow="fold")
+    # What names a line stays whole, to be copied, where half the screen is enough for that.
+    is_short = max(len(line[0]) for line in [headers, *lines]) <= screen.width // 2
+    for number, header in enumerate(headers):
+        table.add_column(header, overflow="fold", no_wrap=is_short and number == 0)
     for line in lines:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
-    screen = console(sys.stdout)
     with screen.capture() as captured:
         screen.print(table)
     put(captured.get().removesuffix("\n"))
