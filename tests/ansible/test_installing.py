@@ -19,6 +19,9 @@ import yaml
 from influxops_devserver.testing import StandIn
 from tests.ansible.conftest import ROOT, Played, Stage, collection, databases, return_values
 
+# pip builds and installs it as anybody would, which takes its time.
+pytestmark = pytest.mark.clients
+
 #: The oldest ansible-core that the collection takes, one in the middle, and the newest; and the
 #: newest Python that each of them runs with.
 CONTROLLERS = {
@@ -144,10 +147,7 @@ def controller(requirement: str) -> Path:
 
 @pytest.mark.parametrize(
     "requirement",
-    [
-        pytest.param(each, marks=[] if each == "ansible-core" else [pytest.mark.clients])
-        for each in CONTROLLERS
-    ],
+    [pytest.param(each, id=each) for each in CONTROLLERS],
 )
 def test_from_its_archive_alone_the_collection_installs_influxops_and_serves_a_registry(
     requirement: str, tmp_path: Path, archive: Path, wheel: Path, server: StandIn

@@ -10,6 +10,9 @@ import pytest
 
 from tests.plugin_host.environment import Environment
 
+# pip builds and installs it as anybody would, which takes its time.
+pytestmark = pytest.mark.clients
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/pyproject.toml"))
 

@@ -11,6 +11,9 @@ import pytest
 from tests.plugin_host.environment import Environment
 from tests.project.blocks import ROOT, blocks
 
+# pip builds and installs it as anybody would, which takes its time.
+pytestmark = pytest.mark.clients
+
 PAGE = ROOT / "docs" / "plugins.md"
 SHOWN = [block for block in blocks(PAGE) if block.commands]
 #: What comes before: an environment, and influxops in it.

@@ -11,6 +11,9 @@ import yaml
 from tests.integration.command import Cli
 from tests.plugin_host.environment import PYTHON, Environment, run
 
+# pip builds and installs it as anybody would, which takes its time.
+pytestmark = pytest.mark.clients
+
 ROLES = ("source", "target", "reporter")
 
 
