@@ -114,7 +114,7 @@ class Manifest(Struct, frozen=True):
                     hint="import it with the release that wrote it",
                 )
             found = msgspec.json.decode(data, type=cls)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ExportError(
                 f"{where} cannot be read: {error}", hint="take it from another copy of the export"
             ) from None

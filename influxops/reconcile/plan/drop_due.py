@@ -139,8 +139,9 @@ class DropDue(RecordOperation, Struct, frozen=True):
             yield state
             copies = [plan for plan in batch if drops_old_copy(plan)]
             others = [plan for plan in batch if not drops_old_copy(plan)]
-            if others and folder:
-                state, others = export_first(others, Path(folder), state)
+            if folder and (drops := [plan for plan in others if _is_dropped(plan)]):
+                state, whole = export_first(drops, Path(folder), state)
+                others = [plan for plan in others if not _is_dropped(plan)] + whole
                 yield state
             if others:
                 yield (state := carry_out(others, state))
@@ -220,6 +221,10 @@ class DropCopies(DropDue, Struct, frozen=True):
             why = f"it is recorded as {record.state.value}, so its old copy on "
             return plan.blocked(FindingKind.MOVING, f"{why}{record.secondary_target} stays")
         return super().plan_one(plan, state)
+
+
+def _is_dropped(plan: TenantPlan) -> bool:
+    return any(change.action is Action.DROP for change in plan.changes)
 
 
 def _next_batch(state: RunState, most: int) -> list[TenantPlan]:
