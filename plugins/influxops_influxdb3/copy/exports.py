@@ -43,7 +43,8 @@ def export(
             progress = found.progress
             if found.ended is not None:
                 # Brought up to date: as a copy that is looked at again, each row of it.
-                progress = replace(CopyState.decode(progress), number=1).encode()
+                state = CopyState.decode(progress)
+                progress = replace(state, number=1).encode() if state.done else progress
                 files.is_first = False
             compare = order.compare or found.ended is not None
             order = replace(order, progress=progress, compare=compare)
