@@ -84,6 +84,8 @@ COLUMNS = (
     "SELECT table_name, column_name, data_type FROM information_schema.columns "
     "WHERE table_schema = 'iox'"
 )
+#: The files of all tables.
+FILES = "SELECT table_name, min_time, max_time, row_count FROM system.parquet_files"
 #: For each table, how many files it has and what they tell.
 FILE_TOTALS = (
     "SELECT table_name, COUNT(*) AS files, SUM(row_count) AS rows, MAX(max_time) AS last "
@@ -98,10 +100,7 @@ def columns_of(table: str) -> str:
 
 def files_of(table: str) -> str:
     """Ask for the files of one table."""
-    return (
-        "SELECT min_time, max_time, row_count FROM system.parquet_files "
-        f"WHERE table_name = {literal(table)}"
-    )
+    return f"{FILES} WHERE table_name = {literal(table)}"
 
 
 def row_count(table: str, after: int | None) -> str:
@@ -118,6 +117,13 @@ def extent(table: str, span: Span) -> str:
     return (
         "SELECT COUNT(*) AS n, MIN(time) AS first, MAX(time) AS last "
         f"FROM {quoted(table)} WHERE {span.condition}"
+    )
+
+
+def counts(tables: Iterable[str]) -> str:
+    """Ask for the number of rows of each of some tables, at once."""
+    return " UNION ALL ".join(
+        f"SELECT {literal(name)} AS name, COUNT(*) AS count FROM {quoted(name)}" for name in tables
     )
 
 

@@ -41,12 +41,14 @@ class Proxy:
     Args:
         url: Where it listens.
         seen: All requests so far.
+        answers: Each request that was answered, with the bytes and the lines of its answer.
         before: Called with each request before the server gets it; what it returns is answered.
         after: Called with each request once the server has answered, before the client gets it.
     """
 
     url: str = ""
     seen: list[Seen] = field(default_factory=list)
+    answers: list[tuple[Seen, int, int]] = field(default_factory=list)
     before: Callable[[Seen], Answer] = field(default=lambda seen: None)
     after: Callable[[Seen], None] = field(default=lambda seen: None)
 
@@ -95,6 +97,7 @@ def running_proxy(upstream: str, token: str = "") -> Iterator[Proxy]:
                 status, body = got.status, got.data
             else:
                 status, headers["content-type"], body = answer
+            proxy.answers.append((seen, len(body), body.count(b"\n")))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)

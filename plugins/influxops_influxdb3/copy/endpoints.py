@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import blake2b
 from typing import Any
 
-from influxops.plugin import RunContext, TargetError
+from influxops.plugin import InfluxopsError, RunContext, TargetError
 from influxops_influxdb3 import queries
 from influxops_influxdb3.copy.interface import Extent
 from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Parts, Table, table_of
 from influxops_influxdb3.copy.time_bounds import in_slices, smaller
-from influxops_influxdb3.errors import AlreadyExists, QueryFileLimit
+from influxops_influxdb3.errors import AlreadyExists, InfluxDBError, QueryFileLimit
 from influxops_influxdb3.http.client import Client
-from influxops_influxdb3.inspect.parquet_files import File, files_of
+from influxops_influxdb3.http.thread_map import in_background, read_ahead
+from influxops_influxdb3.inspect.parquet_files import (
+    File,
+    files_by_table,
+    files_of,
+    fingerprint,
+)
 from influxops_influxdb3.naming_rules import MARKER_TABLE
 from influxops_influxdb3.queries import ALL, FIRST, LAST, Span, parse_time
 
 _SECOND = 1_000_000_000
+#: Seconds for which it is believed what one question told of the files and rows of all tables, and
+#: how many files are remembered: with more, each table is asked about.
+_FRESH, _MOST_FILES = 60.0, 20_000
+#: Tables whose rows are counted in one question.
+_COUNTED_AT_ONCE = 50
+#: Parts of an answer, of 64 KiB, that are fetched while the one before is worked on.
+_READ_AHEAD = 8
 
 
 class CopyEndpoint:
@@ -38,6 +53,11 @@ class CopyEndpoint:
         self._columns: dict[str, list[tuple[str, str]]] | None = None
         #: False once `system.parquet_files` did not answer: it is not asked again.
         self._lists_files = True
+        # What one question told of all tables, and when. It only spares further questions: what
+        # comes after it is in the slices all the same, and what has become too much is divided.
+        self._all_files: dict[str, list[File]] | None = None
+        self._counts: dict[str, int] | None = None
+        self._asked_at = -math.inf
 
     @property
     def name(self) -> str:
@@ -92,6 +112,7 @@ class CopyEndpoint:
         rows = self.client.query(self._context, "_internal", queries.tables_of(self.database))
         found = {str(r["table_name"]): str(r.get("series_key_columns", "")) for r in rows}
         found.pop(MARKER_TABLE, None)
+        self._asked_at = -math.inf
         self._columns = self._read_columns(queries.COLUMNS)
         return dict(sorted(found.items()))
 
@@ -128,27 +149,54 @@ class CopyEndpoint:
             with contextlib.suppress(AlreadyExists):
                 database = self.database
                 self.client.create_table(self._context, database, table.name, tags, table.fields)
-            self.table(table.name, refresh=True)
+            # They are read again when they are asked for: once for all tables that are made.
+            self._columns = None
 
-    def files(self, table: str) -> list[File] | None:
+    def files(self, table: str, *, refresh: bool = False) -> list[File] | None:
         """Return the files of a table; None where they are not known."""
         if not self._lists_files:
             return None
+        if time.monotonic() - self._asked_at > _FRESH:
+            found = files_by_table(self.client, self._context, self.database, most=_MOST_FILES)
+            self._all_files, self._counts, self._asked_at = found, None, time.monotonic()
+        if self._all_files is not None and not refresh:
+            return self._all_files.get(table, [])
         files = files_of(self.client, self._context, self.database, table)
         self._lists_files = files is not None
         return files
 
     def fingerprint(self, tables: Iterable[str]) -> str:
         """Return what changes with the files of tables; empty where these are not known."""
-        found = blake2b(digest_size=16)
-        for name in tables:
+        return fingerprint(self.client, self._context, self.database, frozenset(tables))
+
+    def known_count(self, table: str) -> int | None:
+        """Return how many rows a table had that is in no file, where one question tells of many.
+
+        One question that counts many tables spares one for each of them.
+        """
+        if self.files(table) != [] or self._all_files is None:
+            return None
+        if self._counts is None:
+            self._counts = self._count_tables()
+        return self._counts.get(table)
+
+    def _count_tables(self) -> dict[str, int]:
+        names = [
+            name
+            for name, columns in (self._columns or {}).items()
+            if not (self._all_files or {}).get(name)
+            and name != MARKER_TABLE
+            and any(column == "time" for column, _ in columns)
+        ]
+        found: dict[str, int] = {}
+        for at in range(0, len(names), _COUNTED_AT_ONCE):
             self._context.check()
-            files = self.files(name)
-            if files is None:
-                return ""
-            listed = sorted((file.first, file.last, file.rows) for file in files)
-            found.update(repr((name, listed)).encode())
-        return found.hexdigest()
+            # One table that cannot be read is the end of the question: each is asked about then.
+            with contextlib.suppress(InfluxDBError):
+                sql = queries.counts(names[at : at + _COUNTED_AT_ONCE])
+                rows = self.client.query(self._context, self.database, sql, retries=0)
+                found |= {str(row["name"]): int(row["count"]) for row in rows}
+        return found
 
     def extent(self, table: str, span: Span) -> Extent:
         """Count the rows of a table in a range of time."""
@@ -170,7 +218,8 @@ class CopyEndpoint:
         """
         files = self.files(table)
         if not files:
-            return self.count(table, ALL), False
+            known = self.known_count(table)
+            return self.count(table, ALL) if known is None else known, False
         rows = sum(file.rows for file in files)
         if exactly:
             first, last = min(file.first for file in files), max(file.last for file in files)
@@ -202,13 +251,15 @@ class CopyEndpoint:
             part = todo.pop()
             try:
                 # What is refused is refused before a row comes.
-                for rows in self.client.rows(self._context, self.database, table.select(part)):
+                sql = table.select(part)
+                answer = self.client.rows(self._context, self.database, sql)
+                for rows in read_ahead(answer, _READ_AHEAD):
                     self._context.check()
                     yield rows
             except QueryFileLimit:
                 if part.is_moment:
                     raise
-                files = self.files(table.name)
+                files = self.files(table.name, refresh=True)
                 todo += reversed(smaller(files, self.client.file_limit, part))
 
     def lines(self, encoder: LineEncoder, span: Span) -> Iterator[list[bytes]]:
@@ -235,7 +286,8 @@ _BODY = 2 * 1024 * 1024
 class LineWriter:
     """Writes lines to a database, without waiting until they are durable.
 
-    The last body is kept back, for it to be the barrier that makes all before it durable.
+    The last body is kept back, for it to be the barrier that makes all before it durable. One other
+    is on its way at most, while the next is made.
     """
 
     def __init__(self, endpoint: CopyEndpoint, context: RunContext) -> None:
@@ -244,13 +296,15 @@ class LineWriter:
         self._lines: list[bytes] = []
         self._size = 0
         self._restarted = False
+        self._sending: tuple[Future[None], int, int] | None = None  # with its rows and bytes
         self.rows = 0
         self.size = 0
 
     @property
     def added(self) -> int:
         """How many rows were written, or are still to be sent."""
-        return self.rows + len(self._lines)
+        sending = self._sending[1] if self._sending is not None else 0
+        return self.rows + sending + len(self._lines)
 
     def begin(self, table: Table, span: Span) -> None:
         """Do nothing: a line says itself what it is about."""
@@ -275,8 +329,24 @@ class LineWriter:
         return not restarted
 
     def reset(self) -> None:
-        """Forget what is left."""
+        """Forget what is left, once what is on its way has arrived."""
         self._lines, self._size = [], 0
+        self._wait()
+
+    def leave(self) -> bool:
+        """Wait for what is on its way; return whether that was given up, and may still arrive."""
+        try:
+            self._wait()
+        except InfluxopsError as error:
+            return error.abandoned
+        return False
+
+    def _wait(self) -> None:
+        if self._sending is not None:
+            (sent, rows, size), self._sending = self._sending, None
+            sent.result()
+            self.rows += rows
+            self.size += size
 
     def _verify_server(self) -> None:
         """See that it is still the same server, and whether it is the same process."""
@@ -285,11 +355,17 @@ class LineWriter:
         self._restarted |= self._endpoint.process != process
 
     def _send(self, *, no_sync: bool) -> None:
+        self._wait()
+        lines = self._lines
+        body = b"\n".join(lines)
+        sent = in_background(partial(self._write, body, no_sync=no_sync))
+        self._sending = sent, len(lines), len(body)
+        self._lines, self._size = [], 0
+        if not no_sync:
+            self._wait()
+
+    def _write(self, body: bytes, *, no_sync: bool) -> None:
         # A write would make the database on another server, before that one is known by its answer.
         self._verify_server()
-        endpoint, lines = self._endpoint, self._lines
-        body = b"\n".join(lines)
+        endpoint = self._endpoint
         endpoint.client.write(self._context, endpoint.database, body, no_sync=no_sync, exact=True)
-        self.rows += len(lines)
-        self.size += len(body)
-        self.reset()

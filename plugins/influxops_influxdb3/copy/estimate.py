@@ -129,6 +129,9 @@ class _Counter:
 
     end = reset = begin
 
+    def leave(self) -> bool:
+        return False
+
 
 def ahead(source: Endpoint, copy: Endpoint, context: RunContext) -> Iterator[CopyProgress]:
     """Count the rows that the copy has, and the source lacks or has with other values.

@@ -121,6 +121,9 @@ class FileEndpoint:
         """Return nothing: what is read of them is what was written."""
         return ""
 
+    def known_count(self, table: str) -> int | None:
+        """Return nothing: what it is asked costs little."""
+
     def extent(self, table: str, span: Span) -> Extent:
         """Count the rows of a table in a range of time."""
         count, first, last = 0, LAST, FIRST
@@ -348,6 +351,10 @@ class FileWriter:
         if self._open is not None:
             self._open.abort()
             self._open = None
+
+    def leave(self) -> bool:
+        """Return that nothing is on its way."""
+        return False
 
 
 @contextlib.contextmanager

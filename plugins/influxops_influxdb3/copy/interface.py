@@ -46,6 +46,9 @@ class Writer(Protocol):
     def reset(self) -> None:
         """Forget what is left."""
 
+    def leave(self) -> bool:
+        """Wait for what is on its way; return whether that was given up, and may still arrive."""
+
 
 class Endpoint(Protocol):
     """One end of a copy. `CopyEndpoint` is a database, `FileEndpoint` the files of an export."""
@@ -91,6 +94,9 @@ class Endpoint(Protocol):
 
     def fingerprint(self, tables: Iterable[str]) -> str:
         """Return what changes with the files of tables; empty where that is not known."""
+
+    def known_count(self, table: str) -> int | None:
+        """Return how many rows a table has, if that is known without a question of its own."""
 
     def extent(self, table: str, span: Span) -> Extent:
         """Count the rows of a table in a range of time that is asked about at once."""

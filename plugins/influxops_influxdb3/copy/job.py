@@ -28,6 +28,7 @@ from influxops.plugin import (
     CopyRequest,
     Finding,
     Hint,
+    InfluxopsError,
     RunContext,
     Severity,
     TargetAuthError,
@@ -43,7 +44,7 @@ from influxops_influxdb3.errors import ConnectionFailed
 from influxops_influxdb3.queries import ALL, FIRST, Span
 
 #: Seconds between two steps, and between two words about a long one.
-_STEP, _REPORT_INTERVAL = 3.0, 2.0
+_STEP, _REPORT_INTERVAL = 10.0, 2.0
 #: What a retention period is about to take away is not compared: no more than half of it.
 _EXPIRING = 3600 * 1_000_000_000
 #: How often a step is done again whose answers broke off.
@@ -86,7 +87,17 @@ class CopyJob:
         self._state = self._durable = CopyState("", "", 0)
 
     def run(self) -> Iterator[CopyProgress]:
-        """Copy; yield how far that is."""
+        """Copy; yield how far that is. It ends when no write is on its way any more."""
+        try:
+            yield from self._run()
+        except InfluxopsError as error:
+            # Also where reading failed while another thread wrote.
+            error.abandoned |= self._writer.leave()
+            raise
+        finally:
+            self._writer.leave()
+
+    def _run(self) -> Iterator[CopyProgress]:
         source, copy = self._source, self._copy
         source.handshake()
         copy.handshake()

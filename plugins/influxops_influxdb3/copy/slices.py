@@ -40,6 +40,10 @@ def slices(
         return
     files = side.files(table)
     if not files:
+        known = side.known_count(table)
+        if known is not None and known <= MAX_ROWS:
+            yield rest
+            return
         yield from (span for span, _ in probed(side, table, rest))
         return
     sides = [(files, side.file_limit)]

@@ -11,7 +11,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -225,7 +225,7 @@ class Client:
 
     def rows(
         self, context: RunContext, database: str, sql: str, *, retries: int | None = None
-    ) -> Iterator[list[dict[str, Any]]]:
+    ) -> Generator[list[dict[str, Any]]]:
         """Ask in SQL as `query` does, and yield some rows at a time: for answers of any size.
 
         Integers are exact, also unsigned ones of 64 bits. A broken answer is not asked again.

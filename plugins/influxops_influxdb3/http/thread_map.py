@@ -1,10 +1,11 @@
-"""Work on several things at once, in a few threads."""
+"""Work on several things at once, in a few threads, or on one while the next is fetched."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from queue import SimpleQueue
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
+from queue import Queue, SimpleQueue
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -49,3 +50,52 @@ def in_flight(
     finally:
         for _ in range(threads):
             todo.put(None)
+
+
+def in_background(work: Callable[[], _R]) -> Future[_R]:
+    """Begin a piece of work in a thread of its own."""
+    future: Future[_R] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="influxdb3", daemon=True).start()
+    return future
+
+
+def read_ahead(items: Generator[_T], limit: int) -> Generator[_T]:
+    """Yield items while a thread fetches those that come next, `limit` of them at most.
+
+    Where it is left before the end, the thread ends after the item that it waits for.
+    """
+    ready: Queue[tuple[_T | None, BaseException | None]] = Queue(limit + 1)
+    left = threading.Event()
+
+    def run() -> None:
+        end: BaseException = StopIteration()
+        try:
+            for item in items:
+                ready.put((item, None))
+                if left.is_set():
+                    break
+            items.close()
+        except BaseException as error:
+            end = error
+        ready.put((None, end))
+
+    threading.Thread(target=run, name="influxdb3-read", daemon=True).start()
+    try:
+        while True:
+            item, end = ready.get()
+            if isinstance(end, StopIteration):
+                return
+            if end is not None:
+                raise end
+            yield item  # type: ignore[misc]
+    finally:
+        left.set()
+        while not ready.empty():  # room for what it waits to put
+            ready.get()

@@ -6,8 +6,10 @@ is in no file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
@@ -42,13 +44,55 @@ def files_of(client: Client, context: RunContext, database: str, table: str) -> 
 
     def read() -> list[File]:
         pages = client.rows(context, database, queries.files_of(table), retries=1)
-        return [
-            File(int(row["min_time"]), int(row["max_time"]), int(row["row_count"]))
-            for rows in pages
-            for row in rows
-        ]
+        return [_file(row) for rows in pages for row in rows]
 
     return _unless_unknown(context, database, read)
+
+
+def files_by_table(
+    client: Client, context: RunContext, database: str, *, most: int
+) -> dict[str, list[File]] | None:
+    """Return the files of all tables, by name; None where they are not known, or more than that."""
+
+    def read() -> dict[str, list[File]] | None:
+        found: dict[str, list[File]] = {}
+        number = 0
+        for rows in client.rows(context, database, queries.FILES, retries=1):
+            number += len(rows)
+            if number > most:
+                return None
+            for row in rows:
+                found.setdefault(str(row["table_name"]), []).append(_file(row))
+        return found
+
+    return _unless_unknown(context, database, read)
+
+
+def fingerprint(client: Client, context: RunContext, database: str, tables: Collection[str]) -> str:
+    """Return what changes with the files of tables; empty where they are not known.
+
+    One question tells it of all tables; a server that refuses that is asked about each.
+    """
+
+    def read(sql: str, named: Collection[str]) -> tuple[int, int]:
+        number = total = 0
+        for rows in client.rows(context, database, sql, retries=1):
+            for name, file in ((str(row["table_name"]), _file(row)) for row in rows):
+                if name in named:
+                    text = repr((name, file.first, file.last, file.rows)).encode()
+                    total += int.from_bytes(blake2b(text, digest_size=16).digest())
+                    number += 1
+        return number, total
+
+    found = _unless_unknown(context, database, partial(read, queries.FILES, tables))
+    known = [found] if found is not None else []
+    for name in sorted(tables) if found is None else ():
+        one = _unless_unknown(context, database, partial(read, queries.files_of(name), (name,)))
+        if one is None:
+            return ""
+        known.append(one)
+    number = sum(number for number, _ in known)
+    return f"{number} {sum(total for _, total in known) % (1 << 128):032x}"
 
 
 def file_totals(client: Client, context: RunContext, database: str) -> dict[str, FileTotals]:
@@ -69,6 +113,10 @@ def file_totals(client: Client, context: RunContext, database: str) -> dict[str,
 def usable_limit(limit: int) -> int:
     """Return how many files a query is to touch: some may come before it is sent."""
     return max(limit - limit // 16, 1)
+
+
+def _file(row: Mapping[str, Any]) -> File:
+    return File(int(row["min_time"]), int(row["max_time"]), int(row["row_count"]))
 
 
 def _unless_unknown(context: RunContext, database: str, read: Callable[[], _T]) -> _T | None:

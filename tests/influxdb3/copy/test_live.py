@@ -61,7 +61,7 @@ def test_how_long_a_copy_takes_is_measured_on_more_than_a_slice_with_few_rows(pa
     pair.write(*(f"telemetry,device=d1 v={n}i {NOW - n * SECOND}" for n in range(5000)))
     many = pair.all(dry_run=True)
     assert (few.total, many.total) == (1, 5001)
-    assert many.rate > 10 * few.rate
+    assert many.rate > 2 * few.rate
 
 
 # Interrupted and resumed -------------------------------------------------------------------------
