@@ -175,6 +175,30 @@ def test_a_server_that_is_slow_is_not_looked_at_for_ever(
     assert DATABASE not in servers["eu1"].databases()
 
 
+def test_one_that_comes_back_while_it_is_exported_is_kept(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], DATABASE, 30)
+    retiring(ops, db)
+    back = threading.Event()
+
+    def comes_back(seen: Seen) -> Answer:
+        if (ops.folder / "out/acme/manifest.json").exists() and not back.is_set():
+            back.set()
+            db.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
+            time.sleep(1.2)  # so long that this is worth another look
+        return None
+
+    with running_proxy(servers["eu1"].url) as proxy:
+        proxy.before = comes_back
+        ops.config(targets_toml({"eu1": proxy.url, "eu2": servers["eu2"]}, LEDGER))
+        done = ops("retire", "--due", "--export", "out", "--allow", "recent-telemetry")
+    assert back.is_set()
+    assert DATABASE in servers["eu1"].databases(), done.all
+    assert "a source has it again, so it is kept" in done.all
+    assert recorded(db)[0] == "ready"
+
+
 def test_export_takes_due(ops: Cli) -> None:
     done = ops("retire", "acme", "--export", "out")
     assert (done.code, "--export takes --due" in done.err) == (2, True)

@@ -134,9 +134,11 @@ def export_database(
 
 
 def export_first(
-    plans: Sequence[TenantPlan], folder: Path, state: RunState
+    plans: Sequence[TenantPlan], folder: Path, state: RunState, *, recent: bool = False
 ) -> tuple[RunState, list[TenantPlan]]:
     """Export what is to be dropped, each row compared; return what may be dropped now.
+
+    Where that was done a moment ago, `recent` rows are all that is looked at.
 
     It is looked at again until that takes no time or finds no rows, as where a server is slow. What
     is written to all the time is not dropped.
@@ -144,7 +146,7 @@ def export_first(
     context, handles = state.context, {handle.name: handle for handle in state.request.targets}
     tenants, whole = dict(state.plans), list[TenantPlan]()
     for plan in plans:
-        order = CopyRequest(plan.database, compare=True)
+        order = CopyRequest(plan.database, compare=True, recent=recent)
         try:
             handle = handles[plan.target or ""]
             if plan.before is None:
