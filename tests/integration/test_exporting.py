@@ -199,6 +199,20 @@ def test_one_that_comes_back_while_it_is_exported_is_kept(
     assert recorded(db)[0] == "ready"
 
 
+def test_one_that_was_moved_is_brought_up_to_date_in_the_same_folder(
+    ops: Cli, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], DATABASE, 30)
+    assert ops("export", "acme", "--output", "out").code == 0
+    moved = ops("move", "acme", "--to", "eu2")
+    assert moved.code == 0, moved.all
+    servers["eu2"].write(DATABASE, "more v=1 1")
+    done = ops("export", "acme", "--output", "out")
+    assert (done.code, "31 rows" in done.out) == (0, True), done.all
+    manifest = json.loads((ops.folder / "out/acme/manifest.json").read_text())
+    assert sum(part["rows"] for table in manifest["tables"] for part in table["parts"]) == 31
+
+
 def test_export_takes_due(ops: Cli) -> None:
     done = ops("retire", "acme", "--export", "out")
     assert (done.code, "--export takes --due" in done.err) == (2, True)
