@@ -76,7 +76,7 @@ class Manifest(Struct, frozen=True):
     server: str | None = None  # the identity of the target's server
     retention: int | None = None  # the database's retention period, in seconds; None: for ever
     started: datetime | None = None
-    ended: datetime | None = None  # when all was written and compared; None: it is not whole
+    ended: datetime | None = None  # when it was whole, all written and compared; None: never
     tables: tuple[TableFiles, ...] = ()  # by name
     late: int = 0  # how many of the rows were written since it began
     unread: dict[str, str] = field(default_factory=dict)  # why tables are not in it, by name
@@ -114,7 +114,7 @@ class Manifest(Struct, frozen=True):
                     hint="import it with the release that wrote it",
                 )
             found = msgspec.json.decode(data, type=cls)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ExportError(
                 f"{where} cannot be read: {error}", hint="take it from another copy of the export"
             ) from None

@@ -77,4 +77,4 @@ class EngineRoutes:
                     context.log.warning("routes: %s", error)
                 # A ledger that is back may be an older one, and have the same version of others.
                 written, failure, tries = -1, error.message, tries + 1
-                context.sleep(min(_AGAIN * 2**tries, _AT_MOST))
+                context.sleep(min(_AGAIN * 2 ** min(tries, 10), _AT_MOST))

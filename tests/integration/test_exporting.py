@@ -17,6 +17,7 @@ from influxops_influxdb3.copy import part_files
 from tests import clients
 from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import Cli
+from tests.integration.proxy import Answer, Seen, running_proxy
 from tests.integration.servers import Influx
 from tests.integration.test_moving import (
     LEDGER,
@@ -142,6 +143,77 @@ def test_what_cannot_be_exported_is_not_dropped(
     assert recorded(db)[0] == "retiring"
 
 
+def test_one_that_is_back_is_kept_without_an_export(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], DATABASE, 30)
+    retiring(ops, db)
+    db.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
+    (ops.folder / "out").write_text("not a directory")
+    done = ops("retire", "--due", "--export", str(ops.folder / "out" / "x"))
+    assert done.code == 0, done.all
+    assert "exported" not in done.all
+    assert recorded(db)[0] == "ready"
+    assert DATABASE in servers["eu1"].databases()
+
+
+def test_a_server_that_is_slow_is_not_looked_at_for_ever(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], DATABASE, 30)
+    retiring(ops, db)
+
+    def slow(seen: Seen) -> Answer:
+        if b'FROM \\"' in seen.body:
+            time.sleep(0.4)  # that is how slow it is
+        return None
+
+    with running_proxy(servers["eu1"].url) as proxy:
+        proxy.before = slow
+        ops.config(targets_toml({"eu1": proxy.url, "eu2": servers["eu2"]}, LEDGER))
+        done = ops("retire", "--due", "--export", "out", "--allow", "recent-telemetry")
+    assert done.code == 0, done.all
+    assert DATABASE not in servers["eu1"].databases()
+
+
+def test_one_that_comes_back_while_it_is_exported_is_kept(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], DATABASE, 30)
+    retiring(ops, db)
+    back = threading.Event()
+
+    def comes_back(seen: Seen) -> Answer:
+        if (ops.folder / "out/acme/manifest.json").exists() and not back.is_set():
+            back.set()
+            db.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
+            time.sleep(1.2)  # so long that this is worth another look
+        return None
+
+    with running_proxy(servers["eu1"].url) as proxy:
+        proxy.before = comes_back
+        ops.config(targets_toml({"eu1": proxy.url, "eu2": servers["eu2"]}, LEDGER))
+        done = ops("retire", "--due", "--export", "out", "--allow", "recent-telemetry")
+    assert back.is_set()
+    assert DATABASE in servers["eu1"].databases(), done.all
+    assert "a source has it again, so it is kept" in done.all
+    assert recorded(db)[0] == "ready"
+
+
+def test_one_that_was_moved_is_brought_up_to_date_in_the_same_folder(
+    ops: Cli, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], DATABASE, 30)
+    assert ops("export", "acme", "--output", "out").code == 0
+    moved = ops("move", "acme", "--to", "eu2")
+    assert moved.code == 0, moved.all
+    servers["eu2"].write(DATABASE, "more v=1 1")
+    done = ops("export", "acme", "--output", "out")
+    assert (done.code, "31 rows" in done.out) == (0, True), done.all
+    manifest = json.loads((ops.folder / "out/acme/manifest.json").read_text())
+    assert sum(part["rows"] for table in manifest["tables"] for part in table["parts"]) == 31
+
+
 def test_export_takes_due(ops: Cli) -> None:
     done = ops("retire", "acme", "--export", "out")
     assert (done.code, "--export takes --due" in done.err) == (2, True)
@@ -242,6 +314,19 @@ def test_a_manifest_that_was_changed_ends_it_before_anything(ops: Cli) -> None:
     path.write_text(path.read_text().replace("telemetry_acme", "telemetry_beta"))
     done = ops("import", "out")
     assert (done.code, "was changed since it was written" in done.err) == (1, True), done.all
+
+
+@pytest.mark.parametrize("text", ['{"version": 1, "tables": ' + 100_000 * "[", "[", ""])
+def test_a_manifest_that_is_none_is_no_fault_of_the_program(ops: Cli, text: str) -> None:
+    (ops.folder / "out").mkdir()
+    (ops.folder / "out/manifest.json").write_text(text)
+    done = ops("import", "out")
+    assert (done.code, "manifest.json cannot be read" in done.err) == (1, True), done.all
+
+
+def test_a_folder_that_cannot_be_read_is_no_fault_of_the_program(ops: Cli) -> None:
+    done = ops("import", 300 * "x")
+    assert (done.code, "cannot be read: File name too long" in done.err) == (2, True), done.all
 
 
 def test_tenants_that_nobody_knows_or_that_have_no_database(ops: Cli, db: TestDatabase) -> None:

@@ -29,8 +29,9 @@ from influxops.report.wording import format_copied
 from influxops.runtime.context import RunContext
 from influxops.runtime.manifests import writing
 
-#: Seconds of an export after which rows may have come behind it: it is looked at again.
-_SHORT = 1.0
+#: Seconds of an export after which rows may have come behind it: it is looked at again, but so
+#: many times at most.
+_SHORT, _LOOKS = 1.0, 10
 
 
 class Export(Operation):
@@ -133,16 +134,19 @@ def export_database(
 
 
 def export_first(
-    plans: Sequence[TenantPlan], folder: Path, state: RunState
+    plans: Sequence[TenantPlan], folder: Path, state: RunState, *, recent: bool = False
 ) -> tuple[RunState, list[TenantPlan]]:
     """Export what is to be dropped, each row compared; return what may be dropped now.
 
-    Rows that came while that was done are looked at again, until it takes no time.
+    Where that was done a moment ago, `recent` rows are all that is looked at.
+
+    It is looked at again until that takes no time or finds no rows, as where a server is slow. What
+    is written to all the time is not dropped.
     """
     context, handles = state.context, {handle.name: handle for handle in state.request.targets}
     tenants, whole = dict(state.plans), list[TenantPlan]()
     for plan in plans:
-        order = CopyRequest(plan.database, compare=True)
+        order = CopyRequest(plan.database, compare=True, recent=recent)
         try:
             handle = handles[plan.target or ""]
             if plan.before is None:
@@ -152,8 +156,11 @@ def export_first(
                 raise ExportError(f"the target {handle.name} cannot write its data to files")
             began = time.monotonic()
             copied, own = export_database(plan, handle, folder, order, context)
-            while time.monotonic() - began > _SHORT:
-                began = time.monotonic()
+            late, looks = -1, 0
+            while time.monotonic() - began > _SHORT and copied.late != late:
+                if looks == _LOOKS:
+                    raise ExportError("rows come to it all the time", hint="stop what writes there")
+                began, late, looks = time.monotonic(), copied.late, looks + 1
                 again = replace(order, recent=True)
                 copied, own = export_database(plan, handle, folder, again, context)
         except Interrupted:

@@ -39,12 +39,16 @@ from influxops.runtime.manifests import read_manifest
 
 def find_exports(folder: Path) -> dict[str, tuple[Path, Manifest]]:
     """Return the exports in a directory, or the one that it is itself, by tenant."""
-    if not folder.is_dir():
-        raise ConfigError(f"there is no directory {folder}")
-    folders = [folder] if (folder / MANIFEST).exists() else sorted(folder.iterdir())
+    try:
+        if not folder.is_dir():
+            raise ConfigError(f"there is no directory {folder}")
+        inside = [folder] if (folder / MANIFEST).exists() else sorted(folder.iterdir())
+        folders = [each for each in inside if each.is_dir()]
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be read: {error.strerror or error}") from None
     found: dict[str, tuple[Path, Manifest]] = {}
     for each in folders:
-        manifest = read_manifest(each) if each.is_dir() else None
+        manifest = read_manifest(each)
         if manifest is None:
             continue
         if manifest.tenant in found:

@@ -115,7 +115,8 @@ class ServerFacts:
                 continue
             answers = inventory.identity if name in replaced else None
             if known.replaced_by != answers:
-                yield replace(known, target=name, replaced_by=answers)
+                # Nothing else: what else is known may have changed since it was read.
+                yield Server(name, known.identity, replaced_by=answers)
 
     def _learned(self) -> tuple[Server, ...]:
         """Return the facts of servers that a run for single tenants read or found to be full."""

@@ -7,6 +7,7 @@ that; what moved tenants left behind takes more (`apply/drop_due.py`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -47,6 +48,8 @@ from influxops.reconcile.state import RunState
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
 #: from before; and how often all may be read again, however many there are.
 _AT_ONCE, _COPIES, _READINGS = 200, 16, 20
+#: Seconds of an export after which all else is looked at again before the drop.
+_SHORT = 1.0
 
 
 class DropDue(RecordOperation, Struct, frozen=True):
@@ -139,9 +142,18 @@ class DropDue(RecordOperation, Struct, frozen=True):
             yield state
             copies = [plan for plan in batch if drops_old_copy(plan)]
             others = [plan for plan in batch if not drops_old_copy(plan)]
-            if others and folder:
-                state, others = export_first(others, Path(folder), state)
+            if folder and (drops := [plan for plan in others if _is_dropped(plan)]):
+                others = [plan for plan in others if not _is_dropped(plan)]
+                began = time.monotonic()
+                state, drops = export_first(drops, Path(folder), state)
                 yield state
+                if drops and time.monotonic() - began > _SHORT:
+                    # A source may have it again, and another run may have claimed it.
+                    state, drops = reserve(drops, state)
+                    state, drops = self._plan_again(drops, state)
+                    state, drops = export_first(drops, Path(folder), state, recent=True)
+                    yield state
+                others += drops
             if others:
                 yield (state := carry_out(others, state))
                 yield (state := write(state))
@@ -220,6 +232,10 @@ class DropCopies(DropDue, Struct, frozen=True):
             why = f"it is recorded as {record.state.value}, so its old copy on "
             return plan.blocked(FindingKind.MOVING, f"{why}{record.secondary_target} stays")
         return super().plan_one(plan, state)
+
+
+def _is_dropped(plan: TenantPlan) -> bool:
+    return any(change.action is Action.DROP for change in plan.changes)
 
 
 def _next_batch(state: RunState, most: int) -> list[TenantPlan]:

@@ -183,7 +183,7 @@ class CopyEndpoint:
     def _count_tables(self) -> dict[str, int]:
         names = [
             name
-            for name, columns in (self._columns or {}).items()
+            for name, columns in sorted((self._columns or {}).items())
             if not (self._all_files or {}).get(name)
             and name != MARKER_TABLE
             and any(column == "time" for column, _ in columns)

@@ -40,14 +40,16 @@ def export(
     with exporting(folder, manifest, context) as (files, found):
         files.refuse_lost(source.tables())
         if found is not None:
-            progress = found.progress
-            if found.ended is not None:
+            state, is_whole = CopyState.decode(found.progress), found.ended is not None
+            is_moved = state.source != source.uuid  # the tenant was, since
+            if state.done or is_moved:
                 # Brought up to date: as a copy that is looked at again, each row of it.
-                progress = replace(CopyState.decode(progress), number=1).encode()
-                files.is_first = False
-            compare = order.compare or found.ended is not None
-            order = replace(order, progress=progress, compare=compare)
-        files.manifest = replace(files.manifest, retention=retention, ended=None)
+                state = replace(state, source=source.uuid, number=1, done=True)
+            files.is_first = not is_whole
+            compare = order.compare or is_whole or is_moved
+            order = replace(order, progress=state.encode(), compare=compare)
+        known = {"server": source.uuid, "retention": retention}
+        files.manifest = replace(files.manifest, **known, ended=None)
         saved = ""
         for copied in CopyJob(source, files, target, order, context).run():
             if copied.progress != saved:

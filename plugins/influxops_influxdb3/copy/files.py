@@ -59,6 +59,8 @@ class FileEndpoint:
         #: Whether what is written is there for the first time.
         self.is_first = True
         self.late = manifest.late
+        # Whole it stays: bringing it up to date takes no row away, and may not come to its end.
+        self._whole = manifest.ended
 
     @property
     def name(self) -> str:
@@ -275,7 +277,8 @@ class FileEndpoint:
             late=self.late,
             ended=datetime.now(UTC) if progress.done else None,
         )
-        write_manifest(self.folder, self.manifest)
+        self._whole = self.manifest.ended or self._whole
+        write_manifest(self.folder, replace(self.manifest, ended=self._whole))
         for name in self._obsolete:
             (self.folder / name).unlink(missing_ok=True)
         self._obsolete.clear()

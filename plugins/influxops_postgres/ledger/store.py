@@ -187,8 +187,12 @@ def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
     known = [Server(writing.renamed.get(target, target), *rest) for target, *rest in there]
     put = {server.target: server for server in known}
     were = {server.target: (server.identity, server.replaced_by) for server in known}
+    now: dict[str, tuple[str | None, str | None]] = {}
     for new in writing.servers:
         old = put.get(new.target)
+        if new.replaced_by is not None and (old is None or old.identity != new.identity):
+            continue  # that other one was allowed since, and is the recorded one
+        now[new.target] = (new.identity, new.replaced_by)
         same = old if old is not None and old.identity == new.identity else Server(new.target)
         if new.unrecorded is None:  # it was not read in full now
             new = replace(
@@ -202,7 +206,6 @@ def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
         put[new.target] = replace(new, since=same.since, read=new.read or same.read)
     document = msgspec.json.encode(list(put.values())).decode()
     _run(session, queries.PUT_SERVERS, {"servers": document})
-    now = {new.target: (new.identity, new.replaced_by) for new in writing.servers}
     if any(were.get(target, answers) != answers for target, answers in now.items()):
         _run(session, queries.GROW, {})
 

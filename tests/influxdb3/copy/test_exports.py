@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -26,7 +27,7 @@ from influxops.plugin import (
     file_name,
     read_manifest,
 )
-from influxops_influxdb3.copy import part_files, slices
+from influxops_influxdb3.copy import job, part_files, slices
 from tests.influxdb3.copies import Pair, contents, target, write
 from tests.integration.proxy import Answer, Seen, running_proxy
 
@@ -204,6 +205,43 @@ def test_rows_that_are_only_in_the_export_are_never_lost_from_it(files: Files) -
         files.export()
     assert files.manifest.rows == 110
     assert files.load().done
+
+
+@pytest.mark.parametrize("how", ["left", "lost"])
+def test_an_export_that_was_whole_stays_so_when_it_is_not_brought_up_to_date(
+    files: Files, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(slices, "MAX_ROWS", 50)
+    monkeypatch.setattr(job, "_STEP", 0.0)
+    source, database = files.pair.source, files.pair.database
+    files.pair.write(*rows(0, 300))
+    files.export()
+    before = files.manifest
+    if how == "lost":
+        source.delete(database)
+        assert source.create(database, None).status == 200
+        write(source, database, *rows(0, 200))
+        with pytest.raises(ExportError, match="that the database lacks"):
+            files.export()
+    else:
+        files.pair.write(*rows(300, 400))
+        with contextlib.closing(files.steps()) as steps:
+            for _ in steps:
+                if files.manifest.progress != before.progress:
+                    break
+    assert files.manifest.progress != before.progress
+    assert files.manifest.ended == before.ended
+    assert files.load(dry_run=True).done
+    if how == "left":
+        # What came before the place where it was left is found, too.
+        files.pair.write(f"telemetry,device=d0 v=1i {START - 1}")
+        files.export()
+        assert files.manifest.rows == 401
+        assert files.load().done
+        files.pair.assert_equal()
+    else:
+        assert files.load().done
+        assert files.manifest.rows == 300
 
 
 # Ends ----------------------------------------------------------------------------------------

@@ -223,6 +223,22 @@ def test_all_of_a_writing_is_written_or_nothing(ledger: PostgresLedger) -> None:
     assert replace(remembered(ledger), now=None) == LedgerSnapshot()
 
 
+def test_a_run_that_is_behind_does_not_undo_that_another_server_was_allowed(
+    ledger: PostgresLedger,
+) -> None:
+    first, other = Server("eu1", "uuid-1", unrecorded=0), Server("eu1", "uuid-2", unrecorded=0)
+    seen = Server("eu1", "uuid-1", replaced_by="uuid-2")
+    for written, found in (
+        (first, ("uuid-1", None)),
+        (seen, ("uuid-1", "uuid-2")),
+        (other, ("uuid-2", None)),
+        (seen, ("uuid-2", None)),
+    ):
+        record(ledger, RunContext(), LedgerUpdate(servers=(written,)))
+        (server,) = remembered(ledger).servers
+        assert (server.identity, server.replaced_by, server.unrecorded) == (*found, 0)
+
+
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
 def test_text_that_postgresql_does_not_store_is_told_or_replaced(
     ledger: PostgresLedger, text: str
