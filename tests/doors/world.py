@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -16,14 +15,12 @@ from unittest.mock import patch
 import psycopg
 
 from influxops import Provisioner
-from influxops.cli.app import cli
-from influxops.cli.failures import end_with
-from influxops.cli.options import Common
 from influxops.config.load import load_config
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure, Operation
 from influxops.errors import InfluxopsError
 from influxops.runtime.context import RunContext
+from influxops.testing import Runner
 from influxops_ansible.ensure import ensure as task
 from influxops_queue.worker.provisioning import Making
 from tests.integration.servers import Influx
@@ -128,15 +125,8 @@ Door = Callable[[Case], Answer]
 
 def by_command(case: Case) -> Answer:
     """`influxops ensure TENANT`, in this process."""
-    out, err, options = io.StringIO(), io.StringIO(), Common()
-    arguments = ["ensure", case.tenant, "-c", str(case.config), "--format", "json"]
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = cli.main(arguments, prog_name="influxops", standalone_mode=False, obj=options)
-        except InfluxopsError as error:
-            code = end_with(error, traceback=False, as_json=False)
-            return Answer(False, f"{error} {err.getvalue()}")
-    return Answer(code == 0, out.getvalue() + err.getvalue())
+    done = Runner(case.config)("ensure", case.tenant, "--format", "json")
+    return Answer(done.exit_code == 0, done.output + done.errors)
 
 
 def by_task(case: Case) -> Answer:

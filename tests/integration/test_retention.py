@@ -99,7 +99,7 @@ def test_a_period_that_keeps_nothing_is_reported_wherever_one_looks(
         ops("doctor").all.split()
     )
     metrics = (ops.folder / "influxops.prom").read_text()
-    assert 'influxops_findings{kind="invalid-retention",severity="warning"} 1.0' in metrics
+    assert 'kind="invalid-retention",severity="warning"} 1.0' in metrics
     _keep(ops, "30d")
     assert why not in " ".join(ops("ensure").all.split())
     assert influx.retention("telemetry_acme") == 30 * DAY

@@ -52,6 +52,8 @@ def provide(
         yield give
     for thread in {*threading.enumerate()} - before:
         if thread.name.startswith("influxops"):
+            while thread.ident is None:  # it is being started
+                time.sleep(0.001)
             thread.join(5)
 
 
