@@ -239,7 +239,10 @@ class _RequestHandler:
         except Exception as error:
             # The row may be there nevertheless, where just the answer to it was lost.
             self._unaudited = error if isinstance(error, Problem) else None
-            why = error.detail if isinstance(error, Problem) else error
+            why: object = error
+            if isinstance(error, Problem):
+                is_denied = error.kind == "missing-right"
+                why = "its user lacks a right" if is_denied else "its database did not answer"
             log.error("the audit log may lack %s %s: %s", self._method, self._shown, why)
             return False
         return True
