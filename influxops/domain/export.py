@@ -23,7 +23,7 @@ from influxops.errors import ExportError
 #: The name of the manifest, and the version of what is in it.
 MANIFEST: Final = "manifest.json"
 _VERSION = 1
-#: Characters of a name that a file name keeps; more of them are told apart by a hash.
+#: How many characters of a name its file name keeps; that of a longer one ends in a hash.
 _LONGEST = 100
 _PLAIN = re.compile(r"[A-Za-z0-9%_~-][A-Za-z0-9%_.~-]*\Z")
 

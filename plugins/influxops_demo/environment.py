@@ -6,8 +6,10 @@ import contextlib
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -37,6 +39,24 @@ PLACES = 5
 INFLUXOPS = (sys.executable, "-P", "-c", "from influxops.cli.main import main; main()")
 #: Variables of the user's own servers; the demonstration must never meet those.
 _FOREIGN = ("PG", "INFLUXDB_", "INFLUXOPS_")
+
+
+def run_command(environment: Mapping[str, str], *arguments: str) -> str:
+    """Run a command to its end; return what it printed to standard output."""
+    done = subprocess.run(
+        [*INFLUXOPS, *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 130:
+        raise KeyboardInterrupt
+    if done.returncode:
+        what = f"influxops {shlex.join(arguments)} ended with {done.returncode}"
+        raise InfluxopsError(f"{what}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
 
 
 #: Devices by tenant. The ids are made up; some are short, some are not, as in real registries.

@@ -17,7 +17,7 @@ import urllib3
 from psycopg.rows import class_row
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.environment import DEVICES, INFLUXOPS, DemoEnvironment
+from influxops_demo.environment import DEVICES, INFLUXOPS, DemoEnvironment, run_command
 from influxops_demo.timeline import Timeline
 
 _SETTINGS = """
@@ -157,20 +157,7 @@ class RoutedFleet:
 
     def run(self, *arguments: str) -> str:
         """Run a command to its end; return what it printed."""
-        done = subprocess.run(
-            [*INFLUXOPS, *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode == 130:
-            raise KeyboardInterrupt
-        if done.returncode:
-            what = f"influxops {shlex.join(arguments)} ended with {done.returncode}"
-            raise WentWrong(f"{what}: {done.stderr}{done.stdout}")
-        return done.stdout + done.stderr
+        return run_command(self.environment, *arguments)
 
     def kill(self, *arguments: str, when: Callable[[], object]) -> None:
         """Start a command, kill it as soon as something is so, and run it again to its end."""

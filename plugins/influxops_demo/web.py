@@ -19,7 +19,12 @@ import click
 import psycopg
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.environment import DEVICES, INFLUXOPS, DemoEnvironment, running_environment
+from influxops_demo.environment import (
+    DEVICES,
+    DemoEnvironment,
+    run_command,
+    running_environment,
+)
 
 #: Each of the demonstration's commands: it ends with its standard input, so that it ends with this
 #: process however that ends. Ctrl-C in a terminal is not for it.
@@ -102,35 +107,17 @@ def _configure(demo: DemoEnvironment) -> None:
 
 def _prepare(demo: DemoEnvironment) -> str:
     """Make all tables, tenants and databases; return an operator's token."""
-    _run_command(demo, "ledger", "install")
-    _run_command(demo, "db", "upgrade")
+    run_command(demo.environment, "ledger", "install")
+    run_command(demo.environment, "db", "upgrade")
     with psycopg.connect(demo.postgres.conninfo()) as connection:
         names = [(tenant, tenant.replace("-", " ").title()) for tenant in DEVICES]
         connection.cursor().executemany(_TENANTS, names)
-    _run_command(demo, "queue", "install", "--trigger")
-    _run_command(demo, "ensure")
+    run_command(demo.environment, "queue", "install", "--trigger")
+    run_command(demo.environment, "ensure")
     demo.write_telemetry()
-    return _run_command(
-        demo, "token", "create", "--role", "operator_admin", "--name", "demo"
+    return run_command(
+        demo.environment, "token", "create", "--role", "operator_admin", "--name", "demo"
     ).strip()
-
-
-def _run_command(demo: DemoEnvironment, *arguments: str) -> str:
-    """Run a command to its end; return what it printed."""
-    done = subprocess.run(
-        [*INFLUXOPS, *arguments],
-        env=demo.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 130:
-        raise KeyboardInterrupt
-    if done.returncode:
-        what = f"influxops {' '.join(arguments)} ended with {done.returncode}"
-        raise InfluxopsError(f"{what}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
 
 
 @contextlib.contextmanager
