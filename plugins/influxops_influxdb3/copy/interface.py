@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Protocol
 
 from msgspec import Struct
@@ -10,7 +11,7 @@ from msgspec import Struct
 from influxops.plugin import TargetError
 from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Parts, Table
 from influxops_influxdb3.inspect.parquet_files import File
-from influxops_influxdb3.queries import Span
+from influxops_influxdb3.queries import FIRST, Span
 
 
 class Extent(Struct, frozen=True):
@@ -19,6 +20,29 @@ class Extent(Struct, frozen=True):
     count: int = 0
     first: int = 0
     last: int = 0
+
+
+class Fingerprint(Struct, frozen=True):
+    """What changes with the files of tables, and with the number of their rows."""
+
+    files: str
+    extents: Mapping[str, Extent]  # by name; of a table that cannot be read there is none
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(extent.count for extent in self.extents.values())
+
+    @property
+    def last(self) -> int:
+        """The newest time of a row."""
+        return max((e.last for e in self.extents.values() if e.count), default=FIRST)
+
+    @property
+    def text(self) -> str:
+        """What is kept of it, to be compared with what it is later."""
+        counts = sorted((name, extent.count) for name, extent in self.extents.items())
+        return f"{self.files} {blake2b(repr(counts).encode(), digest_size=16).hexdigest()}"
 
 
 class Writer(Protocol):
@@ -92,8 +116,8 @@ class Endpoint(Protocol):
     def files(self, table: str) -> Sequence[File] | None:
         """Return the files of a table; None where they are not known."""
 
-    def fingerprint(self, tables: Iterable[str]) -> str:
-        """Return what changes with the files of tables; empty where that is not known."""
+    def fingerprint(self, tables: Iterable[str]) -> Fingerprint | None:
+        """Return what changes with the files and rows of tables; None where it is not known."""
 
     def known_count(self, table: str) -> int | None:
         """Return how many rows a table has, if that is known without a question of its own."""
