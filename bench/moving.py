@@ -6,9 +6,9 @@ Two stand-ins whose log is flushed each second, and a PostgreSQL with registry a
 (200,000 unless told otherwise) are in three tables a group. In turns a process of its own copies
 them bare (read once, written once, nothing checked: `bench/copying.py`), and another one is the
 command line, from its start to its exit: it makes the database, copies, reads the copy back,
-confirms that nothing came, and cuts over. Each has a fresh server to copy to. It prints medians
-the ratio (at most 1.5 from 100,000 rows on), CPU time and the peak of memory (at most 100 MB). A move
-of 18 small tables, `3000 --groups 6`, is to take at most 3 s.
+confirms that nothing came, and cuts over. Each has a fresh server to copy to. It prints medians,
+the ratio (at most 1.5 from 100,000 rows on), CPU time and the peak of memory (at most 100 MB). A
+move of 18 small tables, `3000 --groups 6`, is to take at most 3 s.
 """
 
 from __future__ import annotations
