@@ -34,8 +34,9 @@ _EVERY = 5.0
 #: Seconds between two passes that look whether anything is new.
 _BETWEEN = 5.0
 #: Writers that are said to be paused have written nothing for so many seconds, by the times of the
-#: rows or since it was first looked; after so many looks they are not paused.
-_QUIET, _LOOKS = 10.0, 6
+#: rows or since the first look; where they have after so many, they are not paused. Between looks
+#: is a second at least, since a server's clock may tell no more.
+_QUIET, _NOT_PAUSED, _BETWEEN_LOOKS = 10.0, 60.0, 1.0
 #: After so many passes of which each found something, the move fails: clients still write.
 _PASSES = 12
 
@@ -55,7 +56,7 @@ class MoveSteps(MovesInProgress):
             if is_cut_over(move.record):
                 self._next_pass(move)
             else:
-                if move.is_taken_up and not (move.is_back or move.looks):
+                if move.is_taken_up and not (move.is_back or move.looked_at):
                     self._look(move)
                 began = time.monotonic()
                 copied = self._copy(move)
@@ -238,12 +239,13 @@ class MoveSteps(MovesInProgress):
         """
         if not self.goal.writers_paused or move.writers_paused:
             return 0.0
-        if copied.rows or not move.looks:
-            move.quiet_since = time.monotonic()
-        move.looks += 1
-        seconds = _QUIET - max(copied.quiet or 0.0, time.monotonic() - move.quiet_since)
-        if seconds > 0 and move.looks <= _LOOKS:
-            return seconds
+        now = time.monotonic()
+        move.looked_at = move.looked_at or now
+        if copied.rows or move.looked_at == now:
+            move.quiet_since = now
+        seconds = _QUIET - max(copied.quiet or 0.0, now - move.quiet_since)
+        if seconds > 0 and now - move.looked_at < _NOT_PAUSED:
+            return max(seconds, _BETWEEN_LOOKS)
         move.writers_paused = seconds <= 0
         if not move.writers_paused:
             self.warn(

@@ -29,6 +29,8 @@ ROWS = {f"k{number}": number for number in range(7)}
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill, "_BETWEEN", 0.01)
     monkeypatch.setattr(backfill, "_QUIET", 0.01)
+    monkeypatch.setattr(backfill, "_NOT_PAUSED", 0.1)
+    monkeypatch.setattr(backfill, "_BETWEEN_LOOKS", 0.01)
     monkeypatch.setattr(backfill, "_EVERY", 0.0)
 
 
