@@ -29,16 +29,6 @@ class Fingerprint(Struct, frozen=True):
     extents: Mapping[str, Extent]  # by name; of a table that cannot be read there is none
 
     @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return sum(extent.count for extent in self.extents.values())
-
-    @property
-    def last(self) -> int:
-        """The newest time of a row."""
-        return max((e.last for e in self.extents.values() if e.count), default=FIRST)
-
-    @property
     def text(self) -> str:
         """What is kept of it, to be compared with what it is later."""
         counts = sorted((name, extent.count) for name, extent in self.extents.items())
@@ -142,6 +132,41 @@ class Endpoint(Protocol):
 
     def writer(self) -> Writer:
         """Return what writes to it."""
+
+
+class Watch:
+    """What a source that nobody writes to was when it was last looked at."""
+
+    def __init__(self, source: Endpoint) -> None:
+        self._source = source
+        self._at = 0
+        self._extents: Mapping[str, Extent] | None = None
+
+    def look(self, tables: Iterable[str]) -> str:
+        """Return what changes with its files and rows; empty where that is not known."""
+        self._at, found = self._source.now(), self._source.fingerprint(tables)
+        self._extents = found.extents if found else None
+        return found.text if found else ""
+
+    @property
+    def rows(self) -> int:
+        """How many rows it had."""
+        return sum(extent.count for extent in (self._extents or {}).values())
+
+    @property
+    def quiet(self) -> float | None:
+        """For how many seconds nothing was written, by the times of the rows, if that is known."""
+        if self._extents is None:
+            return None
+        last = max(
+            (extent.last for extent in self._extents.values() if extent.count), default=FIRST
+        )
+        return (self._at - last) / 1e9 if last <= self._at else None
+
+    def is_older(self, table: str, time: int) -> bool:
+        """Return whether all rows of a table are known to be older than that."""
+        extent = (self._extents or {}).get(table)
+        return extent is not None and (not extent.count or extent.last < time)
 
 
 def shared_retention(source: Endpoint, copy: Endpoint, *, may_be_shorter: bool) -> int | None:

@@ -35,7 +35,7 @@ from influxops.plugin import (
     TargetError,
 )
 from influxops_influxdb3.copy.backfill import Backfill
-from influxops_influxdb3.copy.interface import Endpoint, Fingerprint, shared_retention
+from influxops_influxdb3.copy.interface import Endpoint, Watch, shared_retention
 from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Table
 from influxops_influxdb3.copy.progress import LATE, CopyState
 from influxops_influxdb3.copy.slices import SliceCheck, slices
@@ -84,8 +84,7 @@ class CopyJob:
         self._unread = UnreadableTables(self._skip)
         self._rows_by_table: Counter[str] = Counter()
         self._reported_at = 0.0
-        self._known: Fingerprint | None = None  # what the source was when it was last looked at
-        self._seen_at = 0
+        self._watch = Watch(source)
         #: How far copying is, and how much of that is durable and was checked.
         self._state = self._durable = CopyState("", "", 0)
 
@@ -210,33 +209,16 @@ class CopyJob:
         state = self._durable
         if not self._order.paused or state.done:
             return
-        self._wait_since_start(_FLUSH)
+        self._context.sleep(max(_FLUSH - self._context.seconds, 0.0))
         if (state.table, state.time) != ("", FIRST):
             return
-        files = self._look_at_source()
+        files = self._watch.look(self._tables.series_keys)
         is_same = files != "" and files == state.files
         if state.missing:
             self._durable = state if is_same else replace(state, partial=False, settled=FIRST)
             return
         is_known = is_same and state.number > 1 and not state.merge
         self._durable = replace(state, files=files, partial=is_known)
-
-    def _wait_since_start(self, seconds: float) -> None:
-        self._context.sleep(max(seconds - self._context.seconds, 0.0))
-
-    def _look_at_source(self) -> str:
-        """Return what changes with the source's files and rows; empty where it is not known."""
-        self._seen_at, self._known = (
-            self._source.now(),
-            self._source.fingerprint(self._tables.series_keys),
-        )
-        return self._known.text if self._known else ""
-
-    def _quiet(self) -> float | None:
-        """Return for how many seconds nothing was written, by the times of the rows."""
-        if self._known is None or self._known.last > self._seen_at:
-            return None
-        return (self._seen_at - self._known.last) / 1e9
 
     def _skip(self, name: str) -> None:
         if name not in self._state.unread:
@@ -264,9 +246,9 @@ class CopyJob:
         state, is_unchanged = self._state, False
         is_first = state.number == 1 and not (state.missing or state.merge)
         if self._order.paused and is_first and state.files:
-            self._wait_since_start(_FLUSHES)
-            is_unchanged = self._look_at_source() == state.files
-            is_unchanged &= self._known is not None and self._known.rows == state.seen + state.empty
+            self._context.sleep(max(_FLUSHES - self._context.seconds, 0.0))
+            is_unchanged = self._watch.look(self._tables.series_keys) == state.files
+            is_unchanged &= self._watch.rows == state.seen + state.empty
         self._durable = state.after(self._source.now(), is_unchanged=is_unchanged)
         yield True
 
@@ -284,7 +266,7 @@ class CopyJob:
         is_copied = at.number == 1 and not (at.missing or at.merge)
         copy = None if is_copied else self._copy
         for name in self._tables.series_keys:
-            if name < at.table or (at.partial and at.files and self._is_older(name, start)):
+            if name < at.table or (at.partial and at.files and self._watch.is_older(name, start)):
                 continue
             with self._unread.table(name):
                 table = self._source.table(name)
@@ -298,11 +280,6 @@ class CopyJob:
             if self._copy.table(name).may_have_rows:
                 self._count(kept=self._copy.count(name, ALL, self._copy.files(name)))
             yield False
-
-    def _is_older(self, table: str, time: int) -> bool:
-        """Return whether all rows of a table of the source are older than that, as it said."""
-        extent = self._known.extents.get(table) if self._known else None
-        return extent is not None and (not extent.count or extent.last < time)
 
     def _checkpoint(self) -> Iterator[None]:
         """Make all that was written durable, and verify that it exists."""
@@ -448,5 +425,5 @@ class CopyJob:
             unread=unread,
             done=state.done and unread.keys() <= set(state.without),
             findings=(*self._findings, *self._tables.findings(state, self._unread)),
-            quiet=self._quiet(),
+            quiet=self._watch.quiet,
         )
