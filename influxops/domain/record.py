@@ -32,7 +32,7 @@ class State(StrEnum):
         return self in (State.READY, State.MOVING, State.RETIRING, State.LOST)
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     """What is remembered of one tenant; times are those of the ledger's clock, in UTC.
 
     The ledger itself sets `state_since`, `claimed_by`, `is_claimed` and `version`; what else a run
