@@ -68,6 +68,14 @@ def tables_of(database: str) -> str:
     )
 
 
+def table_names(databases: Iterable[str] | None) -> str:
+    """Ask for the tables of some databases, or of all."""
+    sql = "SELECT database_name, table_name FROM system.tables WHERE deleted = false"
+    if databases is None:
+        return sql
+    return f"{sql} AND database_name IN ({', '.join(map(literal, databases))})"
+
+
 # What is in one database -----------------------------------------------------------------------
 
 MARKER = "SELECT time FROM _init LIMIT 1"
