@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench import report
 from bench.cases import CASES, Case
 from bench.place import ROOT, SIZES, TOKEN, URLS, Place, Unfit, find_room
-from bench.values import Failure, LeftOut, Run, column, read
+from bench.values import Failure, LeftOut, Run, column, read, reason
 from influxops_devserver.postgres import embedded_postgres
 from tests.integration.servers import Influx
 
@@ -55,7 +55,7 @@ def _work(case: Case, size: int, place: Place, out: Connection, log: Path) -> No
         say("left_out", LeftOut(case.title, "", column(size) if size else "", str(error)))
     except Exception as error:
         traceback.print_exc()
-        say("failure", Failure(case.label(size), "", f"{type(error).__name__}: {error}"))
+        say("failure", Failure(case.label(size), "", reason(error)))
     out.close()
 
 

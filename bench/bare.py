@@ -1,9 +1,10 @@
 """What bench/ratios.py measures influxops against: the same requests, sent by psycopg and urllib3.
 
-python bench/bare.py look | make | turn
+python bench/bare.py look | make | count | turn
 
 `look` sends the three requests of a run with nothing missing. `make` reads the tenants, then makes
-all databases, prints the seconds that making them took, and looks whether they are there. `turn`
+all databases, prints the seconds that making them took, and looks whether they are there. `count`
+looks, then asks each database for its rows and the time of the last one, four at a time. `turn`
 writes each tenant's marker in the ordinary way, one after the other, as scripts do.
 """
 
@@ -67,11 +68,26 @@ def make(pool: urllib3.PoolManager, ids: list[str], *, in_turn: bool) -> None:
     write(ids[-1], "")
 
 
+def count(pool: urllib3.PoolManager, ids: list[str]) -> None:
+    def ask(tenant: str) -> list[dict[str, object]]:
+        query = "SELECT COUNT(*) AS count, MAX(time) AS last FROM telemetry"
+        body = json.dumps({"db": f"telemetry_{tenant}", "q": query, "format": "json"})
+        return list(json.loads(send(pool, "POST", "/api/v3/query_sql", body)))
+
+    with ThreadPoolExecutor(4) as four:
+        for (found,) in four.map(ask, ids):
+            assert found["count"]
+
+
 def main() -> None:
-    pool, ids = urllib3.PoolManager(maxsize=2), tenants()
+    pool, ids = urllib3.PoolManager(maxsize=4), tenants()
     if sys.argv[1] == "look":
         held = read(pool)
         assert all(f'"telemetry_{tenant}"' in held for tenant in ids)
+        return
+    if sys.argv[1] == "count":
+        read(pool)
+        count(pool, ids)
         return
     start = time.perf_counter()
     make(pool, ids, in_turn=sys.argv[1] == "turn")

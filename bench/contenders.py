@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,9 +39,13 @@ class Setting:
     tenants: int
     limit: int
     base: str = ""
+    #: What names registry and server to all of them, where it is not the usual variables.
+    variables: Mapping[str, str] | None = None
 
     @property
     def env(self) -> dict[str, str]:
+        if self.variables is not None:
+            return environment(**self.variables)
         return environment(
             **self.db.environment, INFLUXDB_URL=self.influx.url, INFLUXDB_TOKEN=self.influx.token
         )
@@ -122,22 +126,27 @@ def provisioner(setting: Setting) -> Taken:
 
 
 @contextlib.contextmanager
-def working(setting: Setting, *urls: str) -> Iterator[psycopg.Connection]:
-    """Run a worker over an empty registry with a trigger, and give a connection to that."""
+def working(
+    setting: Setting, *urls: str, extra: str = "", workers: int = 1
+) -> Iterator[psycopg.Connection]:
+    """Run workers over an empty registry with a trigger, and give a connection to that."""
     from tests.queue.workers import working as running
 
     with new_database(setting.db.server) as db:
         db.registry()
         db.execute("CREATE INDEX ON device_registry (tenant_id)")
         cli = Cli(setting.folder, {**setting.env, **db.environment}, forks=False)
-        cli.config(config(*(urls or (setting.influx.url,)), ledger=True), "worker.toml")
+        text = config(*(urls or (setting.influx.url,)), ledger=True, extra=extra)
+        cli.config(text, "worker.toml")
         cli = replace(cli, variables={**cli.variables, "INFLUXOPS_CONFIG": "worker.toml"})
         for command in (["ledger", "install"], ["queue", "install", "--trigger"]):
             done = cli(*command)
             if done.code:
                 raise ContenderFailed(done.all)
-        with psycopg.connect(db.conninfo, autocommit=True) as connection, running(cli):
-            yield connection
+        with contextlib.ExitStack() as stack:
+            for _ in range(workers):
+                stack.enter_context(running(cli))
+            yield stack.enter_context(psycopg.connect(db.conninfo, autocommit=True))
 
 
 def until_ready(connection: psycopg.Connection, tenants: int, limit: float) -> None:

@@ -1,4 +1,4 @@
-"""Where cases measure: one PostgreSQL, InfluxDB 3 or stand-ins for it, and commands that are timed."""
+"""Where cases measure: one PostgreSQL, InfluxDB 3 or stand-ins for it, and timed commands."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
 
-from bench.values import Failure, Figure, LeftOut
+from bench.values import Failure, Figure, LeftOut, reason
 from influxops_devserver.postgres import EmbeddedPostgres
 from influxops_devserver.testing import running_stand_in
 from tests.integration.servers import Influx, NotOurs
@@ -43,6 +44,8 @@ class Sizes:
     status: Sequence[int]
     #: Tenants of service and console.
     pages: Sequence[int]
+    #: Tenants of three targets, and of several workers.
+    fleet: Sequence[int]
     #: Rows that the trigger sees in one statement.
     trigger: int
     #: Rounds of what takes seconds, and of what takes minutes.
@@ -51,13 +54,14 @@ class Sizes:
 
 
 SIZES: Mapping[Literal["small", "full"], Sizes] = {
-    "small": Sizes((10,), 20_000, (2_000,), (20,), (200,), 2_000, 1, 1),
+    "small": Sizes((10,), 20_000, (2_000,), (20,), (200,), (12,), 2_000, 1, 1),
     "full": Sizes(
         (20, 1_000, 10_000, 100_000),
         5_000_000,
         (200_000, 1_000_000),
         (1_000, 10_000),
         (10_000, 100_000),
+        (1_000,),
         1_000_000,
         5,
         3,
@@ -141,7 +145,7 @@ class Place:
                 try:
                     taken[name].append(measure())
                 except Exception as error:
-                    failed[name] = f"{type(error).__name__}: {error}"
+                    failed[name] = reason(error)
         for name, values in taken.items():
             if name in failed:
                 self.say("failure", Failure(f"{table}, {column}", name, failed[name]))
@@ -172,9 +176,14 @@ class Place:
 
     @contextlib.contextmanager
     def servers(
-        self, number: int = 1, databases: int = 1, **options: Any
+        self, number: int = 1, databases: int = 1, first: int = 0
     ) -> Iterator[list[Influx]]:
         """Give empty servers that hold so many databases each; real ones where there are any.
+
+        Args:
+            number: How many.
+            databases: How many databases each has to hold.
+            first: Where in the list of real servers they begin.
 
         Raises:
             Unfit: Where there are too few of them, or they hold too few databases.
@@ -182,24 +191,19 @@ class Place:
         real = [Influx(url, os.environ.get(TOKEN, "")) for url in self.rooms]
         with contextlib.ExitStack() as stack:
             if not real:
-                options = {"max_databases": None, "max_tables": None, **options}
-                yield [
-                    Influx(stand_in.url, stand_in=stand_in)
-                    for stand_in in (
-                        stack.enter_context(running_stand_in(**options)) for _ in range(number)
-                    )
-                ]
+                start = partial(running_stand_in, max_databases=None, max_tables=None)
+                started = [stack.enter_context(start()) for _ in range(number)]
+                yield [Influx(each.url, stand_in=each) for each in started]
                 return
-            if options:
-                raise Unfit("it needs a server with other options")
-            if len(real) < number:
-                raise Unfit(f"it needs {number} servers, and {URLS} names {len(real)}")
-            for server in real[:number]:
+            if len(real) < first + number:
+                raise Unfit(f"it needs {first + number} servers, and {URLS} names {len(real)}")
+            given = real[first : first + number]
+            for server in given:
                 if self.rooms[server.url] < databases:
                     raise Unfit(f"the server holds {self.rooms[server.url]:,} databases")
                 stack.callback(server.clean)
                 server.clean()
-            yield real[:number]
+            yield given
 
 
 def find_room(server: Influx) -> int:

@@ -12,12 +12,12 @@ from typing import Any
 
 from bench.place import LOOKED_FOR, ROOT
 from bench.reached import TARGETS, Reached
-from bench.values import Figure, Run, distinct
+from bench.values import Figure, LeftOut, Run, distinct
 from influxops import __version__
 
 DOCS = ROOT / "docs/performance.md"
 PLOT = ROOT / "docs/images/bench.svg"
-_NAME, _CELL = 24, 14
+_WIDTH, _NAME, _CELL = 80, 24, 14
 #: Where the tables are in the page.
 _BEGIN, _END = "<!-- begin of what make bench writes -->", "<!-- end of what make bench writes -->"
 
@@ -68,7 +68,7 @@ def value(figure: Figure) -> str:
             if number >= least:
                 number, unit = number * factor, name
                 break
-    digits = max(0, 3 - len(str(int(number)))) if unit in ("s", "ms", "µs") else 0
+    digits = max(0, 3 - len(str(int(number)))) if unit in ("s", "ms", "µs", "MB") else 0
     return f"{number:,.{digits}f} {unit}".strip()
 
 
@@ -87,11 +87,12 @@ def grid(run: Run, table: str) -> list[list[str]]:
     """Return a table's cells, with the heads of rows and columns."""
     mine = [each for each in run.figures if each.table == table]
     out = [each for each in run.left_out if each.table == table and each.contender]
+    told: list[Figure | LeftOut] = [*mine, *out]
     columns = sorted(
-        distinct(each.column for each in (*mine, *out) if each.column),
+        distinct(each.column for each in told),
         key=lambda text: int(re.sub(r"\D", "", text) or 0),
     )
-    rows = distinct(each.contender for each in (*mine, *out))
+    rows = distinct(each.contender for each in told)
     found = [["", *columns]]
     for name in rows:
         found.append([name, *(cell(run, table, name, each) for each in columns)])
@@ -118,8 +119,11 @@ def notes(run: Run, table: str) -> list[str]:
 def table(run: Run, title: str) -> str:
     """Write a table as text."""
     lines = [f"\n{title}"]
-    for first, *rest in grid(run, title):
-        lines.append(f"  {first:<{_NAME - 2}}" + "".join(f"{each:>{_CELL}}" for each in rest))
+    cells = grid(run, title)
+    longest = max(_NAME - 2, *(len(row[0]) for row in cells))
+    width = min(longest, _WIDTH - 2 - _CELL * (len(cells[0]) - 1))
+    for first, *rest in cells:
+        lines.append(f"  {first[:width]:<{width}}" + "".join(f"{each:>{_CELL}}" for each in rest))
     lines += [f"  {note}" for note in notes(run, title)]
     return "\n".join(line.rstrip() for line in lines)
 

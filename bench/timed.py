@@ -1,7 +1,7 @@
 """Run a command, and print as JSON what it took: `python -ISs bench/timed.py SECONDS COMMAND…`.
 
-A process of its own, because the peak memory of a child is at least its parent's: this one is small.
-The command's output goes to where this one's standard error goes. After so many seconds it is killed.
+A process of its own, because the peak memory of a child is at least its parent's: this one is
+small. The command's output goes to this one's standard error. It is killed after so many seconds.
 """
 
 import json

@@ -57,6 +57,11 @@ class Failure:
     why: str
 
 
+def reason(error: BaseException) -> str:
+    """Say in one line what an error says."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+
+
 @dataclass
 class Run:
     """All that one run found."""
@@ -92,7 +97,8 @@ class Run:
 
     def tables(self) -> list[str]:
         """Return the titles, in the order in which they came."""
-        return list(dict.fromkeys(each.table for each in (*self.figures, *self.left_out)))
+        told: list[Figure | LeftOut] = [*self.figures, *self.left_out]
+        return distinct(each.table for each in told)
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""

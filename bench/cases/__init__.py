@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.cases import tenants
+from bench.cases import (
+    application,
+    doors,
+    exports,
+    fleet,
+    ledger,
+    moving,
+    pages,
+    registry,
+    starts,
+    status,
+    tenants,
+    trigger,
+)
 from bench.place import Place
 
 
@@ -36,4 +49,18 @@ class Case:
         return f"{self.title}, {size:,}" if size else self.title
 
 
-CASES = (Case("tenants", tenants.MISSING, tenants.run, 900, _tenants),)
+CASES = (
+    Case("starts", starts.START, starts.run, 240),
+    Case("doors", doors.TITLE, doors.run, 240),
+    Case("tenants", tenants.MISSING, tenants.run, 900, _tenants),
+    Case("targets", fleet.TARGETS, fleet.targets, 300, lambda place: place.sizes.fleet),
+    Case("workers", fleet.WORKERS, fleet.workers, 300, lambda place: place.sizes.fleet),
+    Case("status", status.TITLE, status.run, 400, lambda place: place.sizes.status),
+    Case("registry", registry.WHOLE, registry.run, 300, lambda place: (place.sizes.devices,)),
+    Case("application", application.TITLE, application.run, 120, lambda place: place.sizes.pages),
+    Case("pages", pages.TITLE, pages.run, 120, lambda place: place.sizes.pages),
+    Case("trigger", trigger.MANY, trigger.run, 240, lambda place: (place.sizes.trigger,)),
+    Case("ledger", ledger.TITLE, ledger.run, 120, lambda place: place.sizes.pages),
+    Case("moving", moving.ROWS, moving.run, 600, lambda place: place.sizes.rows),
+    Case("exports", exports.TITLE, exports.run, 300, lambda place: place.sizes.rows[:1]),
+)

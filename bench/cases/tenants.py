@@ -28,7 +28,7 @@ from bench.values import BARE, column
 from tests.pg import TestDatabase
 
 MISSING, THERE = "all missing", "nothing missing"
-OURS = "influxops ensure"
+OURS, PLAN, JSON = "influxops ensure", "influxops plan", "plan --format json"
 
 
 @contextlib.contextmanager
@@ -79,8 +79,8 @@ def there(place: Place, db: TestDatabase, tenants: int) -> None:
         measures: dict[str, Callable[[Setting], Taken]] = {
             BARE: lambda given: bare(given, "look"),
             OURS: cli,
-            "influxops plan": lambda given: cli(given, "plan"),
-            "plan --format json": lambda given: cli(given, "plan", "--format", "json"),
+            PLAN: lambda given: cli(given, "plan"),
+            JSON: lambda given: cli(given, "plan", "--format", "json"),
             "Ansible module": module,
             "Provisioner": provisioner,
             "a process a tenant": processes,
