@@ -123,7 +123,7 @@ def main() -> int:
         run.failures.append(Failure("all", "", "it was interrupted"))
         report.write(run, options.output, docs=False)
         return 130
-    print(report.targets(run))
+    print(report.text(run) if options.earlier else report.targets(run))
     report.write(run, options.output, docs=options.docs)
     for failure in run.failures:
         print(f"FAILED {failure.case}: {failure.contender} {failure.why}", file=sys.stderr)

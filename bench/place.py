@@ -46,6 +46,10 @@ class Sizes:
     pages: Sequence[int]
     #: Tenants of three targets, and of several workers.
     fleet: Sequence[int]
+    #: How many workers there are.
+    workers: Sequence[int]
+    #: Tenants of servers that are slow to create.
+    slow: Sequence[int]
     #: Rows that the trigger sees in one statement.
     trigger: int
     #: Rounds of what takes seconds, and of what takes minutes.
@@ -54,17 +58,31 @@ class Sizes:
 
 
 SIZES: Mapping[Literal["small", "full"], Sizes] = {
-    "small": Sizes((10,), 20_000, (2_000,), (20,), (200,), (12,), 2_000, 1, 1),
+    "small": Sizes(
+        tenants=(3,),
+        devices=20_000,
+        rows=(2_000,),
+        status=(20,),
+        pages=(200,),
+        fleet=(6,),
+        workers=(1,),
+        slow=(6,),
+        trigger=2_000,
+        rounds=1,
+        few=1,
+    ),
     "full": Sizes(
-        (20, 1_000, 10_000, 100_000),
-        5_000_000,
-        (200_000, 1_000_000),
-        (1_000, 10_000),
-        (10_000, 100_000),
-        (1_000,),
-        1_000_000,
-        5,
-        3,
+        tenants=(20, 1_000, 10_000, 100_000),
+        devices=5_000_000,
+        rows=(200_000, 1_000_000),
+        status=(1_000, 10_000),
+        pages=(10_000, 100_000),
+        fleet=(1_000,),
+        workers=(1, 2, 4),
+        slow=(100,),
+        trigger=500_000,
+        rounds=5,
+        few=3,
     ),
 }
 

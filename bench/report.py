@@ -144,6 +144,11 @@ def targets(run: Run) -> str:
     return "\n".join(lines)
 
 
+def text(run: Run) -> str:
+    """Write all of it."""
+    return "\n".join([head(run), *(table(run, title) for title in run.tables()), targets(run)])
+
+
 def _markdown(cells: Sequence[Sequence[str]]) -> list[str]:
     first, *rest = ([each.replace("|", "\\|") for each in row] for row in cells)
     aligned = ["---", *("---:" for _ in first[1:])]
@@ -177,9 +182,8 @@ def write(run: Run, folder: Path, *, docs: bool) -> None:
     from bench.plot import draw  # slow to import
 
     run.write(folder / "bench.json")
-    text = [head(run), *(table(run, title) for title in run.tables()), targets(run)]
-    text += [f"FAILED {each.case}: {each.contender} {each.why}" for each in run.failures]
-    (folder / "bench.txt").write_text("\n".join(text) + "\n", encoding="utf-8")
+    failed = (f"\nFAILED {each.case}: {each.contender} {each.why}" for each in run.failures)
+    (folder / "bench.txt").write_text(f"{text(run)}{''.join(failed)}\n", encoding="utf-8")
     draw(run, folder / "bench.svg")
     if docs:
         draw(run, PLOT)

@@ -33,6 +33,10 @@ def _once(place: Place) -> Sequence[int]:
     return (0,)
 
 
+def _last(place: Place) -> Sequence[int]:
+    return place.sizes.pages[-1:]
+
+
 @dataclass(frozen=True)
 class Case:
     """What is measured by a process of its own."""
@@ -55,9 +59,10 @@ CASES = (
     Case("tenants", tenants.MISSING, tenants.run, 900, _tenants),
     Case("targets", fleet.TARGETS, fleet.targets, 300, lambda place: place.sizes.fleet),
     Case("workers", fleet.WORKERS, fleet.workers, 300, lambda place: place.sizes.fleet),
+    Case("slow", fleet.SLOW, fleet.slow_store, 300, lambda place: place.sizes.slow),
     Case("status", status.TITLE, status.run, 400, lambda place: place.sizes.status),
     Case("registry", registry.WHOLE, registry.run, 300, lambda place: (place.sizes.devices,)),
-    Case("application", application.TITLE, application.run, 120, lambda place: place.sizes.pages),
+    Case("application", application.TITLE, application.run, 180, _last),
     Case("pages", pages.TITLE, pages.run, 120, lambda place: place.sizes.pages),
     Case("trigger", trigger.MANY, trigger.run, 240, lambda place: (place.sizes.trigger,)),
     Case("ledger", ledger.TITLE, ledger.run, 120, lambda place: place.sizes.pages),

@@ -41,20 +41,44 @@ def setting(place: Place, db: TestDatabase, tenants: int, limit: int) -> Iterato
         yield prepare(Path(folder), db, influx, tenants, limit, place.base)
 
 
-def make(place: Place, db: TestDatabase, contender: Contender, tenants: int) -> Taken:
-    with setting(place, db, tenants, 480) as given:
+class Kept:
+    """The server that `influxops ensure` filled last, for those that look at a full one."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self.given: Setting | None = None
+
+    def keep(self, stack: contextlib.ExitStack, given: Setting) -> None:
+        self._stack.close()
+        self._stack, self.given = stack.pop_all(), given
+
+    def __enter__(self) -> Kept:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+
+def make(
+    place: Place, db: TestDatabase, contender: Contender, tenants: int, kept: Kept | None = None
+) -> Taken:
+    with contextlib.ExitStack() as stack:
+        given = stack.enter_context(setting(place, db, tenants, 480))
         taken = contender.work(given)
         check(given.influx, tenants, marks=contender.marks)
+        if kept and not place.rooms and contender.name == OURS:
+            kept.keep(stack, given)
         return taken
 
 
-def rounds(place: Place, tenants: int) -> int:
-    if tenants <= 1_000:
-        return place.sizes.rounds
-    return place.sizes.few if tenants <= 10_000 else 1
+def rounds(place: Place, tenants: int, at_most: int = 5) -> int:
+    """Return how often a contender is measured: the less, the longer it takes."""
+    if tenants > 10_000 or (tenants > 1_000 and at_most < 5):
+        return 1
+    return min(at_most, place.sizes.rounds if tenants < 1_000 else place.sizes.few)
 
 
-def missing(place: Place, db: TestDatabase, tenants: int) -> None:
+def missing(place: Place, db: TestDatabase, tenants: int, kept: Kept) -> None:
     """Measure each contender on a server that is empty each time."""
     contenders = [*CONTENDERS]
     if place.base:
@@ -66,16 +90,18 @@ def missing(place: Place, db: TestDatabase, tenants: int) -> None:
     place.in_turns(
         MISSING,
         column(tenants),
-        {each.name: partial(make, place, db, each, tenants) for each in chosen},
-        {each.name: min(rounds(place, tenants), each.rounds) for each in chosen},
+        {each.name: partial(make, place, db, each, tenants, kept) for each in chosen},
+        {each.name: rounds(place, tenants, each.rounds) for each in chosen},
         BARE,
     )
 
 
-def there(place: Place, db: TestDatabase, tenants: int) -> None:
+def there(place: Place, db: TestDatabase, tenants: int, kept: Kept) -> None:
     """Measure each contender on one server that has all databases."""
-    with setting(place, db, tenants, 480) as given:
-        bare(given)
+    with contextlib.ExitStack() as stack:
+        given = kept.given or stack.enter_context(setting(place, db, tenants, 480))
+        if not kept.given:
+            bare(given)
         measures: dict[str, Callable[[Setting], Taken]] = {
             BARE: lambda given: bare(given, "look"),
             OURS: cli,
@@ -93,21 +119,21 @@ def there(place: Place, db: TestDatabase, tenants: int) -> None:
                 given, "plan", "--format", "json"
             )
         most = {each.name: each for each in CONTENDERS}
-        many = place.sizes.rounds if tenants <= 10_000 else place.sizes.few
         chosen: dict[str, Callable[[], Taken]] = {}
         for name, work in measures.items():
             known = most.get(name)
-            if known and work is not provisioner and tenants > known.most:
+            if known and known.slow and tenants > known.most:
                 place.left_out(THERE, name, column(tenants), known.why)
             else:
                 chosen[name] = partial(work, given)
-        times = {name: many if name not in most or most[name].rounds == 5 else 1 for name in chosen}
+        many = place.sizes.rounds if tenants < 1_000 else place.sizes.few
+        times = {name: 1 if name in most and most[name].slow else many for name in chosen}
         place.in_turns(THERE, column(tenants), chosen, times, BARE)
         check(given.influx, tenants, marks=True)
 
 
 def run(place: Place, tenants: int) -> None:
     """Measure both."""
-    with place.registry(tenants) as db:
-        missing(place, db, tenants)
-        there(place, db, tenants)
+    with place.registry(tenants) as db, Kept() as kept:
+        missing(place, db, tenants, kept)
+        there(place, db, tenants, kept)
