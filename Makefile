@@ -9,7 +9,7 @@ PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo web routing test test-ansible test-clients faults check words docs reference
-.PHONY: sanity collection changelog
+.PHONY: bench sanity collection changelog
 .PHONY: dist format clean ansible-lint ansible-plays ansible-integration ansible-molecule
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo
 	@echo "make faults        tests where servers and connections end, hang or fall silent"
 	@echo "make test-clients  tests where programs of others talk to influxops"
+	@echo "make bench         influxops beside other ways, in 25 minutes; SIZE=small: in one or two"
 	@echo "make test-ansible  the part of make test that is about Ansible"
 	@echo "make reference     write docs/reference from the code"
 	@echo "make words         phrases that the field has a word for (tests/words.txt)"
@@ -105,6 +106,11 @@ dist: $(VENV)/.dev
 	rm -f dist/influxops-*.whl dist/influxops-[0-9]*.tar.gz
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/twine check --strict dist/influxops-*.whl dist/influxops-[0-9]*.tar.gz
+
+# What it found is in build/bench.txt, .json and .svg; DOCS=1 writes docs/performance.md, too.
+SIZE ?= full
+bench: $(VENV)/.dev
+	@$(BIN)/python -m bench --size $(SIZE) $(if $(DOCS),--docs) $(if $(BASE),--base $(BASE)) $(CASES)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

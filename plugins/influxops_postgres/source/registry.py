@@ -31,7 +31,7 @@ from influxops_postgres.source.settings import PostgresSettings
 from influxops_postgres.source.transaction import Session, TextResult
 
 #: From so many rows a tenant on, skip. One skip was measured to cost as much as scanning 40 rows to
-#: 230, by machine and cache (bench/postgres_skip_scan.py); near that, both take milliseconds.
+#: 230, by machine and cache (bench/cases/registry.py); near that, both take milliseconds.
 SKIPPING_PAYS = 100
 
 #: What a query calls the column with the ids.
