@@ -23,7 +23,7 @@ help:
 	@echo "make clean   remove .venv and what was built"
 	@echo
 	@echo "make faults        tests where servers and connections end, hang or fall silent;"
-	@echo "                   MINUTES=30 SEED=1: so long at random, with a table of what came of it"
+	@echo "                   MINUTES=30 SEED=1: so long at random, with a table of the results"
 	@echo "make test-clients  tests where programs of others talk to influxops"
 	@echo "make test-ansible  the part of make test that is about Ansible"
 	@echo "make reference     write docs/reference from the code"

@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: inject faults while all doors work, and print what came of it."""
+"""`python -m tests.faults`: inject faults while all doors work, and print the results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from influxops_devserver import testing
 from tests import fork_server
 from tests.faults.kinds import kinds
 from tests.faults.rounds import run_rounds
-from tests.faults.table import table
+from tests.faults.table import table, write_page
 
 
 def _tell(line: str) -> None:
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--faults", type=int, default=sys.maxsize, help="stop after so many")
     parser.add_argument(
-        "--each", type=int, default=8, help="faults a round that come one after the other"
+        "--each", type=int, default=10, help="faults a round that come one after the other"
     )
     parser.add_argument("--pause", type=float, default=20.0, help="seconds that a server pauses")
     parser.add_argument("--only", default="", help="kinds whose name has this")
@@ -45,6 +45,8 @@ def main() -> int:
         keep=given.keep,
     )
     sys.stdout.write(table(result) + "\n")
+    if given.docs:
+        write_page(result)
     if given.json is not None:
         given.json.write_text(json.dumps(result.document(), indent=2) + "\n", encoding="utf-8")
     return 0 if result.is_good else 1

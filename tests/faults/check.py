@@ -1,4 +1,4 @@
-"""Decides after each round what was lost, doubled, or is not as it was told.
+"""Decides after each round what was lost, doubled, or is not as it was reported.
 
 It shares no code with influxops: it reads PostgreSQL, the ledger's table and the servers itself,
 and knows of the doors only what they said.

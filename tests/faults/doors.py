@@ -45,7 +45,7 @@ class Call:
 
 
 class Said:
-    """What doors have said: to the checker, and to whoever looks for tracebacks and secrets."""
+    """What doors have said: to the checker, and to the search for tracebacks and secrets."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._lock, self._number = folder, threading.Lock(), 0

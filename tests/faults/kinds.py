@@ -52,7 +52,7 @@ def _toxic(kind: str, *, answer: bool, pg: bool = False, bytes_: int = 0) -> Inj
         name = _PG if pg else r.choice(NAMES)
         given = {"bytes": r.randint(1, bytes_)} if bytes_ else {"timeout": 0}
         w.toxic.poison(name, kind, answer=answer, **given)
-        time.sleep(r.uniform(0.1, 2.5 if kind == "timeout" else 0.5))
+        time.sleep(r.uniform(0.1, 2.0 if kind == "timeout" else 0.4))
         w.toxic.heal(name)
         return 1
 
@@ -271,7 +271,7 @@ def _killed_command(w: World, r: Random) -> int:
     command = list(r.choice(_COMMANDS))
     tenant = r.choice(w.registered)
     arguments = [tenant if each == "TENANT" else each for each in command]
-    w.commands.run(*arguments, kill_after=r.uniform(0.03, 1.2))
+    w.commands.run(*arguments, kill_after=r.uniform(0.03, 0.8))
     return 1
 
 
@@ -346,8 +346,8 @@ def kinds(pause: float) -> list[Kind]:
     answers += ["reset in a request", "reset in an answer"]
     return [
         Kind(_I, "connection refused", _refused(pg=False)),
-        Kind(_I, "all connections reset, requests", _toxic("reset_peer", answer=False)),
-        Kind(_I, "all connections reset, answers", _toxic("reset_peer", answer=True)),
+        Kind(_I, "connections reset while requests are sent", _toxic("reset_peer", answer=False)),
+        Kind(_I, "connections reset while answers come", _toxic("reset_peer", answer=True)),
         Kind(_I, "answers end after some bytes", _toxic("limit_data", answer=True, bytes_=3000)),
         Kind(_I, "never answers", _toxic("timeout", answer=True), 1),
         *(Kind(_I, f"answer: {n}", _answers(n)) for n in answers),
@@ -364,7 +364,7 @@ def kinds(pause: float) -> list[Kind]:
         Kind(_P, "fail-over to a promoted standby", _fail_over, 1),
         Kind(_P, "connections ended", _ended),
         Kind(_P, "table locked", _locked(1.0)),
-        Kind(_P, "table locked beyond the statement timeout", _locked(3.0), 1),
+        Kind(_P, "table locked beyond the time limit", _locked(3.0), 1),
         Kind(
             _P,
             "idle timeouts",

@@ -60,7 +60,7 @@ class Disk:
 
 
 class Server:
-    """A stand-in that keeps what it was told, on one port, through all that happens to it."""
+    """A stand-in that keeps its data and its port through all that happens to it."""
 
     def __init__(self, stack: contextlib.ExitStack, most: int | None) -> None:
         self.disk = Disk(stack.enter_context(small_disk(64)))
