@@ -22,7 +22,8 @@ help:
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove .venv and what was built"
 	@echo
-	@echo "make faults        tests where servers and connections end, hang or fall silent"
+	@echo "make faults        tests where servers and connections end, hang or fall silent;"
+	@echo "                   MINUTES=30 SEED=1: so long at random, with a table of the results"
 	@echo "make test-clients  tests where programs of others talk to influxops"
 	@echo "make bench         influxops beside other ways, in 25 minutes; SIZE=small: in one or two"
 	@echo "make test-ansible  the part of make test that is about Ansible"
@@ -65,8 +66,14 @@ test: $(VENV)/.dev
 	$(BIN)/$(PYTEST) --ignore=tests/ansible -m 'not faults and not clients'
 	$(MAKE) --no-print-directory test-ansible
 
+# With MINUTES, the long version of one of them, and nothing else: make faults MINUTES=30 SEED=1
+SEED ?= 1
 faults: $(VENV)/.dev
+ifdef MINUTES
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) --seed $(SEED)
+else
 	$(BIN)/$(PYTEST) --ignore=tests/ansible -m faults
+endif
 
 test-clients: $(VENV)/.dev
 	$(BIN)/$(PYTEST) -m clients
