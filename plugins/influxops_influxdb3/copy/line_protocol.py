@@ -227,7 +227,8 @@ class LineEncoder:
         at = f"v{known['time']}"
         line = f"{{m}}{''.join(tags)} {','.join(fields)} {{seconds[{at}[:19]]}}{{{at}[20:]:0<9}}"
         each = ", ".join(f"v{place}" for place in range(len(names)))
-        exec(f"def write(rows): return [f'{line}'.encode() for {each}, in rows]", known)
+        text = f"def write(rows): return [f'{line}'.encode() for {each}, in rows]"
+        exec(text, known)  # no word of a server is in it  # noqa: S102
         write: _Write = known["write"]
         if len(self._writers) < _MOST_WRITERS:
             self._writers[names] = write

@@ -35,7 +35,7 @@ _KEYWORDS = {
     **{name: name for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")},
 }
 _PORT = re.compile("[0-9]{1,5}")
-_DEFAULT_PASSWORD = "iot_dev"
+_DEFAULT_PASSWORD = "iot_dev"  # for development  # noqa: S105
 #: Keywords that are secret.
 _SECRET = frozenset({"password", "sslpassword"})
 
