@@ -192,7 +192,7 @@ class TenantPlan(Struct, frozen=True, gc=False):
         """Return it with a block that the configuration lists as known: that is no error."""
         if self.status is not TenantStatus.BLOCKED or self.finding is None:
             return self
-        message = f"{self.finding.message} (acknowledged)"
+        message = f"{self.finding.message} (ignored)"
         return replace(self, finding=replace(self.finding, severity=Severity.INFO, message=message))
 
     def blocked(

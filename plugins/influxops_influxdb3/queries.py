@@ -214,7 +214,7 @@ def parse_time(text: Any) -> int:
     try:
         seconds = _second_number(text[:19])
         return seconds * _SECOND + int(text[20:].removesuffix("Z").ljust(9, "0") or 0)
-    except (TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         raise TargetError(f"the server gave {text!r} as the time of a row") from None
 
 

@@ -76,7 +76,7 @@ def _describe_copies(
         known = stats.get((target, tenant.database)) or DatabaseStats(tenant.database)
         copies.append({"target": target, **known.facts})
         words.append(f"on {target} ({contents_in_words(known, labels[target])})")
-    note = " (acknowledged)" if finding.severity is Severity.INFO else ""
+    note = " (ignored)" if finding.severity is Severity.INFO else ""
     message = f"the database {tenant.database} is {' and '.join(words)}{note}"
     return replace(finding, message=message, facts={"copies": copies})
 

@@ -50,7 +50,8 @@ def times_of(lines: list[bytes]) -> tuple[int, int]:
     """Return the first and the last time of some rows."""
     # The times from 2001 to 2286 have as many digits, so that they need not be read one by one.
     texts = [line[-19:] for line in lines]
-    if {line[-20:-19] for line in lines} == {b" "} and not min(texts).startswith(b"-"):
+    # A shorter one may have a space of a field's text just there.
+    if {line[-20:-19] for line in lines} == {b" "} and all(map(bytes.isdigit, texts)):
         return int(min(texts)), int(max(texts))
     times = [*map(time_of, lines)]
     return min(times), max(times)
@@ -59,11 +60,14 @@ def times_of(lines: list[bytes]) -> tuple[int, int]:
 def parts_of(line: bytes) -> Parts:
     """Return the parts of a row, as `LineEncoder.parts` does."""
     match = _ROW.fullmatch(line)
-    if match is None:
-        raise ExportError(f"a row of an export is no line protocol: {line[:80]!r}")
-    key, fields, time = match.groups()
-    found = {m[1].decode(): m[0].decode() for m in _FIELD.finditer(fields)}
-    return key.decode(), found, int(time)
+    try:
+        if match is not None:
+            key, fields, time = match.groups()
+            found = {m[1].decode(): m[0].decode() for m in _FIELD.finditer(fields)}
+            return key.decode(), found, int(time)
+    except ValueError:  # no UTF-8, or a number longer than Python reads
+        pass
+    raise ExportError(f"a row of an export is no line protocol: {line[:80]!r}")
 
 
 class PartWriter:

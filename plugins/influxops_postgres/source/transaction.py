@@ -219,6 +219,6 @@ def _correct(settings: PostgresSettings, state: str) -> Hint:
         view = "" if state.startswith("42") else ", or the view that it is put to"
         return Hint.setting("where", "correct {}" + view + "; try it in psql")
     return Hint.advise(
-        f"if {settings.table} is a view, correct that; "
+        f"if {settings.table} is a view, correct that; "  # shown, not run  # noqa: S608
         f"SELECT {settings.column} FROM {settings.table} in psql shows it"
     )
