@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from influxops.plugin import InfluxopsError, RunContext, TargetError
+from influxops.plugin import InfluxopsError, RunContext, TargetError, in_background
 from influxops_influxdb3 import queries
 from influxops_influxdb3.copy.interface import Extent, Fingerprint
 from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Parts, Table, table_of
 from influxops_influxdb3.copy.time_bounds import in_slices, smaller
 from influxops_influxdb3.errors import AlreadyExists, InfluxDBError, QueryFileLimit, ServerFailed
 from influxops_influxdb3.http.client import Client
-from influxops_influxdb3.http.thread_map import in_background, read_ahead
+from influxops_influxdb3.http.thread_map import read_ahead
 from influxops_influxdb3.inspect.parquet_files import (
     File,
     files_by_table,
