@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from influxops_influxdb3.copy import part_files
@@ -28,6 +30,7 @@ from tests.integration.test_moving import (
     story,
 )
 from tests.pg import TestDatabase
+from tests.pg_proxy import Then, pg_proxy
 
 pytestmark = pytest.mark.stand_in
 
@@ -212,6 +215,52 @@ def test_one_that_was_moved_is_brought_up_to_date_in_the_same_folder(
     assert (done.code, "31 rows" in done.out) == (0, True), done.all
     manifest = json.loads((ops.folder / "out/acme/manifest.json").read_text())
     assert sum(part["rows"] for table in manifest["tables"] for part in table["parts"]) == 31
+
+
+@pytest.mark.parametrize("is_well", [True, False])
+def test_a_drop_after_an_export_costs_the_same_however_many_are_due(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, is_well: bool
+) -> None:
+    server, few, many = stand_in(max_databases=None), 5, 20
+    db.registry("stays", *(f"t{number}" for number in range(few + many)))
+    costs: list[tuple[int, int, int]] = []
+    with running_proxy(server.url) as proxy, pg_proxy(db.server.port) as postgres:
+        cli.config(targets_toml({"eu1": proxy.url}, LEDGER))
+        assert cli("ledger", "install").code == 0
+        assert cli("ensure").code == 0
+        asked = list[str]()
+
+        def see(query: str, pid: int) -> Then:
+            asked.append(query)
+            return Then.PASS_ON
+
+        postgres.before = see
+        allowed = ("--allow", "recent-telemetry", "--allow", "mass-change")
+        for ids in (range(few), range(few, few + many)):
+            tenants = [f"t{number}" for number in ids]
+            with psycopg.connect(db.conninfo) as connection:
+                sql = "DELETE FROM device_registry WHERE tenant_id = ANY (%s)"
+                connection.execute(sql, [tenants])
+            done = cli("retire", *tenants, *allowed)
+            assert done.code == 0, done.all
+            db.execute("UPDATE influxops.tenants SET drop_after = now() WHERE state = 'retiring'")
+            for tenant in tenants if not is_well else ():
+                (cli.folder / "out").mkdir(exist_ok=True)
+                (cli.folder / "out" / tenant).write_text("not a directory")
+            proxy.seen.clear()
+            asked.clear()
+            through = replace(cli, variables={**cli.variables, "PG_PORT": str(postgres.port)})
+            done = through("retire", "--due", "--export", "out", *allowed)
+            assert done.code == (not is_well), done.all
+            whole = sum(b"ORDER BY d.database_name" in each.body for each in proxy.seen)
+            whole += sum("GROUP BY 1" in query and "device_registry" in query for query in asked)
+            costs.append((whole, len(proxy.seen), len(asked)))
+            db.execute("DELETE FROM influxops.tenants WHERE state = 'retiring'")
+    assert len(server.databases()) == (1 if is_well else 1 + few + many)
+    (few_whole, *few_rest), (many_whole, *many_rest) = costs
+    assert many_whole == few_whole <= 3
+    # One that takes longer than a second is looked at once more.
+    assert all(a <= 2 * many / few * b for a, b in zip(many_rest, few_rest, strict=True)), costs
 
 
 def test_export_takes_due(ops: Cli) -> None:
