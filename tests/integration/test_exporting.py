@@ -341,6 +341,63 @@ def test_an_import_that_is_killed_goes_on(
     assert recorded(db)[:2] == ("ready", "eu2")
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_import_that_is_killed_before_it_copies_leaves_nothing_that_is_called_good(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx], is_known: bool
+) -> None:
+    fill(servers["eu1"], DATABASE, 30)
+    before = contents(servers["eu1"])
+    assert ops("export", "acme", "--output", "out").code == 0
+    drop(servers["eu1"])
+    if not is_known:
+        db.execute("DELETE FROM influxops.tenants WHERE tenant = 'acme'")
+    is_made, is_over = threading.Event(), threading.Event()
+
+    def hold(seen: Seen) -> Answer:
+        if seen.path.startswith("/api/v3/configure/table"):
+            is_made.set()
+            is_over.wait(60)
+        return None
+
+    with running_proxy(servers["eu2"].url) as proxy:
+        proxy.before = hold
+        ops.config(targets_toml({"eu1": servers["eu1"], "eu2": proxy.url}, LEDGER))
+        with ops.running("import", "out", "--to", "eu2") as process:
+            assert is_made.wait(60)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        proxy.before = lambda seen: None
+        is_over.set()
+        assert DATABASE in servers["eu2"].databases()
+        assert recorded(db)[:2] == ("unconfirmed", "eu2")
+        for command in (("ensure",), ("ensure", "acme"), ("ensure", "--recreate", "acme")):
+            done = ops(*command)
+            assert done.code == 1, done.all
+            assert "its import from" in done.all
+            assert f"influxops import {ops.folder}/out/acme" in done.all
+        assert recorded(db)[0] == "unconfirmed"
+        waited = ops("wait", "acme", "--timeout", "1s")
+        assert waited.code == 1, waited.all
+        done = ops("import", "out", "--to", "eu2")
+        assert done.code == 0, done.all
+        assert contents(servers["eu2"]) == before
+        assert recorded(db)[:2] == ("ready", "eu2")
+        assert ops("ensure").code == 0
+
+
+def test_what_an_import_left_that_was_killed_can_be_taken_as_it_is(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    sql = "UPDATE influxops.tenants SET state = 'unconfirmed', progress = E'import:/x\n' "
+    with psycopg.connect(db.conninfo) as connection:
+        connection.execute(f"{sql} WHERE tenant = 'acme'".encode())
+    assert ops("ensure").code == 1
+    done = ops("adopt", "acme")
+    assert done.code == 0, done.all
+    assert recorded(db)[0] == "ready"
+    assert ops("ensure").code == 0
+
+
 def test_files_that_were_changed_are_the_tenants_own_trouble(
     ops: Cli, servers: dict[str, Influx]
 ) -> None:
