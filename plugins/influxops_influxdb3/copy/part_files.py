@@ -15,9 +15,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from influxops.plugin import ExportError, Part, writing
+from influxops.plugin import ExportError, Part, in_background, writing
 from influxops_influxdb3.copy.line_protocol import Digest, Parts, Table
-from influxops_influxdb3.http.thread_map import in_background
 from influxops_influxdb3.queries import Span
 
 #: The module for zstd: that of Python from 3.14 on, or what the extra `zstd` installs.
@@ -50,7 +49,8 @@ def times_of(lines: list[bytes]) -> tuple[int, int]:
     """Return the first and the last time of some rows."""
     # The times from 2001 to 2286 have as many digits, so that they need not be read one by one.
     texts = [line[-19:] for line in lines]
-    if {line[-20:-19] for line in lines} == {b" "} and not min(texts).startswith(b"-"):
+    # A shorter one may have a space of a field's text just there.
+    if {line[-20:-19] for line in lines} == {b" "} and all(map(bytes.isdigit, texts)):
         return int(min(texts)), int(max(texts))
     times = [*map(time_of, lines)]
     return min(times), max(times)
@@ -59,11 +59,14 @@ def times_of(lines: list[bytes]) -> tuple[int, int]:
 def parts_of(line: bytes) -> Parts:
     """Return the parts of a row, as `LineEncoder.parts` does."""
     match = _ROW.fullmatch(line)
-    if match is None:
-        raise ExportError(f"a row of an export is no line protocol: {line[:80]!r}")
-    key, fields, time = match.groups()
-    found = {m[1].decode(): m[0].decode() for m in _FIELD.finditer(fields)}
-    return key.decode(), found, int(time)
+    try:
+        if match is not None:
+            key, fields, time = match.groups()
+            found = {m[1].decode(): m[0].decode() for m in _FIELD.finditer(fields)}
+            return key.decode(), found, int(time)
+    except ValueError:  # no UTF-8, or a number longer than Python reads
+        pass
+    raise ExportError(f"a row of an export is no line protocol: {line[:80]!r}")
 
 
 class PartWriter:
@@ -169,7 +172,7 @@ class _Into:
 class FileWriter:
     """Writes a slice into a file, which takes the place of what was there of it.
 
-    A file is ended while the rows of the next slice are asked for; whoever looks at the files
+    A file is ended while the rows of the next slice are asked for; a look at the files
     waits for that.
     """
 
