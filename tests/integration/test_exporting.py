@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from influxops.plugin import ExportError, writing
 from influxops_influxdb3.copy import part_files
 from tests import clients
 from tests.conftest import GiveStandIn, targets_toml
@@ -259,8 +262,45 @@ def test_a_drop_after_an_export_costs_the_same_however_many_are_due(
     assert len(server.databases()) == (1 if is_well else 1 + few + many)
     (few_whole, *few_rest), (many_whole, *many_rest) = costs
     assert many_whole == few_whole <= 3
-    # One that takes longer than a second is looked at once more.
+    # One that takes longer than a second is looked at again.
     assert all(a <= 2 * many / few * b for a, b in zip(many_rest, few_rest, strict=True)), costs
+
+
+def test_tenants_to_export_are_chosen_as_those_to_look_at_are(
+    ops: Cli, servers: dict[str, Influx]
+) -> None:
+    moved = ops("move", "beta", "--to", "eu2")
+    assert moved.code == 0, moved.all
+    out = ops.folder / "out"
+    for choice, meant in (
+        (["a*"], ["acme"]),
+        (["--target", "eu2"], ["acme", "beta"]),
+        (["--state", "ready", "b*"], ["acme", "beta"]),
+    ):
+        done = ops("export", *choice, "--output", "out")
+        assert done.code == 0, done.all
+        assert sorted(each.name for each in out.iterdir()) == meant
+    done = ops("export", "--state", "lost", "--output", "out")
+    assert (done.code, "no tenant matches" in done.err) == (0, True), done.all
+    for choice in (["x*"], ["--target", "eu3"], []):
+        assert ops("export", *choice, "--output", "out").code == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "make room there"),
+        (errno.EACCES, "let the user that runs influxops write there"),
+        (errno.EROFS, "mounted read-only"),
+        (errno.ENOTDIR, "a file is in its place"),
+        (errno.ELOOP, "choose another folder"),
+    ],
+)
+def test_each_error_of_a_folder_has_its_own_advice(number: int, advice: str) -> None:
+    with pytest.raises(ExportError) as caught, writing(Path("/backup")):
+        raise OSError(number, os.strerror(number))
+    assert advice in str(caught.value.hint)
+    assert ("make room" in str(caught.value.hint)) == (number == errno.ENOSPC)
 
 
 def test_export_takes_due(ops: Cli) -> None:

@@ -198,7 +198,7 @@ class Import(Operation):
         def creating(state: RunState) -> RunState:
             return _without_imports(self.guarded_plan(state))
 
-        # Until all is there and was compared, what is created is nobody's.
+        # Until all is there and was compared, what is created is not called good.
         state = _without_imports(self._marked(state, {*filter(partial(_is_new, state), wanted)}))
         for known in execute_plan(state, creating):
             yield (state := known)
