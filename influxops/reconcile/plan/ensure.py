@@ -259,6 +259,15 @@ class _EnsurePlanner:
             )
         if record is not None and record.state is State.MOVING:
             return plan.note(recorded.moving(record))
+        if record is not None and record.state is State.UNCONFIRMED and record.imported_from:
+            return plan.blocked(
+                FindingKind.UNCONFIRMED,
+                f"its import from {record.imported_from} has not ended",
+                Hint.command(
+                    f"import {shlex.quote(record.imported_from)}",
+                    f"go on with {{}}; influxops {typed('adopt', plan.tenant)} takes it as it is",
+                ),
+            )
         changes: list[Change] = []
         if record is not None and record.secondary_target is not None:
             plan = note_late_writes(plan, 1)
