@@ -46,11 +46,11 @@ _FILL: tuple[LiteralString, ...] = (
     "INSERT INTO influxops.servers (namespace, target, identity, read, unrecorded) "
     "VALUES ('default', 'eu1', %(identity)s, now(), 0) ON CONFLICT DO NOTHING",
     "INSERT INTO influxops.history (namespace, run, event, tenant, target, database) "
-    "SELECT 'default', 'run' || n / 500, 'created', 't' || n, 'eu1', 'telemetry_t' || n "
+    "SELECT 'default', 'run' || n / 20, 'created', 't' || n, 'eu1', 'telemetry_t' || n "
     "FROM generate_series(1, %(number)s) AS n",
     "INSERT INTO operator_audit_log (method, path, tenant, status) "
     "SELECT 'POST', '/operator/tenants', 't' || n, 201 FROM generate_series(1, %(number)s) AS n",
-    "ANALYZE",
+    "VACUUM ANALYZE",
 )
 
 
@@ -89,8 +89,12 @@ def fill(url: str, conninfo: str, tenants: int) -> None:
         path = f"{url}/api/v3/write_lp?db=telemetry_t{number}{last}"
         answer = pool.request("POST", path, body=line)
         assert answer.status == 204, answer.data
-    identity = answer.headers["cluster-uuid"]
-    with psycopg.connect(conninfo) as connection:
+    fill_tables(conninfo, tenants, answer.headers["cluster-uuid"])
+
+
+def fill_tables(conninfo: str, tenants: int, identity: str) -> None:
+    """Record tenants, as if runs had created their databases on the server of that identity."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
         for statement in _FILL:
             connection.execute(statement, {"number": tenants, "identity": identity})
 
