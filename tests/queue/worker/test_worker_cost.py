@@ -35,7 +35,7 @@ def test_a_row_costs_four_requests_and_few_statements(
     cli = queued("--trigger", url=before.url)
     log = max(db.server.work_dir.glob("log.*"))
     for statement in ("ALTER ROLE iot SET log_statement = 'all'", _PREFIX):
-        db.execute(statement, superuser=True)  # type: ignore[arg-type]
+        db.execute(statement, superuser=True)
     db.execute("SELECT pg_reload_conf()", superuser=True)
     try:
         with working(cli):

@@ -51,7 +51,8 @@ def _touched(node: Mapping[str, Any]) -> int:
         node.get(name, 0)
         for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter")
     )
-    return round(own * node["Actual Loops"]) + sum(map(_touched, node.get("Plans", ())))
+    below = sum(_touched(each) for each in node.get("Plans", ()))
+    return below + int(own * node["Actual Loops"])
 
 
 @pytest.fixture(scope="module")
