@@ -162,6 +162,8 @@ class Place:
                     continue
                 try:
                     taken[name].append(measure())
+                except Unfit:
+                    raise  # what is said of the whole case
                 except Exception as error:
                     failed[name] = reason(error)
         for name, values in taken.items():
