@@ -9,7 +9,7 @@ PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo web routing test test-ansible test-clients faults check words docs reference
-.PHONY: bench sanity collection changelog
+.PHONY: bench fuzz sanity collection changelog
 .PHONY: dist format clean ansible-lint ansible-plays ansible-integration ansible-molecule
 
 help:
@@ -22,9 +22,11 @@ help:
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove .venv and what was built"
 	@echo
-	@echo "make faults        tests where servers and connections end, hang or fall silent"
+	@echo "make faults        tests where servers and connections end, hang or fall silent;"
+	@echo "                   MINUTES=30 SEED=1: so long at random, with a table of the results"
 	@echo "make test-clients  tests where programs of others talk to influxops"
 	@echo "make bench         influxops beside other ways, in 25 minutes; SIZE=small: in one or two"
+	@echo "make fuzz          many more inputs for each parser than make test has, for half an hour"
 	@echo "make test-ansible  the part of make test that is about Ansible"
 	@echo "make reference     write docs/reference from the code"
 	@echo "make words         phrases that the field has a word for (tests/words.txt)"
@@ -65,11 +67,20 @@ test: $(VENV)/.dev
 	$(BIN)/$(PYTEST) --ignore=tests/ansible -m 'not faults and not clients'
 	$(MAKE) --no-print-directory test-ansible
 
+# With MINUTES, the long version of one of them, and nothing else: make faults MINUTES=30 SEED=1
+SEED ?= 1
 faults: $(VENV)/.dev
+ifdef MINUTES
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) --seed $(SEED)
+else
 	$(BIN)/$(PYTEST) --ignore=tests/ansible -m faults
+endif
 
 test-clients: $(VENV)/.dev
 	$(BIN)/$(PYTEST) -m clients
+
+fuzz: $(VENV)/.dev
+	INFLUXOPS_FUZZ=long $(BIN)/$(PYTEST) tests/fuzz
 
 # Molecule and ansible-lint look for Ansible's programs in PATH; Ansible insists on UTF-8.
 ANSIBLE_PARTS := ansible-plays ansible-molecule ansible-integration ansible-lint
@@ -133,4 +144,4 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .schemathesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .schemathesis .hypothesis
