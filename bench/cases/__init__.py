@@ -67,5 +67,6 @@ CASES = (
     Case("trigger", trigger.MANY, trigger.run, 240, lambda place: (place.sizes.trigger,)),
     Case("ledger", ledger.TITLE, ledger.run, 120, lambda place: place.sizes.pages),
     Case("moving", moving.ROWS, moving.run, 600, lambda place: place.sizes.rows),
+    Case("tables", moving.TABLES, moving.run_small, 240, lambda place: (place.sizes.small,)),
     Case("exports", exports.TITLE, exports.run, 300, lambda place: place.sizes.rows[:1]),
 )
