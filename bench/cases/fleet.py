@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from bench.cases.tenants import rounds
 from bench.contenders import Setting, check, cli, insert, prepare, working
-from bench.place import TOKEN, ContenderFailed, Place, Taken, config, inside
+from bench.place import ContenderFailed, Place, Taken, config, inside
 from bench.values import column
 from tests.integration.proxy import Answer, Seen, running_proxy
 from tests.integration.servers import Influx
@@ -100,15 +100,19 @@ def slow(server: Influx) -> Iterator[Influx]:
     """Put a proxy before a server that lets one change of the catalog after the other pass.
 
     Each takes as long as a server takes on an object store that answers after 100 ms: as it was
-    measured there, that does not depend on how many requests are in flight.
+    measured there, that does not depend on how many requests are in flight. A write changes the
+    catalog where it makes a table, or a database with a table.
     """
-    known, one = set[str](), threading.Lock()
+    marked, one = set[str](), threading.Lock()
 
     def hold(seen: Seen) -> Answer:
-        name = urlsplit(seen.path).query.partition("db=")[2].partition("&")[0]
         with one:
-            if seen.writes and name not in known:
-                known.add(name)
+            if "/write_lp" in seen.path:
+                name = urlsplit(seen.path).query.partition("db=")[2].partition("&")[0]
+                if name not in marked:
+                    marked.add(name)
+                    time.sleep(CHANGE)
+            elif seen.writes:
                 time.sleep(CHANGE)
         return None
 
@@ -124,12 +128,12 @@ def slow_store(place: Place, tenants: int) -> None:
         with contextlib.ExitStack() as stack:
             given, servers = stack.enter_context(fleet(place, db, tenants, number))
             urls = [stack.enter_context(slow(each)).url for each in servers]
+            given = replace(given, variables=db.environment)  # where the server is, its file says
             if hosts:
                 found = burst(given, urls, hosts)
             else:
                 (given.folder / "influxops.toml").write_text(config(*urls, extra=_SPREAD))
-                variables = {**db.environment, TOKEN: given.influx.token}
-                found = cli(replace(given, variables=variables))
+                found = cli(given)
             check_shares(servers, tenants)
             return found
 
