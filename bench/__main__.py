@@ -34,7 +34,7 @@ from tests.integration.servers import Influx
 
 #: A process for each case: PostgreSQL and what is imported are there already.
 _CONTEXT = multiprocessing.get_context("fork")
-#: Seconds for a case that was told to end.
+#: Seconds for a case that is to end.
 _GRACE = 20.0
 
 

@@ -158,7 +158,7 @@ class Place:
         rounds: int | Mapping[str, int],
         beside: str = "",
     ) -> None:
-        """Measure contenders in turns, so that a busy moment meets all; one that fails is told."""
+        """Measure contenders in turns, so that a busy moment meets all; say which fail."""
         each_ = {name: rounds if isinstance(rounds, int) else rounds[name] for name in contenders}
         taken: dict[str, list[Taken | float]] = {name: [] for name in contenders}
         failed: dict[str, str] = {}

@@ -29,7 +29,7 @@ class Target:
     reach: str
     table: str
     contender: str
-    #: The column that counts; the others are told, too, where they are larger.
+    #: The column that counts; the others are shown as well where they are larger.
     columns: Sequence[str]
     #: At most so many times what it is put beside, so many seconds, and MB.
     ratio: float | None = None

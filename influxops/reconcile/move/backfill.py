@@ -234,7 +234,7 @@ class MoveSteps(MovesInProgress):
     def _not_quiet(self, move: MoveProgress, copied: CopyProgress) -> float:
         """Return after how many seconds it is to be looked again whether its writers are paused.
 
-        Zero once they are known to be, or not to be. How long nothing was written is told by the
+        Zero once they are known to be, or not to be. How long nothing was written is known from the
         rows; where it is not, nothing may come for as long. What is older than that is counted.
         """
         if not self.goal.writers_paused or move.writers_paused:

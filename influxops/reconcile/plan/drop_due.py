@@ -162,7 +162,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
         if made := [
             o for id_ in alone if id_ in state.settled for o in state.settled[id_].outcomes
         ]:
-            yield reread(made, state)  # what is told of the targets is how they are now
+            yield reread(made, state)  # what is reported of the targets is how they are now
 
     def _drop_exported(
         self, batch: Sequence[TenantPlan], folder: Path, state: RunState

@@ -15,9 +15,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from influxops.plugin import ExportError, Part, writing
+from influxops.plugin import ExportError, Part, in_background, writing
 from influxops_influxdb3.copy.line_protocol import Digest, Parts, Table
-from influxops_influxdb3.http.thread_map import in_background
 from influxops_influxdb3.queries import Span
 
 #: The module for zstd: that of Python from 3.14 on, or what the extra `zstd` installs.
@@ -173,7 +172,7 @@ class _Into:
 class FileWriter:
     """Writes a slice into a file, which takes the place of what was there of it.
 
-    A file is ended while the rows of the next slice are asked for; whoever looks at the files
+    A file is ended while the rows of the next slice are asked for; a look at the files
     waits for that.
     """
 

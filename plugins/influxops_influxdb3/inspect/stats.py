@@ -142,7 +142,7 @@ class _Collector:
                 return self._at_once(known)
             names = table_names(self._client, self._context, self._database)
         except QueryFileLimit:
-            # It is told once all columns are known to be there.
+            # It is known once all columns are known to be there.
             names = dict.fromkeys(known, True)
         except (BadRequest, ConnectionFailed, ServerFailed):
             if not known:
