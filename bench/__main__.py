@@ -131,8 +131,8 @@ def main() -> int:
         return 130
     print(report.text(run) if options.earlier else report.targets(run))
     report.write(run, options.output, docs=options.docs)
-    for failure in run.failures:
-        print(f"FAILED {failure.case}: {failure.contender} {failure.why}", file=sys.stderr)
+    for failed in report.failures(run):
+        print(failed, file=sys.stderr)
     return 1 if run.failures else 0
 
 

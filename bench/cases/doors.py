@@ -104,7 +104,7 @@ class Doors:
         return found
 
     def row(self) -> Taken:
-        """Insert a row; what comes until its database is there is told by the ledger's clock."""
+        """Insert a row; the ledger's clock says when its database was there."""
         (began,) = self.connection.execute("SELECT clock_timestamp()").fetchone() or (None,)
         tenant = self.register()
         self.ready(tenant)

@@ -87,10 +87,11 @@ def test_a_real_server_is_measured_up_to_its_limit_and_left_empty(
 ) -> None:
     server = stand_in(with_auth=True)
     variables = {URLS: server.url, TOKEN: server.token}
-    done = bench("--size", "small", "--output", str(tmp_path), "tenants", "targets", **variables)
+    done = bench("--size", "small", "--output", str(tmp_path), "status", "exports", **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 real InfluxDB 3, 5 databases each" in done.stdout
-    assert "left out: 6: it needs 3 servers" in done.stdout
+    assert "left out: 20: the server holds 5 databases" in done.stdout
+    assert read(tmp_path / "bench.json").find("an export, rows", "export", "2,000")
     assert server.token not in done.stdout + done.stderr
     assert server.databases() == []
 
