@@ -9,7 +9,7 @@ PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo web routing test test-ansible test-clients faults check words docs reference
-.PHONY: sanity collection changelog
+.PHONY: bench fuzz sanity collection changelog
 .PHONY: dist format clean ansible-lint ansible-plays ansible-integration ansible-molecule
 
 help:
@@ -25,6 +25,8 @@ help:
 	@echo "make faults        tests where servers and connections end, hang or fall silent;"
 	@echo "                   MINUTES=30 SEED=1: so long at random, with a table of the results"
 	@echo "make test-clients  tests where programs of others talk to influxops"
+	@echo "make bench         influxops beside other ways, in 25 minutes; SIZE=small: in one or two"
+	@echo "make fuzz          many more inputs for each parser than make test has, for half an hour"
 	@echo "make test-ansible  the part of make test that is about Ansible"
 	@echo "make reference     write docs/reference from the code"
 	@echo "make words         phrases that the field has a word for (tests/words.txt)"
@@ -77,6 +79,9 @@ endif
 test-clients: $(VENV)/.dev
 	$(BIN)/$(PYTEST) -m clients
 
+fuzz: $(VENV)/.dev
+	INFLUXOPS_FUZZ=long $(BIN)/$(PYTEST) tests/fuzz
+
 # Molecule and ansible-lint look for Ansible's programs in PATH; Ansible insists on UTF-8.
 ANSIBLE_PARTS := ansible-plays ansible-molecule ansible-integration ansible-lint
 $(ANSIBLE_PARTS) sanity collection changelog: export PATH := $(abspath $(BIN)):$(PATH)
@@ -113,6 +118,11 @@ dist: $(VENV)/.dev
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/twine check --strict dist/influxops-*.whl dist/influxops-[0-9]*.tar.gz
 
+# What it found is in build/bench.txt, .json and .svg; DOCS=1 writes docs/performance.md, too.
+SIZE ?= full
+bench: $(VENV)/.dev
+	@$(BIN)/python -m bench --size $(SIZE) $(if $(DOCS),--docs) $(if $(BASE),--base $(BASE)) $(CASES)
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -134,4 +144,4 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .schemathesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .schemathesis .hypothesis

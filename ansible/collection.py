@@ -165,7 +165,7 @@ def _hold_changelog(staged: Path) -> None:
 
 def _import(archive: Path) -> None:
     """Run galaxy-importer on the archive, as Galaxy does; a warning is a failure, too."""
-    done = subprocess.run(
+    done = subprocess.run(  # of our own  # noqa: S603
         [sys.executable, "-m", "galaxy_importer.main", str(archive)],
         cwd=archive.parent,
         env={**_environment(), "GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "true"},
@@ -224,7 +224,7 @@ def _assigned(module: Path, name: str) -> str:
 def _test(staged: Path, *arguments: str) -> None:
     """Run ansible-test, and show its output."""
     command = [str(_PROGRAMS / "ansible-test"), *arguments]
-    code = subprocess.run(command, cwd=staged, env=_environment()).returncode
+    code = subprocess.run(command, cwd=staged, env=_environment()).returncode  # of our own  # noqa: S603
     if code:
         raise SystemExit(code)
 
@@ -233,7 +233,7 @@ def _run(folder: Path, program: str, *arguments: str, path: Path | None = None) 
     environment = _environment()
     if path is not None:
         environment["ANSIBLE_COLLECTIONS_PATH"] = str(path)
-    done = subprocess.run(
+    done = subprocess.run(  # of our own  # noqa: S603
         [str(_PROGRAMS / program), *arguments],
         cwd=folder,
         env=environment,

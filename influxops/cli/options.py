@@ -43,6 +43,8 @@ def common(ctx: click.Context) -> Common:
 
 #: Seconds that completing may ask the ledger, and entries of its history that are looked at.
 _COMPLETING, _LATELY = 1.0, 1000
+#: The longest duration in seconds: dates are made of it.
+_LONGEST = 36_500 * 86_400
 #: What only shows or tells, and what a run that writes does not have.
 _SHOWS = frozenset({"changes_only", "dry_run", "detailed_exitcode", "orphans", "output", "yes"})
 
@@ -170,6 +172,8 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
         if seconds <= 0 and not self._may_be_zero:
             self.fail("it must be more than nothing", param, ctx)
+        if seconds > _LONGEST:
+            self.fail("it must be at most 36500d, which are a hundred years", param, ctx)
         return seconds
 
 

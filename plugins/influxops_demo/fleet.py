@@ -280,7 +280,7 @@ class RoutedFleet:
         target = next(each.url for each in self.demo.stand_ins.values() if each.url != source)
         began, number = time.monotonic(), 0
         for table, tag, value, suffix in _TABLES:
-            query = f"SELECT {tag}, {value}, CAST(time AS BIGINT) AS at FROM {table}"
+            query = f"SELECT {tag}, {value}, CAST(time AS BIGINT) AS at FROM {table}"  # of our own  # noqa: S608
             fields = {"db": place.database, "q": query, "format": "json"}
             rows = urllib3.request("GET", f"{source}/api/v3/query_sql", fields=fields).json()
             body = "\n".join(

@@ -162,7 +162,7 @@ def _show_what_is_left(demo: DemoEnvironment) -> None:
         click.echo(f"  export PATH={shlex.quote(folder)}:$PATH")
     click.echo("\nthen, for instance, give a tenant some telemetry, or add a tenant:\n")
     click.echo(
-        f"  curl '{url}/api/v3/write_lp?db=telemetry_acme' \\\n"
+        f"  curl '{url}/api/v3/write_lp?db=telemetry_acme' \\\n"  # shown, not run  # noqa: S608
         "    -d 'telemetry,device_id=acme-00001 temperature=21.5'\n"
         "  influxops status acme\n"
         f"  {shlex.quote(psql)} \\\n"

@@ -29,7 +29,7 @@ class _Failure(click.ClickException):
 def _limit(_: click.Context, __: click.Parameter, value: str) -> int | None:
     if value == "unlimited":
         return None
-    if not value.isdecimal():
+    if not value.isdecimal() or len(value) > 18:
         raise click.BadParameter(f"{value!r} is neither a number nor 'unlimited'")
     return int(value) or None
 

@@ -48,7 +48,7 @@ class EmbeddedPostgres:
     programs: Path
     host: str = "127.0.0.1"
     user: str = "iot"
-    password: str = "iot_dev"
+    password: str = "iot_dev"  # for development  # noqa: S105
     database: str = "iotcloud"
 
     @property
@@ -114,7 +114,7 @@ def ended_with_this_process(server: EmbeddedPostgres) -> Iterator[None]:
         'while kill -0 "$pid" 2> /dev/null; do sleep 0.1; done; rm -rf "$2"'
     )
     # In a session of its own, so that Ctrl-C in a terminal is not for it.
-    with subprocess.Popen(
+    with subprocess.Popen(  # of our own  # noqa: S603
         ["/bin/sh", "-c", script, "sh", str(server.data_dir), str(server.work_dir)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -157,8 +157,8 @@ def start_postgres(
 def make_work_dir(folder: str | None = None) -> Path:
     """Create a folder for a socket and a log; in /tmp where its path is too long for a socket."""
     folder = folder or tempfile.gettempdir()
-    if len(folder) > _LONGEST_FOLDER and Path("/tmp").is_dir():
-        folder = "/tmp"
+    if len(folder) > _LONGEST_FOLDER and Path("/tmp").is_dir():  # a new folder is made in it  # noqa: S108
+        folder = "/tmp"  # a new folder is made in it  # noqa: S108
     work_dir = Path(tempfile.mkdtemp(prefix="influxops-pg-", dir=folder))
     try:
         _give_to_account(work_dir)
@@ -265,7 +265,7 @@ def _run(programs: Path, work_dir: Path, program: str, *arguments: str) -> str:
     # The caller's PGDATA, PGPORT and the like are about other servers.
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
     try:
-        result: subprocess.CompletedProcess[str] = subprocess.run(
+        result: subprocess.CompletedProcess[str] = subprocess.run(  # of our own  # noqa: S603
             [str(programs / program), *arguments],
             cwd=work_dir,
             env={**environment, "LC_ALL": "C", "TZ": "UTC"},

@@ -150,7 +150,7 @@ def read_yaml(text: str, file: str) -> Iterator[Entry]:
     import yaml
 
     try:
-        data = yaml.load(text, _yaml_loader())
+        data = yaml.load(text, _yaml_loader())  # a safe loader  # noqa: S506
     except yaml.MarkedYAMLError as error:
         problem, mark = error.problem or error.context or "", error.problem_mark
         if "end of stream" in problem:  # where the quote is, not where the file ends

@@ -136,7 +136,7 @@ class RoutesReporter(Reporter, RouteFiles, HealthChecks):
         # A file, not a pipe: what it leaves running may keep that open.
         with tempfile.TemporaryFile() as said:
             try:
-                process = subprocess.Popen(
+                process = subprocess.Popen(  # as configured  # noqa: S603
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=said,

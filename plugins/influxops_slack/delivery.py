@@ -48,6 +48,8 @@ _ERRORS: Mapping[str, tuple[str, str | Hint]] = {
         "unarchive it, or make a webhook for another channel",
     ),
 }
+#: Seconds to wait, as a number that can be waited for.
+_SECONDS = re.compile(r"[0-9]{1,9}")
 _CODE = re.compile(r"[a-z_]{1,60}")
 
 
@@ -161,7 +163,7 @@ def _classify_response(status: int, text: str, retry_after: str) -> _Failure | N
     code = text if _CODE.fullmatch(text) else ""
     answer = f"status {status}, {code}" if code else f"status {status}"
     if status == 429:
-        wait = int(retry_after) if retry_after.isdecimal() else 1
+        wait = int(retry_after) if _SECONDS.fullmatch(retry_after) else 1
         more = Hint.setting("timeout", "give it more with {}")
         return _Failure(f"it asks to wait {wait} s ({answer})", more, wait)
     if status >= 500:

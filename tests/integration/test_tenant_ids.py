@@ -88,11 +88,14 @@ def test_ids_that_differ_by_case_alone_are_a_warning_where_both_databases_exist(
     assert [line for line in done.lines if line.startswith("WARN") and "case" in line]
 
 
-def test_what_is_acknowledged_is_no_error(ops: Cli, db: TestDatabase, influx: Influx) -> None:
+def test_what_is_ignored_is_said_to_be_and_is_no_error(
+    ops: Cli, db: TestDatabase, influx: Influx
+) -> None:
     db.registry("acme", "legacy tenant")
     ops.config('[tenants]\nignore = ["legacy tenant"]\n')
     done = ops("ensure")
     assert done.code == 0
+    assert "(ignored)" in done.out
     assert influx.databases() == ["telemetry_acme"]
 
 

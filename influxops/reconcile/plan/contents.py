@@ -76,7 +76,7 @@ def _describe_copies(
         known = stats.get((target, tenant.database)) or DatabaseStats(tenant.database)
         copies.append({"target": target, **known.facts})
         words.append(f"on {target} ({contents_in_words(known, labels[target])})")
-    note = " (acknowledged)" if finding.severity is Severity.INFO else ""
+    note = " (ignored)" if finding.severity is Severity.INFO else ""
     message = f"the database {tenant.database} is {' and '.join(words)}{note}"
     return replace(finding, message=message, facts={"copies": copies})
 
@@ -87,7 +87,8 @@ def describe_recreated(state: RunState) -> RunState:
     recreated = [
         (tenant, finding)
         for tenant in state.plans.values()
-        if (finding := _of_recreated(tenant)) is not None
+        if (tenant.finding is not None or tenant.notes)
+        and (finding := _of_recreated(tenant)) is not None
     ]
     databases = [(tenant.target or "", tenant.database) for tenant, _ in recreated]
     stats = stats_of(databases[:_MOST], targets, state.context, say=False)

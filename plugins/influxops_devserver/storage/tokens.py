@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from influxops_devserver.errors import ApiError, not_found
 from influxops_devserver.storage.documents import DocumentStore
 
-OPERATOR_TOKEN = "_admin"
+OPERATOR_TOKEN = "_admin"  # for development  # noqa: S105
 """The first token, which cannot be deleted."""
 
 

@@ -7,6 +7,7 @@ order a server gives them.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
@@ -30,9 +31,13 @@ _TYPES: dict[str, str] = {
 TAG: Final = ""
 #: Measurement and tags of a line, its fields by name as it is written, with `=`, and its time.
 Parts = tuple[str, dict[str, str], int]
+#: Attempts at the order of tags.
+_MOST_STEPS = 10_000
 _IN_NAME = re.compile(r"\\[\n\t]|[\\,= ]")
 _IN_MEASUREMENT = re.compile(r"[\\, ]")
 _UNWRITABLE = re.compile(r"(?<!\\)[\n\t]|\\\Z|\A\Z")
+#: What reading a row ends with that is not as its table's columns say.
+_ODD = (LookupError, TypeError, ValueError, AttributeError)
 _MOST_CACHED = 50_000
 #: Sets of columns that rows of one table have, of which so many are remembered.
 _MOST_WRITERS = 500
@@ -107,11 +112,13 @@ def tags_in_order(series_key: str, tags: Iterable[str]) -> list[str] | None:
     """Return tags in the order of a series key, as the server tells it: joined by `, `.
 
     A name may hold that itself, so the tags that there are decide where one ends. It is None where
-    the series key is not made of just these.
+    the series key is not made of just these, or by names that are made so that trying never ends.
     """
-    left, found = set(tags), list[str]()
+    left, found, steps = set(tags), list[str](), itertools.count()
 
     def read(rest: str) -> bool:
+        if next(steps) > _MOST_STEPS:
+            return False
         if not left:
             return not rest
         for tag in sorted(left, key=len, reverse=True):
@@ -152,7 +159,17 @@ class LineEncoder:
         self._escaped = _Escaped()
 
     def of(self, rows: Iterable[Mapping[str, Any]]) -> list[bytes]:
-        """Return the lines of rows; those without a field are counted and left out."""
+        """Return the lines of rows; those without a field are counted and left out.
+
+        Raises:
+            TargetError: When a row is not as the columns say, or cannot be written.
+        """
+        try:
+            return self._lines(rows)
+        except _ODD:
+            raise self._odd() from None
+
+    def _lines(self, rows: Iterable[Mapping[str, Any]]) -> list[bytes]:
         # As `parts` does, by a function that is made for all rows with the same columns: most of
         # the time of a copy is spent here.
         groups: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
@@ -191,7 +208,8 @@ class LineEncoder:
 
         Its text has no word of theirs: what they are called is in its variables.
         """
-        known: dict[str, Any] = {"tags": self._escaped, "seconds": _SECONDS, "m": self._measurement}
+        known: dict[str, Any] = {"tags": self._escaped, "seconds": _SECONDS, "zero": "0"}
+        known["m"] = self._measurement
         tags, fields = [], []
         for place, name in enumerate(names):
             value = f"v{place}"
@@ -208,9 +226,11 @@ class LineEncoder:
         if not fields:
             return self._no_lines
         at = f"v{known['time']}"
-        line = f"{{m}}{''.join(tags)} {','.join(fields)} {{seconds[{at}[:19]]}}{{{at}[20:]:0<9}}"
+        time = f"{{seconds[{at}[:19]]}}{{{at}[20:].ljust(9, zero)}}"
+        line = f"{{m}}{''.join(tags)} {','.join(fields)} {time}"
         each = ", ".join(f"v{place}" for place in range(len(names)))
-        exec(f"def write(rows): return [f'{line}'.encode() for {each}, in rows]", known)
+        text = f"def write(rows): return [f'{line}'.encode() for {each}, in rows]"
+        exec(text, known)  # no word of a server is in it  # noqa: S102
         write: _Write = known["write"]
         if len(self._writers) < _MOST_WRITERS:
             self._writers[names] = write
@@ -222,6 +242,18 @@ class LineEncoder:
 
     def parts(self, row: Mapping[str, Any]) -> Parts:
         """Return measurement and tags, the fields by name and `=`, and the time of a row."""
+        try:
+            return self._parts(row)
+        except _ODD:
+            raise self._odd() from None
+
+    def _odd(self) -> TargetError:
+        return TargetError(
+            f"the server gave a row of the table {one_line(self.table.name)} that is not as its "
+            "columns say"
+        )
+
+    def _parts(self, row: Mapping[str, Any]) -> Parts:
         key, fields, tags, writers = self._measurement, {}, self._tags, self._fields
         escaped = self._escaped
         time = None

@@ -101,6 +101,6 @@ def read_date(header: str | None) -> datetime | None:
         return None
     try:
         when = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return when if when.tzinfo else when.replace(tzinfo=UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
@@ -33,7 +34,8 @@ _KEYWORDS = {
     **_WITH_DEFAULTS,
     **{name: name for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")},
 }
-_DEFAULT_PASSWORD = "iot_dev"
+_PORT = re.compile("[0-9]{1,5}")
+_DEFAULT_PASSWORD = "iot_dev"  # for development  # noqa: S105
 #: Keywords that are secret.
 _SECRET = frozenset({"password", "sslpassword"})
 
@@ -51,7 +53,7 @@ def _parse_dsn(value: Secret | str) -> Secret | str:
 def _parse_port(value: int | str) -> int | str:
     """Return a port, or one for each host as libpq takes them; an empty one is the default."""
     ports = str(value).replace(" ", "").split(",")
-    if not all(not port or (port.isdecimal() and 1 <= int(port) <= 65535) for port in ports):
+    if not all(not port or (_PORT.fullmatch(port) and 1 <= int(port) <= 65535) for port in ports):
         raise ValueError("write a number from 1 to 65535, or one for each host: 5432,5433")
     return int(ports[0]) if len(ports) == 1 and ports[0] else ",".join(ports)
 

@@ -64,7 +64,8 @@ def prune(
         if not (until["may_delete"] or dry_run):
             user = sql.Identifier(until["user"]).as_string(session.connection)
             raise LedgerError(
-                f"{session.location}: {until['user']} may not delete from the history",
+                # A sentence.
+                f"{session.location}: {until['user']} may not delete from the history",  # noqa: S608
                 hint=f"run it as its owner, or: GRANT DELETE ON {table} TO {user}",
             )
     deleted, old = 0, 0

@@ -22,7 +22,7 @@ class _Address(click.ParamType[tuple[str, int]]):
     ) -> tuple[str, int]:
         """Return host and port."""
         host, colon, port = str(value).rpartition(":")
-        if not (colon and port.isdigit() and int(port) < 65_536):
+        if not (colon and port.isdecimal() and len(port) <= 5 and int(port) < 65_536):
             self.fail("write HOST:PORT, for instance 127.0.0.1:9108", param, ctx)
         return host.strip("[]"), int(port)
 

@@ -165,7 +165,7 @@ class _RequestHandler:
         limit = self._service.web.body_limit
         too_large = Problem(413, "too-large", f"the body is larger than {limit:,} bytes")
         length = self._request.headers.get("content-length", "0")
-        if length.isdigit() and (len(length) > 12 or int(length) > limit):
+        if length.isdecimal() and (len(length) > 12 or int(length) > limit):
             raise too_large
         found = bytearray()
         try:

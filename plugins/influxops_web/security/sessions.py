@@ -33,7 +33,7 @@ SELECT id, role, name, hash FROM {{operator_tokens}}
  WHERE (hash = %(hash)s
         OR (id = %(id)s AND substring(hash FOR {BEGINNING}) = %(beginning)s::bytea))
    AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
-"""
+"""  # of our own  # noqa: S608
 
 
 class Operator(Struct, frozen=True):

@@ -150,10 +150,12 @@ def test_ids_that_differ_by_case_are_held_unless_their_database_exists() -> None
     assert severities == {"Acme": Severity.ERROR, "acme": Severity.WARNING}
 
 
-def test_an_acknowledged_hold_is_no_error() -> None:
+def test_a_tenant_that_is_ignored_is_said_to_be_and_is_no_error() -> None:
     result = plan(["a b"], rule=rules(acknowledged=frozenset(["a b"])))
     assert result.held == ("a b",)
-    assert [f.severity for f in result.findings] == [Severity.INFO]
+    (found,) = result.findings
+    assert found.severity is Severity.INFO
+    assert found.message.endswith(" (ignored)")
 
 
 def test_unmanaged_retention_is_neither_set_nor_cleared() -> None:
