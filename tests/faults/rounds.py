@@ -190,10 +190,10 @@ class Round:
             self._move(random.Random(f"{self.name}-move-{self.result.moves}"))
 
         return [
-            repeated(command_line, 0.2),
-            repeated(ansible, 0.5),
-            repeated(application, 0.2),
-            repeated(service, 0.1),
+            repeated(command_line, 0.4),
+            repeated(ansible, 1.0),
+            repeated(application, 0.4),
+            repeated(service, 0.25),
             repeated(move, 0.2),
         ]
 

@@ -312,7 +312,7 @@ def new_world(rng: random.Random, folder: Path, *, most: int | None = None) -> I
                 db = TestDatabase(through, "faults")
                 world.bouncers[mode] = stack.enter_context(pgbouncer(db, mode, patience=5)).port
         world.keepers += [
-            Keeper(commands, f"worker-{n}", ["worker", "--full-run-every", "3s"]) for n in (1, 2)
+            Keeper(commands, f"worker-{n}", ["worker", "--full-run-every", "6s"]) for n in (1, 2)
         ]
         world.keepers += [
             Application(commands),
