@@ -6,7 +6,7 @@
 # Seen:   `stream_reader` and `copy_stream` of zstandard give what there is and end without an error,
 #         as at the end of a whole file, also where a checksum was to follow. backports.zstd, which is
 #         Python's own module from 3.14 on, raises EOFError.
-# So:     whoever reads line protocol or a dump by `stream_reader` counts its rows, or reads by
+# So:     a program that reads a dump by `stream_reader` has to count its rows, or to read by
 #         backports.zstd: the last rows are missing, and nothing says so.
 set -euo pipefail
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT

@@ -1,4 +1,4 @@
-"""Files that are read again, or by others: metrics, what Slack was told, routes for a proxy."""
+"""Files that are read again, or by others: metrics, what Slack has, routes for a proxy."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ STATES = [
 
 @given(data=broken(STATES))
 @example(data=STATES[1])
-def test_a_broken_note_of_what_was_told_is_none(tmp_path: Path, data: bytes) -> None:
+def test_a_broken_note_of_the_last_failure_is_none(tmp_path: Path, data: bytes) -> None:
     state = NotificationState(str(tmp_path), "ops", "https://hooks.example/x")
     state.path.write_bytes(data)
     assert Failure("x", NOW, NOW).is_news(state.load()) in (True, False)
