@@ -9,7 +9,7 @@ PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo web routing test test-ansible test-clients faults check words docs reference
-.PHONY: fuzz sanity collection changelog
+.PHONY: bench fuzz sanity collection changelog
 .PHONY: dist format clean ansible-lint ansible-plays ansible-integration ansible-molecule
 
 help:
@@ -22,8 +22,10 @@ help:
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove .venv and what was built"
 	@echo
-	@echo "make faults        tests where servers and connections end, hang or fall silent"
+	@echo "make faults        tests where servers and connections end, hang or fall silent;"
+	@echo "                   MINUTES=30 SEED=1: so long at random, with a table of the results"
 	@echo "make test-clients  tests where programs of others talk to influxops"
+	@echo "make bench         influxops beside other ways, in 25 minutes; SIZE=small: in one or two"
 	@echo "make fuzz          many more inputs for each parser than make test has, for half an hour"
 	@echo "make test-ansible  the part of make test that is about Ansible"
 	@echo "make reference     write docs/reference from the code"
@@ -65,8 +67,14 @@ test: $(VENV)/.dev
 	$(BIN)/$(PYTEST) --ignore=tests/ansible -m 'not faults and not clients'
 	$(MAKE) --no-print-directory test-ansible
 
+# With MINUTES, the long version of one of them, and nothing else: make faults MINUTES=30 SEED=1
+SEED ?= 1
 faults: $(VENV)/.dev
+ifdef MINUTES
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) --seed $(SEED)
+else
 	$(BIN)/$(PYTEST) --ignore=tests/ansible -m faults
+endif
 
 test-clients: $(VENV)/.dev
 	$(BIN)/$(PYTEST) -m clients
@@ -109,6 +117,11 @@ dist: $(VENV)/.dev
 	rm -f dist/influxops-*.whl dist/influxops-[0-9]*.tar.gz
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/twine check --strict dist/influxops-*.whl dist/influxops-[0-9]*.tar.gz
+
+# What it found is in build/bench.txt, .json and .svg; DOCS=1 writes docs/performance.md, too.
+SIZE ?= full
+bench: $(VENV)/.dev
+	@$(BIN)/python -m bench --size $(SIZE) $(if $(DOCS),--docs) $(if $(BASE),--base $(BASE)) $(CASES)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

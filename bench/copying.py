@@ -40,17 +40,25 @@ FIELDS: dict[str, dict[str, Callable[[Any], str]]] = {
 _START = 1_700_000_000_000_000_000
 
 
-def lines(rows: int) -> Iterator[str]:
-    """Yield lines for three tables; a point every ten milliseconds."""
+def tables(groups: int) -> Iterator[tuple[str, dict[str, Callable[[Any], str]]]]:
+    """Yield the tables, three a group, and how line protocol has the fields of each."""
+    for group in range(groups):
+        for name, fields in FIELDS.items():
+            yield f"{name}{group or ''}", fields
+
+
+def lines(rows: int, groups: int = 1) -> Iterator[str]:
+    """Yield lines for three tables a group; a point every ten milliseconds."""
     for number in range(rows):
-        at, device = _START + number * 10_000_000, f"device=d{number % 997},site=s{number % 7}"
+        at, group = _START + number * 10_000_000, number // 10 % groups or ""
+        device = f"{group},device=d{number % 997},site=s{number % 7}"
         match number % 10:
             case 0:
-                yield f'events,{device} code={number}u,text="state {number % 13}, ok" {at}'
+                yield f'events{device} code={number}u,text="state {number % 13}, ok" {at}'
             case 1 | 2 | 3:
-                yield f"status,{device} up={'tf'[number % 2]},level={-number}i {at}"
+                yield f"status{device} up={'tf'[number % 2]},level={-number}i {at}"
             case _:
-                yield f"telemetry,{device} temp={number / 7},load={number % 100 / 8} {at}"
+                yield f"telemetry{device} temp={number / 7},load={number % 100 / 8} {at}"
 
 
 def fill(url: str, rows: Iterable[str]) -> None:
@@ -70,7 +78,7 @@ def fill(url: str, rows: Iterable[str]) -> None:
     send("false")
 
 
-def bare(source: str, target: str) -> None:
+def bare(source: str, target: str, groups: int = 1) -> None:
     """Copy the database without a check, and print what it took as JSON."""
     began, pool, body = time.monotonic(), urllib3.PoolManager(), list[str]()
     path = f"{target}/api/v3/write_lp?db={DATABASE}&precision=nanosecond"
@@ -81,7 +89,7 @@ def bare(source: str, target: str) -> None:
         assert answer.status == 204, answer.data
         body.clear()
 
-    for table, writers in FIELDS.items():
+    for table, writers in tables(groups):
         query = {"db": DATABASE, "q": f"SELECT * FROM {table}", "format": "jsonl"}
         url = f"{source}/api/v3/query_sql"
         answer = pool.request("POST", url, json=query, preload_content=False)
@@ -187,8 +195,8 @@ def main(rows: int) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["--bare", source, target]:
-            bare(source, target)
+        case ["--bare", source, target, *groups]:
+            bare(source, target, *map(int, groups))
         case ["--paused" | "--in-use" as what, source, target]:
             copy(source, target, what.removeprefix("--"))
         case arguments:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 #: What is kept of them, beside what `make` installs.
-_KEPT = Path(__file__).parents[1] / ".venv" / "clients"
+KEPT = Path(__file__).parents[1] / ".venv" / "clients"
 _PYTHON = ("influxdb3-python==0.21.0", "reactivex==6.1.0")
 _NODE = "@influxdata/influxdb3-client@2.1.0"
 _TELEGRAF = "github.com/influxdata/telegraf/cmd/telegraf@v1.37.2"
@@ -30,17 +30,17 @@ def _install(command: list[str], **options: Any) -> None:
 
 def telegraf() -> Path:
     """Return Telegraf's program."""
-    program = _KEPT / "telegraf"
+    program = KEPT / "telegraf"
     go = shutil.which("go") or "/usr/local/go/bin/go"
     if not program.exists():
-        env = {**os.environ, "GOBIN": str(_KEPT)}
+        env = {**os.environ, "GOBIN": str(KEPT)}
         _install([go, "install", "-tags", _TAGS, _TELEGRAF], env=env)
     return program
 
 
 def python_client() -> Path:
     """Return the folder that has `influxdb_client_3`, for a process of its own."""
-    folder = _KEPT / "python"
+    folder = KEPT / "python"
     if not folder.exists():
         pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
         _install([*pip, "--target", f"{folder}.new", *_PYTHON])
@@ -50,7 +50,7 @@ def python_client() -> Path:
 
 def node_client() -> Path:
     """Return the folder whose scripts can require `@influxdata/influxdb3-client`."""
-    folder = _KEPT / "node"
+    folder = KEPT / "node"
     if not (folder / "done").exists():
         folder.mkdir(parents=True, exist_ok=True)
         npm = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]

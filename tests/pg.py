@@ -83,13 +83,15 @@ def in_memory() -> str | None:
 
 
 @contextlib.contextmanager
-def postgres_server(options: Mapping[str, str] | None = None) -> Iterator[EmbeddedPostgres]:
+def postgres_server(
+    options: Mapping[str, str] | None = None, *, folder: str | None = None
+) -> Iterator[EmbeddedPostgres]:
     """Run a server without autovacuum, so that statistics are what a test made them.
 
     Its passwords are weak on purpose, because each connection pays for their strength.
     """
     given = {"autovacuum": "off", "scram_iterations": "1", **(options or {})}
-    with embedded_postgres(options=given, folder=in_memory()) as server:
+    with embedded_postgres(options=given, folder=folder or in_memory()) as server:
         yield server
 
 

@@ -28,7 +28,8 @@ class CopyRequest(Struct, frozen=True):
     #: With the progress of a copy that was done: whether it is enough to look at what came since
     #: that copy began. A later call looks at all.
     recent: bool = False
-    #: Whether its writers are paused, as the user said.
+    #: Whether its writers are paused, as the user said. With `only_missing` and the progress of a
+    #: copy that was done: what is shown to be unchanged since need not be looked at again.
     paused: bool = False
     #: Tables that need not be copied where they cannot be read, so that these do not keep the
     #: copy from being done.
@@ -74,3 +75,6 @@ class CopyProgress(Struct, frozen=True):
     late: int = 0  # how many rows an export found that were written since it began
     #: How many of `rows` each table got (`only_missing`), as far as the plugin tells.
     rows_by_table: Mapping[str, int] = field(default_factory=dict)
+    #: For how many seconds nothing was written, as the times of the rows say (`paused`); None where
+    #: that is not known.
+    quiet: float | None = None

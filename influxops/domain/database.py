@@ -38,7 +38,7 @@ UNMANAGED: Final = Unmanaged.UNMANAGED
 Retention = int | None
 
 
-class Database(Struct, frozen=True):
+class Database(Struct, frozen=True, gc=False):
     """A tenant database, as it is or as it should be; what has it has its name, too."""
 
     retention: Retention | Unknown = UNKNOWN  # seconds; None where data is kept for ever

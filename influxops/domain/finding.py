@@ -111,7 +111,7 @@ READ_FAILURES = (
 )
 
 
-class Finding(Struct, frozen=True):
+class Finding(Struct, frozen=True, gc=False):
     """Something that a person should know, and perhaps decide.
 
     `message` says what, without naming what it is about: `subject` does, and each face puts it

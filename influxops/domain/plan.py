@@ -56,7 +56,7 @@ class ChangeResult(StrEnum):
     SKIPPED = "skipped"
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """One step that brings one database to what is desired."""
 
     action: Action  # what is to be done
@@ -77,7 +77,7 @@ class Change(Struct, frozen=True):
         return self.action not in _BY_LEDGER
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Struct, frozen=True, gc=False):
     """How one change ended; exactly one a change."""
 
     change: Change  # the one that was asked for
@@ -114,7 +114,7 @@ class TenantStatus(StrEnum):
         return self in (TenantStatus.OK, TenantStatus.CHANGED, TenantStatus.PENDING)
 
 
-class TenantPlan(Struct, frozen=True):
+class TenantPlan(Struct, frozen=True, gc=False):
     """One tenant, from what it should have to how it is at the end of a run: the one value.
 
     Planning makes it, guards may refuse its changes, the run adds how they ended. Everything
@@ -254,7 +254,7 @@ class TenantPlan(Struct, frozen=True):
 
     def note(self, *findings: Finding) -> TenantPlan:
         """Return it with more that was noticed about it."""
-        return replace(self, notes=(*self.notes, *findings))
+        return replace(self, notes=(*self.notes, *findings)) if findings else self
 
     def with_changes(self, *changes: Change, **more: Any) -> TenantPlan:
         """Return it with what is to be done, if anything is; `more` are further fields of it."""

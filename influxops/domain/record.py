@@ -32,7 +32,7 @@ class State(StrEnum):
         return self in (State.READY, State.MOVING, State.RETIRING, State.LOST)
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     """What is remembered of one tenant; times are those of the ledger's clock, in UTC.
 
     The ledger itself sets `state_since`, `claimed_by`, `is_claimed` and `version`; what else a run
@@ -113,6 +113,7 @@ class Server(Struct, frozen=True):
     full: str = ""  # why it took nothing more, as it said itself; empty where it did not
     full_at: datetime | None = None  # when it said so
     #: The identity of another one that answers in its place, until that is allowed or it is back.
+    #: In an update None leaves it as it is, and an empty text says that the recorded one is back.
     replaced_by: str | None = None
 
     def is_full(self, now: datetime) -> bool:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from types import MappingProxyType
 
 from msgspec import Struct, field
 
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.text import pluralize, summarize, truncate
 
+#: One mapping for all tenants of which nothing else is said.
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
-class Tenant(Struct, frozen=True):
+
+class Tenant(Struct, frozen=True, gc=False):
     """A tenant as a source knows it."""
 
     id: str  # as text
     #: What else the source says of it. The engine reads `database` (overrides the naming
     #: template), `retention` (a duration, or `none`) and `target` (overrides the placement);
     #: what is NULL in the source is left out.
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     source: str = ""  # the name of the source's section; the engine fills it in
 
 

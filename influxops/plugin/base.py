@@ -29,7 +29,7 @@ from influxops.domain.text import (
 from influxops.errors import ConfigError, DeadlineExceeded, InfluxopsError, Interrupted, PluginError
 from influxops.plugin_host.hookspecs import API_VERSION, Closing, HealthChecks, hookimpl
 from influxops.runtime.cancellation import CancelToken, WaitTimeout
-from influxops.runtime.context import RunContext
+from influxops.runtime.context import RunContext, in_background
 
 __all__ = [
     "API_VERSION",
@@ -58,6 +58,7 @@ __all__ = [
     "format_duration",
     "format_time",
     "hookimpl",
+    "in_background",
     "is_this_machine",
     "join_limited",
     "one_line",

@@ -7,7 +7,8 @@ import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from influxops.plugin.base import Check, Hint, Interrupted, RunContext
@@ -25,7 +26,7 @@ def is_special(path: Path) -> bool:
 
 
 def replace_file(
-    path: Path, data: bytes, context: RunContext, *, what: str, mode: int = 0o640
+    path: Path, data: bytes | Iterable[bytes], context: RunContext, *, what: str, mode: int = 0o640
 ) -> None:
     """Replace a file at once, so that a reader sees the old one or the new one.
 
@@ -33,22 +34,28 @@ def replace_file(
     (`/dev/stderr`) is written to, never replaced; the target of a link is replaced, not the link.
     `what` names the file in an error: `the JSON report`.
     """
+    parts = (data,) if isinstance(data, bytes) else data
+
+    def write(into: Path) -> None:
+        with into.open("wb") as file:
+            file.writelines(parts)
+
     try:
         path = path.expanduser().resolve()
         if is_special(path):
-            context.run_abandonable(lambda: path.write_bytes(data))
+            context.run_abandonable(partial(write, path))
             return
-        _replace(path, data, mode)
+        _replace(path, parts, mode)
     except OSError as error:
         raise unwritable(path, error, what) from None
 
 
-def _replace(path: Path, data: bytes, mode: int) -> None:
+def _replace(path: Path, parts: Iterable[bytes], mode: int) -> None:
     # A hidden name of another suffix: node_exporter reads every *.prom in the folder.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fchmod(file.fileno(), mode)  # whatever the umask
             os.fsync(file.fileno())

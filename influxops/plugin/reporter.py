@@ -11,7 +11,7 @@ from influxops.domain.route import Route, Routes
 from influxops.errors import ExitCode, ReporterError
 from influxops.plugin.base import Plugin
 from influxops.plugin_host.hookspecs import ReporterHooks, RouteFiles, StartNotice
-from influxops.report.document import database_document, report_document
+from influxops.report.document import database_document, report_document, report_json
 from influxops.report.groups import FindingGroup
 from influxops.report.model import (
     LedgerState,
@@ -53,6 +53,7 @@ __all__ = [
     "format_retention",
     "is_terminal",
     "report_document",
+    "report_json",
     "write_stream",
 ]
 

@@ -48,11 +48,12 @@ class SourceHandle(Handle):
     ) -> tuple[list[Tenant], list[Finding]]:
         tenants: list[Tenant] = []
         findings: list[Finding] = []
+        name = self.name
         for number, found in enumerate(given):
             if number % 1000 == 0:
                 context.check()
             if isinstance(found, Finding):
-                findings.append(replace(self._finding(found), source=self.name))
+                findings.append(replace(self._finding(found), source=name))
             elif not isinstance(found, Tenant):
                 raise TypeError(f"it gave {type(found).__name__}, not a Tenant")
             elif not isinstance(found.id, str):
@@ -63,12 +64,14 @@ class SourceHandle(Handle):
                         FindingKind.EMPTY_ID,
                         "it gave a tenant without an id",
                         "give it one, or leave it out",
-                        source=self.name,
+                        source=name,
                     )
                 )
             else:
-                attributes = {str(k): str(v) for k, v in found.attributes.items() if v is not None}
-                tenants.append(Tenant(found.id, attributes, self.name))
+                attributes = found.attributes
+                if attributes:
+                    attributes = {str(k): str(v) for k, v in attributes.items() if v is not None}
+                tenants.append(Tenant(found.id, attributes, name))
         return tenants, findings
 
     def lock(self, context: RunContext) -> AbstractContextManager[None] | None:

@@ -385,16 +385,18 @@ def guard(state: RunState, *, drops: bool = False) -> RunState:
     allow = state.request.allow
     active = {name: each for name, each in GUARDS.items() if name not in allow}
     refused: dict[str, list[TenantPlan]] = {}
-    tenants = {}
+    tenants, replaced = dict(state.plans), state.ledger_view.replaced
     for id_, tenant in state.plans.items():
         if drops and "unreachable" in allow and tenant.kind is FindingKind.NOT_READ:
-            tenant = replace(tenant, status=TenantStatus.OK, finding=None)
+            tenants[id_] = tenant = replace(tenant, status=TenantStatus.OK, finding=None)
+        if not tenant.changes and tenant.target not in replaced:
+            continue
         for name, each in active.items():
             changes = [c for c in tenant.changes if each.refuses(tenant, c, state)]
             # A database on a server that replaced the recorded one is not the provisioned one, even
             # if its name and marker are right.
             is_beside = name == "replaced-server" and tenant.status is TenantStatus.OK
-            is_beside = is_beside and tenant.target in state.ledger_view.replaced
+            is_beside = is_beside and tenant.target in replaced
             if name == "recreate-lost" and id_ in state.rules.recreate:
                 continue
             if changes or is_beside:

@@ -24,7 +24,9 @@ def conclude(state: RunState, operation: Operation, origin: RunOrigin) -> Report
     context = state.context
     records = state.ledger_view.records
     tenants = tuple(
-        replace(final, record=record) if (record := records.get(final.tenant)) else final
+        replace(final, record=record)
+        if (record := records.get(final.tenant)) not in (None, final.record)
+        else final
         for final in (_final(plan, state) for plan in state.plans.values())
     )
     notes = [*_notes(state, tenants)]

@@ -5,20 +5,26 @@ The format is documented in `docs/report.md`; `VERSION` grows when a reader woul
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
+import msgspec
 from msgspec import to_builtins
 
-from influxops.domain.database import Database
+from influxops.domain.database import UNKNOWN, Database, Unknown
 from influxops.domain.finding import Finding
-from influxops.domain.plan import Outcome, TenantPlan
+from influxops.domain.plan import Change, Outcome, TenantPlan, TenantStatus
 from influxops.domain.record import HistoryEntry, Record
 from influxops.report.model import Report, TargetState
 from influxops.report.wording import CLI_STYLE, HintStyle
 
 VERSION = 2
+#: How many items of a list are put into words at once, where it is written piece by piece.
+_AT_ONCE = 500
 
 
 def plain(value: Any) -> Any:
@@ -32,6 +38,67 @@ def _plain(value: object) -> object:
 
 def report_document(report: Report, words: HintStyle = CLI_STYLE) -> dict[str, Any]:
     """Return a report, of a dry run too, as the document that `docs/report.md` describes."""
+    document = _parts(report, words, changes_only=False)
+    document["plan"] = _with_lists(document["plan"])
+    return _with_lists(document)
+
+
+def _with_lists(part: dict[str, Any]) -> dict[str, Any]:
+    return {n: list(each) if isinstance(each, Iterator) else each for n, each in part.items()}
+
+
+def report_json(
+    report: Report,
+    words: HintStyle = CLI_STYLE,
+    *,
+    indent: int = 0,
+    changes_only: bool = False,
+) -> Iterator[str]:
+    """Yield that document as JSON, piece by piece: there is never all of it in memory.
+
+    It is ASCII with escapes: whole in any encoding, and harmless on a terminal. With `changes_only`
+    it leaves out the tenants that are, and were, as desired.
+    """
+    yield from _json(_parts(report, words, changes_only=changes_only), indent, 0)
+    yield "\n"
+
+
+def _json(value: Any, indent: int, depth: int) -> Iterator[str]:
+    """Yield a value as JSON; what is an iterator becomes a list."""
+    end = "\n" + " " * indent * depth if indent else ""
+    start, comma = end + " " * indent, "," if indent else ", "
+    if isinstance(value, Iterator):
+        before = "["
+        while some := list(islice(value, _AT_ONCE)):
+            text = _text(some, indent, depth)
+            yield before + text[1 : len(text) - len(end) - 1]
+            before = comma
+        yield "[]" if before == "[" else f"{end}]"
+    elif isinstance(value, dict) and value and depth < 2:
+        before = "{"
+        for name, each in value.items():
+            yield f"{before}{start}{_text(name, 0, 0)}: "
+            yield from _json(each, indent, depth + 1)
+            before = comma
+        yield f"{end}}}"
+    else:
+        yield _text(value, indent, depth)
+
+
+def _text(value: Any, indent: int, depth: int) -> str:
+    """Return a value as JSON, indented as what is so deep in a document."""
+    text = "\x7f"
+    with contextlib.suppress(UnicodeError):
+        text = msgspec.json.encode(value).decode("ascii")
+    if text.isprintable():
+        text = msgspec.json.format(text, indent=indent)
+    else:  # slower, and escapes whatever it is
+        text = json.dumps(value, indent=indent or None)
+    return text.replace("\n", "\n" + " " * indent * depth) if indent and depth else text
+
+
+def _parts(report: Report, words: HintStyle, *, changes_only: bool) -> dict[str, Any]:
+    """Return the document with iterators as the lists that grow with the tenants."""
     urls = {target.name: target.url for target in report.targets}
     return {
         "version": VERSION,
@@ -49,24 +116,29 @@ def report_document(report: Report, words: HintStyle = CLI_STYLE) -> dict[str, A
         "targets": [_target(target) for target in report.targets],
         "ledger": plain(report.ledger),
         "plan": {
-            "changes": [
-                {
-                    **plain(change),
-                    "before": database_document(change.database, change.before),
-                    "after": database_document(change.database, change.after),
-                }
-                for change in report.planned
-            ],
+            "changes": map(_change, report.planned),
             "refusals": [
                 {name: plain(getattr(each, name)) for name in ("guard", "message", "tenants")}
                 for each in report.refusals
             ],
         },
-        "events": [_event(event) for event in report.events],
-        "outcomes": [_outcome(outcome, words) for outcome in report.outcomes],
-        "tenants": [_tenant(tenant, urls, words) for tenant in report.tenants],
-        "findings": [finding_document(finding, words) for finding in report.findings],
+        "events": map(_event, report.events),
+        "outcomes": (_outcome(outcome, words) for outcome in report.outcomes),
+        "tenants": (
+            _tenant(tenant, urls, words)
+            for tenant in report.tenants
+            if not changes_only or tenant.status is not TenantStatus.OK
+        ),
+        "findings": (finding_document(finding, words) for finding in report.findings),
         "summary": summary(report),
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        **plain(change),
+        "before": database_document(change.database, change.before),
+        "after": database_document(change.database, change.after),
     }
 
 
@@ -86,10 +158,14 @@ def database_document(name: str, database: Database | None) -> dict[str, Any] | 
         return None
     return {
         "name": name,
-        "retention": plain(database.retention),
-        "marker": plain(database.complete),
-        "telemetry": plain(database.in_use),
+        "retention": _known(database.retention),
+        "marker": _known(database.complete),
+        "telemetry": _known(database.in_use),
     }
+
+
+def _known(value: int | Unknown | None) -> int | str | None:
+    return UNKNOWN.value if isinstance(value, Unknown) else value
 
 
 def finding_document(finding: Finding, words: HintStyle = CLI_STYLE) -> dict[str, Any]:
@@ -133,7 +209,8 @@ def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: HintStyle) -> di
     """Return a tenant as plain data; its message does not name the tenant again."""
     tried = tuple(outcome.change for outcome in tenant.outcomes)
     changes = tried or (*tenant.changes, *tenant.refused)
-    finding = tenant.finding
+    finding, before = tenant.finding, database_document(tenant.database, tenant.before)
+    is_same = tenant.after is tenant.before
     return {
         "tenant": tenant.tenant,
         "status": tenant.status.value,
@@ -141,8 +218,8 @@ def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: HintStyle) -> di
         "database": tenant.database,
         "url": urls.get(tenant.target or ""),
         "actions": [change.action.value for change in changes],
-        "before": database_document(tenant.database, tenant.before),
-        "after": database_document(tenant.database, tenant.after),
+        "before": before,
+        "after": before if is_same else database_document(tenant.database, tenant.after),
         "message": finding.message if finding else "",
         "hint": words.advice(finding.remedy) if finding else "",
         "may_exceed_capacity": tenant.may_exceed_capacity,

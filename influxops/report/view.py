@@ -88,9 +88,10 @@ class ReportView:
 
     def is_ok(self, tenant: TenantPlan) -> bool:
         """Return whether nothing is to be done: it is as desired, or a dry run would make it so."""
-        if tenant.status is TenantStatus.PENDING:
+        status = tenant.status
+        if status is TenantStatus.PENDING:
             return self.report.dry_run
-        return tenant.status.is_ok
+        return status is TenantStatus.OK or status.is_ok
 
     def severity(self, tenant: TenantPlan) -> Severity:
         """Return how much it matters that a tenant is not ok; acknowledged ones matter less."""
@@ -248,6 +249,8 @@ class ReportView:
 
     def notes(self, tenant: TenantPlan) -> tuple[Finding, ...]:
         """Return what was found about a tenant beyond why it is not ok."""
+        if tenant.finding is None:
+            return tenant.notes
         return tenant.findings if self.is_ok(tenant) else tenant.notes
 
     def groups(self, severity: Severity) -> list[FindingGroup]:
@@ -287,7 +290,11 @@ class ReportView:
         found: Counter[tuple[int, str]] = Counter({(0, TenantStatus.OK.value): 0})
         if not report.dry_run:
             found[_PLACES[TenantStatus.FAILED], TenantStatus.FAILED.value] = 0
+        ok = 0  # and nothing else to say, as of nearly all
         for tenant in report.tenants:
+            if tenant.status is TenantStatus.OK and tenant.finding is None:
+                ok += 1
+                continue
             is_pending = tenant.status is TenantStatus.PENDING
             did = _reported(tenant.changes if is_pending else tenant.made)
             if did and self.is_ok(tenant) and tenant.status is not TenantStatus.OK:
@@ -297,6 +304,7 @@ class ReportView:
                 found[1 + _ACTIONS.index(first.action), words] += 1
             else:
                 found[_PLACES[tenant.status], self._status(tenant)] += 1
+        found[0, TenantStatus.OK.value] += ok
         return {self.of_many(word, n): n for (_, word), n in sorted(found.items())}
 
     @property

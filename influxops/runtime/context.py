@@ -188,7 +188,7 @@ class RunContext:
             WaitTimeout: When it took longer than `within`.
         """
         self.check()
-        done, future = threading.Event(), start(work, "influxops-detached")
+        done, future = threading.Event(), in_background(work, "influxops-detached")
         future.add_done_callback(lambda _: done.set())
         with self.on_end(done.set, within=within) as ending:
             done.wait()
@@ -199,7 +199,7 @@ class RunContext:
         return future.result()
 
 
-def start(work: Callable[[], T], name: str) -> Future[T]:
+def in_background(work: Callable[[], T], name: str = "influxops") -> Future[T]:
     """Make a call in a daemon thread: an application that ends is not kept from it by that."""
     future: Future[T] = Future()
 

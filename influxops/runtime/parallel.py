@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import wait
 from typing import TypeVar
 
-from influxops.runtime.context import RunContext, start
+from influxops.runtime.context import RunContext, in_background
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def in_parallel(
     """
     if not tasks:
         return []
-    futures = {start(task, "influxops"): name for name, task in tasks.items()}
+    futures = {in_background(task): name for name, task in tasks.items()}
     for late in wait(futures, _SAY_AFTER).not_done if say else ():
         context.log.warning("still waiting for %s", futures[late])
     wait(futures)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 #: The server's own limit (`MAXIMUM_DATABASE_NAME_LENGTH` of its HTTP server, 3.10).
 _LONGEST_NAME = 511
 _NAME = re.compile(r"[A-Za-z0-9_-]*")
+#: What a tag cannot hold: a control character, half of a character.
+_CONTROL, _SURROGATE = re.compile(r"[\x00-\x1f\x7f]"), re.compile("[\ud800-\udfff]")
 #: The first release that tells when deleted databases go, and that keeps retention periods.
 OLDEST_RELEASE = "3.2.1"
 #: In seconds: what its documentation says, and 64 bits of nanoseconds, signed, in whole days.
@@ -45,9 +47,9 @@ def tenant_rule(tenant: str) -> str:
     """Return why a tenant's id cannot be the tag of a marker; empty where it can."""
     if tenant.endswith("\\"):
         return "ends with a backslash, which a tag of InfluxDB cannot hold"
-    if any(ord(c) < 32 or ord(c) == 127 for c in tenant):
+    if _CONTROL.search(tenant):
         return "holds a control character, which a tag of InfluxDB cannot hold"
-    if any(0xD800 <= ord(c) <= 0xDFFF for c in tenant):
+    if not tenant.isascii() and _SURROGATE.search(tenant):
         return "holds half of a character (a lone surrogate), which has no UTF-8"
     return ""
 

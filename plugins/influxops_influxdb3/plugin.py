@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -269,9 +269,15 @@ class InfluxDB3Target(
         self, names: Sequence[str], context: RunContext
     ) -> Iterator[DatabaseStats]:
         """Count what is in each database and look for its marker, a few at a time."""
+        from influxops_influxdb3.inspect.stats import tables_by_database
+
         reported = set()
+        known = self._cache(context).databases
+        used = [name for name in names if known.get(name, Database()).in_use is not False]
+        tables = tables_by_database(self._client, context, used) if used else {}
         still_open = (name for name in names if context.interruption is None)
-        for name, stats in in_flight(still_open, partial(self._stats, context), limit=QUERIES):
+        describe = partial(self._stats, context, tables)
+        for name, stats in in_flight(still_open, describe, limit=QUERIES):
             reported.add(name)
             yield stats
         ended = context.interruption
@@ -279,7 +285,9 @@ class InfluxDB3Target(
             if name not in reported:
                 yield DatabaseStats(name, message=ended.message if ended else "not read")
 
-    def _stats(self, context: RunContext, name: str) -> DatabaseStats:
+    def _stats(
+        self, context: RunContext, tables: Mapping[str, Collection[str]], name: str
+    ) -> DatabaseStats:
         """Describe one database; what fails is that database's message."""
         from influxops_influxdb3.inspect.stats import describe
 
@@ -295,6 +303,7 @@ class InfluxDB3Target(
                 name,
                 markers.without_row(name, known),
                 self.settings.telemetry,
+                tables.get(name, ()),
             )
         except NotFound:
             return replace(stats, message="there is no such database")

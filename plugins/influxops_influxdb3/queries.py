@@ -68,6 +68,14 @@ def tables_of(database: str) -> str:
     )
 
 
+def table_names(databases: Iterable[str] | None) -> str:
+    """Ask for the tables of some databases, or of all."""
+    sql = "SELECT database_name, table_name FROM system.tables WHERE deleted = false"
+    if databases is None:
+        return sql
+    return f"{sql} AND database_name IN ({', '.join(map(literal, databases))})"
+
+
 # What is in one database -----------------------------------------------------------------------
 
 MARKER = "SELECT time FROM _init LIMIT 1"
@@ -121,10 +129,8 @@ def extent(table: str, span: Span) -> str:
 
 
 def counts(tables: Iterable[str]) -> str:
-    """Ask for the number of rows of each of some tables, at once."""
-    return " UNION ALL ".join(
-        f"SELECT {literal(name)} AS name, COUNT(*) AS count FROM {quoted(name)}" for name in tables
-    )
+    """Ask for the number of rows of each of some tables, and their newest time, at once."""
+    return " UNION ALL ".join(row_count(name, None) for name in tables)
 
 
 def rows_by_time(tables: Iterable[str], since: datetime, until: datetime, step: int) -> str:

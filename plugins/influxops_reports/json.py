@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from influxops.plugin import (
     ReporterSettings,
     RunContext,
     hookimpl,
-    report_document,
+    report_json,
     setting,
     write_stream,
 )
@@ -51,13 +50,11 @@ class JsonReporter(Reporter, HealthChecks):
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
         """Write the document."""
-        # ASCII with escapes: whole in any encoding, and harmless on a terminal.
-        document = report_document(report)
-        if self.settings.changes_only:
-            document["tenants"] = [each for each in document["tenants"] if each["status"] != "ok"]
-        text = json.dumps(document, indent=self.settings.indent or None) + "\n"
-        if self.settings.path == "-":
-            write_stream(sys.stdout, text)
+        settings = self.settings
+        parts = report_json(report, indent=settings.indent, changes_only=settings.changes_only)
+        if settings.path == "-":
+            for part in parts:
+                write_stream(sys.stdout, part)
         else:
-            path = Path(self.settings.path)
-            replace_file(path, text.encode("ascii"), context, what="the JSON report")
+            data = (part.encode("ascii") for part in parts)
+            replace_file(Path(settings.path), data, context, what="the JSON report")

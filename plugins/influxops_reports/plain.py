@@ -137,28 +137,30 @@ def _tenant_lines(
     # Advice is given with the first tenant that it helps.
     advised = set() if verbose else {group.advice for group in (*view.run_groups, *many)}
     for tenant in view.report.tenants:
-        label = view.label(tenant)
-        found = list(view.notes(tenant))
-        if not view.is_ok(tenant):
-            found.insert(0, view.reason(tenant))
+        found = view.notes(tenant)
+        if not (is_ok := view.is_ok(tenant)):
+            found = (view.reason(tenant), *found)
         elif tenant.status not in left_out:
             yield _right_line(tenant, view, verbose=verbose)
         for finding in found:
             message, advice = view.message(finding), view.words.advice(finding.remedy)
-            is_reason = finding is found[0] and not view.is_ok(tenant)
+            is_reason = finding is found[0] and not is_ok
             if (finding.kind, finding.severity, message, advice) in listed or (
                 finding.severity not in shown and not is_reason
             ):
                 continue
             where = f"{view.target_text(tenant).strip()}: " if several and tenant.target else ""
-            text = f"{label}: {where if is_reason else ''}{message}"
+            text = f"{view.label(tenant)}: {where if is_reason else ''}{message}"
             yield _line(finding.severity, text, "" if advice in advised else advice)
             if not verbose:
                 advised.add(advice)
 
 
 def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
-    label, on = view.label(tenant), view.target_text(tenant)
+    label = view.label(tenant)
+    if tenant.status is TenantStatus.OK and not verbose:
+        return f"OK {label}"
+    on = view.target_text(tenant)
     if tenant.status is TenantStatus.PENDING:
         line = f"PLAN {view.steps_text(tenant) or 'change'} {label}{on}"
         retention = view.retention(tenant)
@@ -171,7 +173,7 @@ def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
         return f"{line} (may exceed the capacity)" if tenant.may_exceed_capacity else line
     if tenant.status is TenantStatus.CHANGED:
         return f"OK {label}: {view.action_text(tenant)}{on if verbose else ''}"
-    return f"OK {label}: already{on}" if verbose else f"OK {label}"
+    return f"OK {label}: already{on}"
 
 
 def _line(severity: Severity, text: str, advice: str = "") -> str:

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from tests.conftest import GiveStandIn
 from tests.integration.command import PROGRAM, Cli
+from tests.pg import TestDatabase
 
 HEAVY = ("psycopg", "rich", "urllib3", "pydantic", "yaml", "prometheus_client", "datafusion")
 
 
+#: What no ordinary run needs, and how many modules of ours and in all a command may import: a
+#: number that has to grow is worth a look at what else came along.
+UNNEEDED = {
+    "difflib",
+    "urllib.request",
+    "influxops.reconcile.files.export",
+    "influxops.reconcile.move.execute",
+    "influxops.reconcile.plan.adopt",
+    "influxops_postgres.ledger.plugin",
+    "influxops_influxdb3.copy.job",
+}
+MOST = {"--version": (16, 140), "--help": (60, 275), "plan": (125, 570), "ensure": (130, 575)}
+
+
 def _imported(cli: Cli, *arguments: str) -> set[str]:
     """The top-level modules that a command imports."""
+    return {name.partition(".")[0] for name in _modules(cli, *arguments)}
+
+
+def _modules(cli: Cli, *arguments: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", str(PROGRAM), *arguments],
         env=cli.environment(None),
@@ -24,8 +45,22 @@ def _imported(cli: Cli, *arguments: str) -> set[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-500:]
-    names = (line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line)
-    return {name.partition(".")[0] for name in names}
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip() for line in lines[1:]}  # the first has the titles
+
+
+@pytest.mark.parametrize("command", MOST)
+def test_a_command_imports_no_more_modules_than_it_needs(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, command: str
+) -> None:
+    if not command.startswith("--"):
+        db.registry("acme")
+        cli = replace(cli, variables={**cli.variables, **stand_in().environment})
+    modules = _modules(cli, command)
+    ours, every = MOST[command]
+    assert not modules & UNNEEDED
+    assert sum(name.startswith("influxops") for name in modules) <= ours
+    assert len(modules) <= every
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ class Pair:
         theirs = target("eu2", self.copy.url, **self.settings)
         try:
             yield from ours.influxops_copy(
-                CopyRequest(self.database, theirs, **order), context or RunContext()
+                CopyRequest(self.database, theirs, **order),
+                context or RunContext(dry_run=order.get("dry_run", False)),
             )
         finally:
             ours.influxops_close()

@@ -275,6 +275,13 @@ class Double:
 
     def _query(self, document: dict[str, Any]) -> Told:
         name = document["db"]
+        if name == "_internal" and "system.databases" not in document["q"]:
+            lines = (
+                json.dumps({"database_name": database, "table_name": table})
+                for database, held in sorted(self.databases.items())
+                for table in sorted(held.tables)
+            )
+            return Told(200, "\n".join(lines))
         if name == "_internal":
             asked_for = re.search(r"hard_deletion_\w+(?= AS)", document["q"])
             if asked_for and asked_for[0] != self.deletion_column:

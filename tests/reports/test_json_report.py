@@ -19,6 +19,7 @@ from influxops.plugin import (
     Report,
     ReporterError,
     RunContext,
+    report_document,
 )
 from influxops_reports.json import JsonReporter
 from tests.reports.samples import EU1, database, full_report, outcome, report, tenant
@@ -187,6 +188,17 @@ def test_any_id_survives_the_way_through_json(capsys: pytest.CaptureFixture[str]
     assert out.isascii()
     assert "\x1b" not in out
     assert [t["tenant"] for t in json.loads(out)["tenants"]] == ids
+
+
+@pytest.mark.parametrize("indent", [0, 2, 5])
+def test_what_is_written_piece_by_piece_is_the_whole_document(
+    capsys: pytest.CaptureFixture[str], indent: int
+) -> None:
+    many = [tenant(f"t{number}", "ok") for number in range(1_200)]
+    for told in (report(), full_report(), report([*many, tenant("\x7f", "blocked")])):
+        write(told, indent=indent)
+        whole = json.dumps(report_document(told), indent=indent or None)
+        assert capsys.readouterr().out == f"{whole}\n"
 
 
 def test_doctor_hears_whether_the_file_can_be_written(tmp_path: Path) -> None:

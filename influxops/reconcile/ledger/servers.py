@@ -116,7 +116,7 @@ class ServerFacts:
             answers = inventory.identity if name in replaced else None
             if known.replaced_by != answers:
                 # Nothing else: what else is known may have changed since it was read.
-                yield Server(name, known.identity, replaced_by=answers)
+                yield Server(name, known.identity, replaced_by=answers or "")
 
     def _learned(self) -> tuple[Server, ...]:
         """Return the facts of servers that a run for single tenants read or found to be full."""

@@ -33,6 +33,10 @@ from influxops.report.wording import format_copied
 _EVERY = 5.0
 #: Seconds between two passes that look whether anything is new.
 _BETWEEN = 5.0
+#: Writers that are said to be paused have written nothing for so many seconds, by the times of the
+#: rows or since the first look; where they have after so many, they are not paused. Between looks
+#: is a second at least, since a server's clock may tell no more.
+_QUIET, _NOT_PAUSED, _BETWEEN_LOOKS = 10.0, 60.0, 1.0
 #: After so many passes of which each found something, the move fails: clients still write.
 _PASSES = 12
 
@@ -52,10 +56,13 @@ class MoveSteps(MovesInProgress):
             if is_cut_over(move.record):
                 self._next_pass(move)
             else:
-                if move.is_taken_up and not move.is_back:
+                if move.is_taken_up and not (move.is_back or move.looked_at):
                     self._look(move)
                 began = time.monotonic()
-                self._copy(move)
+                copied = self._copy(move)
+                if seconds := self._not_quiet(move, copied):
+                    self._queue(move, seconds)
+                    return
                 self._catch_up(move, time.monotonic() - began)
                 self._cut_over(move)
         except Interrupted:
@@ -114,15 +121,16 @@ class MoveSteps(MovesInProgress):
             if time.monotonic() - move.last_saved_at >= _EVERY:
                 self._keep(move)
 
+        is_proof = only_missing and (recent or move.writers_paused)
         only_missing = only_missing or move.is_ahead
         recent = recent and not move.is_ahead
         order = CopyRequest(
             move.plan.database,
-            progress=move.copied if recent and only_missing else move.progress,
+            progress=move.copied if is_proof else move.progress,
             only_missing=only_missing,
             recent=recent,
             merge=move.is_back and not only_missing,
-            paused=self.goal.writers_paused and not only_missing,
+            paused=move.writers_paused or (self.goal.writers_paused and not only_missing),
             without_tables=self.goal.without_tables,
         )
         try:
@@ -204,8 +212,6 @@ class MoveSteps(MovesInProgress):
 
     def _catch_up(self, move: MoveProgress, took: float) -> None:
         """Copy what came since the pass before began, which `took` seconds, until one is short."""
-        if self.goal.writers_paused:
-            move.writers_paused = self._is_quiet(move)
         if move.writers_paused or move.is_ahead:
             return
         most, passes = self.goal.last_pass, 0
@@ -225,24 +231,29 @@ class MoveSteps(MovesInProgress):
             message = f"the cut-over waited for {passes} passes, until one took less than {most} s"
             move.notes[message] = move.plan.info(FindingKind.MOVING, message)
 
-    def _is_quiet(self, move: MoveProgress) -> bool:
-        """Return whether two passes in a row, some seconds apart, found nothing to copy.
+    def _not_quiet(self, move: MoveProgress, copied: CopyProgress) -> float:
+        """Return after how many seconds it is to be looked again whether its writers are paused.
 
-        They may look at a part of it, since no client should write: the pass after the cut-over
-        looks at all.
+        Zero once they are known to be, or not to be. How long nothing was written is known from the
+        rows; where it is not, nothing may come for as long. What is older than that is counted.
         """
-        quiet = 0
-        for _ in range(_PASSES):
-            self.context.sleep(_BETWEEN)
-            quiet = quiet + 1 if not self._copy(move).rows else 0
-            if quiet == 2:
-                return True
-        self.warn(
-            move,
-            "its writers are not paused: rows kept coming, so clients were waited for as usual",
-            "find out which client writes",
-        )
-        return False
+        if not self.goal.writers_paused or move.writers_paused:
+            return 0.0
+        now = time.monotonic()
+        move.looked_at = move.looked_at or now
+        if copied.rows or move.looked_at == now:
+            move.quiet_since = now
+        seconds = _QUIET - max(copied.quiet or 0.0, now - move.quiet_since)
+        if seconds > 0 and now - move.looked_at < _NOT_PAUSED:
+            return max(seconds, _BETWEEN_LOOKS)
+        move.writers_paused = seconds <= 0
+        if not move.writers_paused:
+            self.warn(
+                move,
+                "its writers are not paused: rows kept coming, so clients were waited for as usual",
+                "find out which client writes",
+            )
+        return 0.0
 
     def _queue(self, move: MoveProgress, seconds: float) -> None:
         # The middle value only keeps moves that are due at once from being compared.
@@ -275,6 +286,8 @@ class MoveSteps(MovesInProgress):
         move.progress = found.progress if found.unread else ""
         if found.rows and move.writers_paused:
             move.writers_paused = False
+            move.safe_at, move.passes = move.cut_at + self.goal.cache_ttl, 0
+            is_safe = time.monotonic() >= move.safe_at
             self.warn(move, "its writers were not paused: rows were written to the old target", "")
         if is_safe and not found.rows:
             self._finish(move)

@@ -165,7 +165,9 @@ class _MoveExecutor(MoveSteps):
         seconds = math.ceil(at - time.monotonic())
         if seconds <= 0:
             return
-        what = f"waiting {seconds} s for clients that still use the old target"
+        is_cut = is_cut_over(self.waiting[0][2].record)
+        why = "for clients that still use the old target" if is_cut else "for writers to be quiet"
+        what = f"waiting {seconds} s {why}"
         self.context.on_stage(what, seconds)
         while (left := at - time.monotonic()) > 0:
             self.context.sleep(min(left, 1.0))

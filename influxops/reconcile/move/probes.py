@@ -8,11 +8,8 @@ with the routes of before a reload (docs/routing.md).
 from __future__ import annotations
 
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from http.client import HTTPException
 from urllib.parse import quote, quote_plus
 
 from influxops.domain.finding import Check
@@ -120,7 +117,7 @@ def _ask(url: str, queries: Sequence[str], left: str, context: RunContext) -> tu
         whole = f"{url}{'&' if '?' in url else '?'}{query}" if query else url
         try:
             status, body = context.run_abandonable(partial(_get, whole), within=2 * _ANSWER)
-        except (OSError, HTTPException, WaitTimeout) as error:
+        except (OSError, WaitTimeout) as error:
             return -1, f"does not answer ({one_line(str(getattr(error, 'reason', error)))})"
         if status == 503:
             return -1, f"still has a request for {left}"
@@ -131,11 +128,17 @@ def _ask(url: str, queries: Sequence[str], left: str, context: RunContext) -> tu
 
 
 def _get(url: str) -> tuple[int, str]:
+    import urllib.request  # slow to import, and few runs ask proxies
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+
     # Past the proxies of the environment: it is these that are asked.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=_ANSWER) as answer:
             return answer.status, answer.read(64).decode("ascii", "replace")
-    except urllib.error.HTTPError as error:
+    except HTTPError as error:
         with error:
             return error.code, ""
+    except HTTPException as error:
+        raise OSError(str(error)) from None

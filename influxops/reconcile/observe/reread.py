@@ -68,7 +68,9 @@ def confirm_losses(state: RunState) -> RunState:
     state = observe_again(state, names, context)
     away = {each.name for each in state.targets if not each.reachable} & names
     inventories = {n: i for n, i in state.inventories.items() if n not in away}
-    state = replace(state, inventories=inventories)
+    replaced = {n: s for n, s in state.ledger_view.replaced.items() if n not in away}
+    view = replace(state.ledger_view, replaced=replaced)
+    state = replace(state, inventories=inventories, ledger_view=view)
     try:
         memory = request.ledger.load_records(lost.keys(), context)
     except Interrupted:

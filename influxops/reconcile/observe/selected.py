@@ -44,12 +44,13 @@ def observe_selected(
     *,
     creating_tells: bool = False,
     reports: bool = False,
+    retiring: bool = False,
 ) -> tuple[RunState | None, Mapping[str, InfluxopsError], Mapping[str, int] | None]:
     """Read some tenants, their records and their databases, each where it may be.
 
     Each is `asked` with attributes that override its own. Where `creating_tells` that a database
     was there, the only target without a ledger is not asked. One that `reports` reads what is known
-    of a target although there is only one.
+    of a target although there is only one. With `retiring`, those are looked at that no source has.
 
     Returns:
         What was read, or None where a source or the ledger could not be, so that nothing can be
@@ -84,7 +85,7 @@ def observe_selected(
             looked={},
         )
     else:
-        observed = _look(observed, known, reading, whole)
+        observed = _look(observed, known, reading, whole, retiring)
     observed = replace(observed, closed=_full(known, memory, observed.inventories))
     if ledger is not None:
         state = replace(ledger.state(), records=len(memory.records))
@@ -171,6 +172,7 @@ def _look(
     known: TargetHints,
     reading: _Reading,
     whole: Collection[str],
+    retiring: bool,
 ) -> RunState:
     """Look at the databases of tenants, each on the targets that may hold it.
 
@@ -192,6 +194,9 @@ def _look(
         is_known = bool(where) and found is not None and found.state.is_provisioned
         for target in rules.targets.keys() - where if is_known else ():
             others[target].add(plan.database)
+    for record in observed.ledger_view.records.values() if retiring else ():
+        if record.target is not None and record.target in rules.targets:
+            names[record.target].add(record.database)
     beside: dict[str, Inventory] = {}
 
     def look_beside(handle: TargetHandle) -> None:

@@ -87,7 +87,8 @@ def describe_recreated(state: RunState) -> RunState:
     recreated = [
         (tenant, finding)
         for tenant in state.plans.values()
-        if (finding := _of_recreated(tenant)) is not None
+        if (tenant.finding is not None or tenant.notes)
+        and (finding := _of_recreated(tenant)) is not None
     ]
     databases = [(tenant.target or "", tenant.database) for tenant, _ in recreated]
     stats = stats_of(databases[:_MOST], targets, state.context, say=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 from msgspec.structs import replace
 
-from influxops.domain.database import UNMANAGED, Retention, Unmanaged
+from influxops.domain.database import UNMANAGED, Retention, TargetCapabilities, Unmanaged
 from influxops.domain.durations import format_duration, parse_retention
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint, typed
@@ -38,12 +39,14 @@ def with_desired(state: RunState, check: Callable[[], None] | None = None) -> Ru
     plans: dict[str, TenantPlan] = {}
     conflicts: dict[str, Finding] = {}
     first: dict[str, Tenant] = {}
+    capabilities = cache(rules.capabilities)
     for number, tenant in enumerate(state.tenants):
         if number % LOOK == 0:
             check()
         known = first.setdefault(tenant.id, tenant)
         if known is tenant:
-            plans[tenant.id] = _desired(tenant, rules, state.ledger_view.record(tenant.id))
+            record = state.ledger_view.record(tenant.id)
+            plans[tenant.id] = _desired(tenant, rules, record, capabilities)
         elif known.attributes != tenant.attributes:
             conflicts[tenant.id] = _conflict(known, tenant)
     for id_, finding in conflicts.items():
@@ -57,13 +60,19 @@ def with_desired(state: RunState, check: Callable[[], None] | None = None) -> Ru
     return replace(state, desired=plans)
 
 
-def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
+#: Returns the capabilities of the targets that a tenant with a pin may be on.
+_Capabilities = Callable[[str | None], Collection[TargetCapabilities]]
+
+
+def _desired(
+    tenant: Tenant, rules: Rules, record: Record | None, capabilities: _Capabilities
+) -> TenantPlan:
     if record is None:
-        return _named(tenant, rules)
+        return _named(tenant, rules, capabilities)
     # What is recorded outranks the template: that was another one then, or a name was adopted.
     given = tenant.attributes.get("database") or record.database
     attributes = {**tenant.attributes, "database": record.database}
-    plan = _named(replace(tenant, attributes=attributes), rules)
+    plan = _named(replace(tenant, attributes=attributes), rules, capabilities)
     if given == record.database:
         return plan
     return plan.blocked(
@@ -77,16 +86,20 @@ def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
     )
 
 
-def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
+def _named(tenant: Tenant, rules: Rules, capabilities: _Capabilities) -> TenantPlan:
     attributes = tenant.attributes
     pin = attributes.get("target") or rules.pins.get(tenant.id)
     unknown_pin = pin if pin is not None and pin not in rules.targets else None
     pin = None if unknown_pin else pin
     database = attributes.get("database") or rules.template.name(tenant.id)
-    capabilities = rules.capabilities(pin)
-    name_rule = next(filter(None, (each.validate_name(database) for each in capabilities)), "")
-    id_rule = next(filter(None, (each.validate_tenant(tenant.id) for each in capabilities)), "")
-    retention, bad_retention = _retention(attributes.get("retention"), rules, pin)
+    name_rule = id_rule = ""
+    every = capabilities(pin)
+    for each in every:
+        name_rule = name_rule or each.validate_name(database)
+        id_rule = id_rule or each.validate_tenant(tenant.id)
+    retention, bad_retention = rules.retention, ""
+    if text := attributes.get("retention"):
+        retention, bad_retention = _retention(text, every)
     plan = TenantPlan(tenant.id, "" if name_rule else database, retention, pin=pin)
     if name_rule:
         how = "rename the tenant or give it a `database` attribute"
@@ -95,7 +108,7 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
             how = "take the white space out of its id, where the source has it"
         remedy = rules.or_in_file(how, _ACKNOWLEDGE)
         return plan.blocked(FindingKind.INVALID_NAME, f"its database name {name_rule}", remedy)
-    if wrong := next(filter(meant_attribute, attributes), ""):
+    if attributes and (wrong := next(filter(meant_attribute, attributes), "")):
         message = f"its attribute {quote(wrong)} means nothing"
         remedy = f"did you mean {meant_attribute(wrong)}?"
         return plan.blocked(FindingKind.UNKNOWN_ATTRIBUTE, message, remedy)
@@ -117,18 +130,16 @@ def _nearest_target(name: str, rules: Rules) -> str:
 
 
 def _retention(
-    text: str | None, rules: Rules, pin: str | None
+    text: str, every: Collection[TargetCapabilities]
 ) -> tuple[Retention | Unmanaged, str]:
     """Return the retention period that a tenant should have, and what is wrong with it."""
-    if not text:
-        return rules.retention, ""
     if text == UNMANAGED.value:
         return UNMANAGED, ""
     try:
         seconds = parse_retention(text)
     except ValueError as error:
         return UNMANAGED, str(error)
-    for capabilities in rules.capabilities(pin):
+    for capabilities in every:
         if capabilities.retention is None:
             return UNMANAGED, f"{capabilities.server or 'its target'} keeps no retention periods"
         least, most = capabilities.retention
@@ -156,18 +167,28 @@ def _conflict(first: Tenant, second: Tenant) -> Finding:
 
 def _block_collisions(plans: dict[str, TenantPlan]) -> None:
     """Block ids that would share a database."""
-    by_name: defaultdict[str, list[str]] = defaultdict(list)
-    for plan in plans.values():
-        # Blocked tenants count: what they are blocked for may be mended, and their name is theirs.
-        if plan.database:
-            by_name[plan.database].append(plan.tenant)
-    for name, ids in by_name.items():
-        for id_ in ids if len(ids) > 1 else ():
+    # Blocked tenants count: what they are blocked for may be mended, and their name is theirs.
+    for name, ids in _shared(plans, lambda plan: plan.database):
+        for id_ in ids:
             plans[id_] = plans[id_].blocked(
                 FindingKind.NAME_COLLISION,
                 f"it would share the database {name} with {_others(ids, id_)}",
                 "give all but one of them another `database`",
             )
+
+
+def _shared(
+    plans: Mapping[str, TenantPlan], key_of: Callable[[TenantPlan], str]
+) -> list[tuple[str, list[str]]]:
+    """Return what several tenants with a database have in common, with their ids."""
+    named = [plan for plan in plans.values() if plan.database]
+    keys = [key_of(plan) for plan in named]
+    if len(set(keys)) == len(keys):
+        return []  # as nearly always, and in a moment
+    by_key: defaultdict[str, list[str]] = defaultdict(list)
+    for key, plan in zip(keys, named, strict=True):
+        by_key[key].append(plan.tenant)
+    return [(key, ids) for key, ids in by_key.items() if len(ids) > 1]
 
 
 def _others(ids: Sequence[str], id_: str) -> str:
@@ -179,13 +200,13 @@ def _others(ids: Sequence[str], id_: str) -> str:
 
 def _block_alike(plans: dict[str, TenantPlan], state: RunState) -> None:
     """Block ids that differ only by case or composition, unless their database exists already."""
-    by_look: defaultdict[str, list[str]] = defaultdict(list)
-    for plan in plans.values():
-        if plan.database:
-            by_look[unicodedata.normalize("NFC", plan.tenant).casefold()].append(plan.tenant)
+
+    def look(plan: TenantPlan) -> str:
+        return unicodedata.normalize("NFC", plan.tenant).casefold()
+
     advice = "rename one of them; people and tools mix them up"
-    for ids in by_look.values():
-        for id_ in ids if len(ids) > 1 else ():
+    for _, ids in _shared(plans, look):
+        for id_ in ids:
             plan = plans[id_]
             message = (
                 f"it differs only by case from {quote(next(each for each in ids if each != id_))}"

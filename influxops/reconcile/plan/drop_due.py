@@ -8,13 +8,14 @@ that; what moved tenants left behind takes more (`apply/drop_due.py`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from influxops.domain.database import TargetHints
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.plan import Action, TenantPlan
 from influxops.domain.record import Record, State
@@ -26,6 +27,9 @@ from influxops.reconcile.apply.drop_due import OldCopies, drops_old_copy
 from influxops.reconcile.files.export import export_first
 from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record as write
+from influxops.reconcile.observe.observe import observe
+from influxops.reconcile.observe.reread import reread
+from influxops.reconcile.observe.selected import observe_selected, reads_single
 from influxops.reconcile.operation import RecordOperation
 from influxops.reconcile.plan.desired import LOOK, with_desired
 from influxops.reconcile.plan.late_writes import note_late_writes
@@ -132,42 +136,65 @@ class DropDue(RecordOperation, Struct, frozen=True):
         """Drop what is planned, after it was claimed, read again and planned again."""
         assert state.request.ledger is not None
         folder = self.export or state.request.ledger.settings.export_before_drop
+        alone: list[str] = []
         while batch := _next_batch(state, 1 if folder else _AT_ONCE):
             state.context.check()
             state, batch = reserve(batch, state)
             yield state
             if not batch:
                 continue
+            if folder and not drops_old_copy(batch[0]):
+                alone += [plan.tenant for plan in batch]
+                whole = state
+                for known in self._drop_exported(batch, Path(folder), state):
+                    yield (state := _with_done(whole, known))
+                continue
             state, batch = self._plan_again(batch, state)
             yield state
             copies = [plan for plan in batch if drops_old_copy(plan)]
             others = [plan for plan in batch if not drops_old_copy(plan)]
-            if folder and (drops := [plan for plan in others if _is_dropped(plan)]):
-                others = [plan for plan in others if not _is_dropped(plan)]
-                began = time.monotonic()
-                state, drops = export_first(drops, Path(folder), state)
-                yield state
-                if drops and time.monotonic() - began > _SHORT:
-                    # A source may have it again, and another run may have claimed it.
-                    state, drops = reserve(drops, state)
-                    state, drops = self._plan_again(drops, state)
-                    state, drops = export_first(drops, Path(folder), state, recent=True)
-                    yield state
-                others += drops
             if others:
                 yield (state := carry_out(others, state))
                 yield (state := write(state))
             if copies:
                 for known in OldCopies(state, self.command).drop(copies):
                     yield (state := known)
+        if made := [
+            o for id_ in alone if id_ in state.settled for o in state.settled[id_].outcomes
+        ]:
+            yield reread(made, state)  # what is reported of the targets is how they are now
+
+    def _drop_exported(
+        self, batch: Sequence[TenantPlan], folder: Path, state: RunState
+    ) -> Iterator[RunState]:
+        """Drop a tenant right after its export; only what concerns it is read, however many are."""
+        began = time.monotonic()
+        state, left = self._plan_again(batch, state, _observe_alone)
+        if any(map(_is_dropped, left)):
+            state, left = export_first(left, folder, state)
+            yield state
+            if left and time.monotonic() - began > _SHORT:
+                # A source may have it again, and another run may have claimed it.
+                state, left = reserve(left, state)
+                state, left = self._plan_again(left, state, _observe_alone)
+                state, left = export_first(left, folder, state, recent=True)
+                yield state
+        if left:
+            yield (state := carry_out(left, state))
+            state = write(state)
+        yield state
 
     def _plan_again(
-        self, batch: Sequence[TenantPlan], state: RunState
+        self,
+        batch: Sequence[TenantPlan],
+        state: RunState,
+        look: Callable[[RunState, Collection[str]], RunState] | None = None,
     ) -> tuple[RunState, list[TenantPlan]]:
         """Read and plan again for claimed tenants; return those for which the same is to do."""
         before, why = state, ""
         try:
-            state = self.observe(state)
+            named = [plan.tenant for plan in batch]
+            state = self.observe(state) if look is None else look(state, named)
         except ConfigError as error:
             why = error.message
         again, view = state.planned({}), state.ledger_view
@@ -236,6 +263,36 @@ class DropCopies(DropDue, Struct, frozen=True):
 
 def _is_dropped(plan: TenantPlan) -> bool:
     return any(change.action is Action.DROP for change in plan.changes)
+
+
+def _observe_alone(state: RunState, tenants: Collection[str]) -> RunState:
+    """Read what concerns some tenants, where each can be read alone."""
+    if not reads_single(state.request):
+        return observe(state)
+    asked: dict[str, dict[str, str]] = {id_: {} for id_ in tenants}
+    read, failed, _ = observe_selected(asked, state, TargetHints(used={}), retiring=True)
+    state.context.check()
+    if read is None:
+        name, error = next(iter(failed.items()))
+        raise ConfigError(f"{name}: {error.message}", hint=error.remedy)
+    view = read.ledger_view
+    records = {**state.ledger_view.records, **view.records}
+    return replace(read, ledger_view=replace(view, records=records))
+
+
+def _with_done(whole: RunState, known: RunState) -> RunState:
+    """Return what was read of all, with what was done since to a tenant that was read alone."""
+    return replace(
+        whole,
+        ledger_view=whole.ledger_view.with_records(known.ledger_view.records),
+        plans=known.plans,
+        refusals=known.refusals,
+        settled=known.settled,
+        recorded=known.recorded,
+        kept=known.kept,
+        events=known.events,
+        notes=known.notes,
+    )
 
 
 def _next_batch(state: RunState, most: int) -> list[TenantPlan]:

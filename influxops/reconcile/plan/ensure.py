@@ -113,7 +113,8 @@ def make_plan(
     if absent:
         return state.planned(planner.absent(desired))
     planned = planner.present(desired)
-    plans = {id_: planned[id_] for id_ in desired if id_ in planned and state.covers(id_)}
+    covered = (id_ for id_ in desired if context.tenants is None or id_ in context.tenants)
+    plans = {id_: planned[id_] for id_ in covered if id_ in planned}
     warnings = PlanWarnings(state, planner.placement)
     notes = [*warnings.in_plan([*plans.values()])]
     if not context.is_limited and state.sources_complete:
@@ -140,10 +141,12 @@ class _EnsurePlanner:
         """Plan that every tenant has its database; what is outside of the scope is left out."""
         planned: dict[str, TenantPlan] = {}
         missing: list[TenantPlan] = []
+        held = [(name, each.databases) for name, each in self.observed.inventories.items()]
+        targets = self.context.targets
         for number, plan in enumerate(desired.values()):
             if number % LOOK == 0:
                 self.check()
-            homes = self.observed.targets_holding(plan.database)
+            homes = [name for name, databases in held if plan.database in databases]
             record = self.ledger_view.record(plan.tenant)
             if record is not None:
                 plan = replace(plan, record=record)
@@ -158,7 +161,7 @@ class _EnsurePlanner:
                 planned[plan.tenant] = recorded.busy(plan, record)
             elif homes:
                 plan = self._existing(plan, homes)
-                if self._writes(plan.target):
+                if targets is None or plan.target in targets:
                     planned[plan.tenant] = plan
             elif plan.status is TenantStatus.BLOCKED:
                 planned[plan.tenant] = plan
@@ -225,7 +228,7 @@ class _EnsurePlanner:
     def _existing(self, plan: TenantPlan, homes: list[str]) -> TenantPlan:
         record = plan.record
         at = record.target if record is not None else None
-        home = next((each for each in (at, plan.pin) if each in homes), homes[0])
+        home = at if at in homes else plan.pin if plan.pin in homes else homes[0]
         assert home is not None
         before = self.observed.inventories[home].databases[plan.database]
         plan = replace(plan, target=home, before=before, after=before)
@@ -265,7 +268,9 @@ class _EnsurePlanner:
         if plan.pin is not None and plan.pin != home:
             plan = plan.note(self._misplaced(plan, home))
         changes += self._changes(plan, before)
-        if not any(change.action is Action.SET_RETENTION for change in changes):
+        if before.retention is not None and not any(
+            change.action is Action.SET_RETENTION for change in changes
+        ):
             plan = plan.note(*recorded.bad_retention(plan, self.rules))
         return plan.with_changes(*changes)
 

@@ -43,7 +43,7 @@ class PlanWarnings:
         beyond: defaultdict[str, list[TenantPlan]] = defaultdict(list)
         created: Counter[str] = Counter()
         for plan in plans:
-            if plan.target is not None and plan.changes and plan.before is None:
+            if plan.changes and plan.target is not None and plan.before is None:
                 created[plan.target] += 1
                 if plan.may_exceed_capacity:
                     beyond[plan.target].append(plan)
@@ -69,7 +69,17 @@ class PlanWarnings:
         markers: Counter[str] = Counter()
         for plan in plans:
             target, before = plan.target, plan.before
-            if target is None or before is None or not self.observed.inventories[target].complete:
+            if (
+                target is None
+                or before is None
+                or UNKNOWN
+                not in (
+                    before.retention,
+                    before.complete,
+                )
+            ):
+                continue
+            if not self.observed.inventories[target].complete:
                 continue
             if plan.retention is not UNMANAGED and before.retention is UNKNOWN:
                 retentions[target] += 1
@@ -137,12 +147,16 @@ class PlanWarnings:
         owners = {(r.target, r.database): r.tenant for r in records}
         known, reported = explained_databases(self.observed, desired)
         yield from reported
-        databases = [each for each in tenant_databases(self.observed) if each not in known]
-        orphans = [(target, name) for target, name in databases if name not in wanted]
-        if len(orphans) > 1 and len(orphans) > len(databases) - len(orphans) and desired:
+        number, orphans = 0, []
+        for target, name in tenant_databases(self.observed):
+            if (target, name) not in known:
+                number += 1
+                if name not in wanted:
+                    orphans.append((target, name))
+        if len(orphans) > 1 and len(orphans) > number - len(orphans) and desired:
             yield Finding.warning(
                 FindingKind.ORPHAN,
-                f"{len(orphans):,} of {pluralize(len(databases), 'tenant database')} belong to no "
+                f"{len(orphans):,} of {pluralize(number, 'tenant database')} belong to no "
                 f"tenant any more; the sources hold {pluralize(len(desired), 'tenant')}",
                 "is the registry complete? They are left alone",
             )

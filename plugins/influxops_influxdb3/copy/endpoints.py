@@ -5,36 +5,29 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from influxops.plugin import InfluxopsError, RunContext, TargetError
+from influxops.plugin import InfluxopsError, RunContext, TargetError, in_background
 from influxops_influxdb3 import queries
-from influxops_influxdb3.copy.interface import Extent
+from influxops_influxdb3.copy.interface import Extent, Fingerprint
 from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Parts, Table, table_of
 from influxops_influxdb3.copy.time_bounds import in_slices, smaller
-from influxops_influxdb3.errors import AlreadyExists, InfluxDBError, QueryFileLimit
+from influxops_influxdb3.errors import AlreadyExists, InfluxDBError, QueryFileLimit, ServerFailed
 from influxops_influxdb3.http.client import Client
-from influxops_influxdb3.http.thread_map import in_background, read_ahead
+from influxops_influxdb3.http.thread_map import read_ahead
 from influxops_influxdb3.inspect.parquet_files import (
     File,
     files_by_table,
     files_of,
     fingerprint,
+    usable_limit,
 )
 from influxops_influxdb3.naming_rules import MARKER_TABLE
-from influxops_influxdb3.queries import (
-    ALL,
-    FIRST,
-    LAST,
-    Span,
-    number_of,
-    parse_time,
-    text_of,
-)
+from influxops_influxdb3.queries import ALL, FIRST, LAST, Span, number_of, parse_time, text_of
 
 _SECOND = 1_000_000_000
 #: Seconds for which it is believed what one question told of the files and rows of all tables, and
@@ -64,8 +57,9 @@ class CopyEndpoint:
         # What one question told of all tables, and when. It only spares further questions: what
         # comes after it is in the slices all the same, and what has become too much is divided.
         self._all_files: dict[str, list[File]] | None = None
-        self._counts: dict[str, int] | None = None
+        self._counts: Mapping[str, Extent] | None = None
         self._asked_at = -math.inf
+        self._alone = set[str]()  # tables that are each asked about, since one of them is broken
 
     @property
     def name(self) -> str:
@@ -173,9 +167,22 @@ class CopyEndpoint:
         self._lists_files = files is not None
         return files
 
-    def fingerprint(self, tables: Iterable[str]) -> str:
-        """Return what changes with the files of tables; empty where these are not known."""
-        return fingerprint(self.client, self._context, self.database, frozenset(tables))
+    def fingerprint(self, tables: Iterable[str]) -> Fingerprint | None:
+        """Return what changes with the files and rows of tables; None where it is not known."""
+        names = frozenset(tables)
+        files = fingerprint(self.client, self._context, self.database, names)
+        return Fingerprint(files, self._extents(names)) if files else None
+
+    def _extents(self, names: frozenset[str]) -> dict[str, Extent]:
+        """Count the rows of tables, without those that cannot be read."""
+        found = self._count_tables(sorted(names))
+        for name in sorted(names - found.keys()):
+            with contextlib.suppress(ServerFailed, QueryFileLimit):
+                ask = partial(self.extent, name)
+                parts = [e for _, e in in_slices(self.client, self.files(name), ask) if e.count]
+                last = max((extent.last for extent in parts), default=0)
+                found[name] = Extent(sum(extent.count for extent in parts), last=last)
+        return found
 
     def known_count(self, table: str) -> int | None:
         """Return how many rows a table had that is in no file, where one question tells of many.
@@ -185,26 +192,51 @@ class CopyEndpoint:
         if self.files(table) != [] or self._all_files is None:
             return None
         if self._counts is None:
-            self._counts = self._count_tables()
-        return self._counts.get(table)
+            self._counts = self._count_tables(self._without_files())
+        found = self._counts.get(table)
+        return None if found is None else found.count
 
-    def _count_tables(self) -> dict[str, int]:
-        names = [
+    def _without_files(self) -> list[str]:
+        return [
             name
             for name, columns in sorted((self._columns or {}).items())
             if not (self._all_files or {}).get(name)
             and name != MARKER_TABLE
             and any(column == "time" for column, _ in columns)
         ]
-        found: dict[str, int] = {}
-        for at in range(0, len(names), _COUNTED_AT_ONCE):
+
+    def _count_tables(self, names: Iterable[str]) -> dict[str, Extent]:
+        """Count the rows of tables that have few files, and tell their last time."""
+        found: dict[str, Extent] = {}
+        for some in self._batches(names):
             self._context.check()
-            # One table that cannot be read is the end of the question: each is asked about then.
-            with contextlib.suppress(InfluxDBError):
-                sql = queries.counts(names[at : at + _COUNTED_AT_ONCE])
+            try:
+                sql = queries.counts(some)
                 rows = self.client.query(self._context, self.database, sql, retries=0)
-                found |= {text_of(row, "name"): number_of(row, "count") for row in rows}
+            except InfluxDBError:
+                # One of them that cannot be read is the end of the question.
+                self._alone.update(some)
+                continue
+            for row in rows:
+                number = number_of(row, "count")
+                last = parse_time(row.get("last")) if number else 0
+                found[text_of(row, "name")] = Extent(number, last=last)
         return found
+
+    def _batches(self, names: Iterable[str]) -> Iterator[list[str]]:
+        """Divide tables into those that one question may touch; leave out those of many files."""
+        some, touched, most = list[str](), 0, usable_limit(self.client.file_limit)
+        for name in names:
+            files = self.files(name)
+            if files is None or len(files) > most or name in self._alone:
+                continue
+            if some and (len(some) == _COUNTED_AT_ONCE or touched + len(files) > most):
+                yield some
+                some, touched = [], 0
+            some.append(name)
+            touched += len(files)
+        if some:
+            yield some
 
     def extent(self, table: str, span: Span) -> Extent:
         """Count the rows of a table in a range of time."""

@@ -39,7 +39,10 @@ _EXPIRING = 3600 * 1_000_000_000
 def estimate(
     source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyRequest, context: RunContext
 ) -> Iterator[CopyProgress]:
-    """Yield one value: tables, rows, about how many bytes, and findings about `target`."""
+    """Yield one value: tables, rows, and findings about `target`.
+
+    A dry run is also told about how many bytes and how fast, which rows are read for.
+    """
     tables = TableSync(source, copy, context, target)
     source.handshake()
     source.retention()
@@ -53,8 +56,9 @@ def estimate(
     for name in tables.series_keys:
         context.check()
         with unread.table(name):
-            found, is_bound = source.total(name)
-            size += found * tables.line_bytes(name) if found else 0
+            found, is_bound = source.total(name, exactly=context.dry_run)
+            if found and context.dry_run:
+                size += found * tables.line_bytes(name)
             rows, at_most = rows + found, at_most or is_bound
             if found > most:
                 most, largest = found, name
@@ -65,7 +69,7 @@ def estimate(
         at_most=at_most,
         tables=len(tables.series_keys.keys() - unread.reasons.keys()),
         bytes=round(size),
-        rate=_rate(source, largest, context) if most else 0.0,
+        rate=_rate(source, largest, context) if most and context.dry_run else 0.0,
         unread=unread.reasons,
         findings=tuple(findings),
     )

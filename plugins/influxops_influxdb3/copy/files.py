@@ -31,6 +31,7 @@ from influxops.plugin import (
 from influxops_influxdb3.copy.interface import Extent
 from influxops_influxdb3.copy.line_protocol import TAG, Digest, LineEncoder, Parts, Table
 from influxops_influxdb3.copy.part_files import (
+    FileWriter,
     PartWriter,
     check_part,
     lines_of,
@@ -52,7 +53,7 @@ class FileEndpoint:
     def __init__(self, folder: Path, manifest: Manifest, context: RunContext) -> None:
         self.folder, self.manifest, self._context = folder, manifest, context
         self.database, self.uuid = manifest.database, f"export {manifest.id}"
-        self._tables = {table.name: table for table in manifest.tables}
+        self._ended = {table.name: table for table in manifest.tables}
         self._obsolete: list[str] = []  # files that the next manifest does not name
         self._number = 0
         self._writer: FileWriter | None = None
@@ -66,6 +67,12 @@ class FileEndpoint:
     def name(self) -> str:
         """What it is and where it is."""
         return f"the export in {self.folder}"
+
+    @property
+    def _tables(self) -> dict[str, TableFiles]:
+        if self._writer is not None:
+            self._writer.settle()
+        return self._ended
 
     @property
     def place(self) -> str:
@@ -117,9 +124,8 @@ class FileEndpoint:
         """Return the files of a table."""
         return [File(part.first, part.last, part.rows) for part in self._parts(table)]
 
-    def fingerprint(self, tables: Iterable[str]) -> str:
+    def fingerprint(self, tables: Iterable[str]) -> None:
         """Return nothing: what is read of them is what was written."""
-        return ""
 
     def known_count(self, table: str) -> int | None:
         """Return nothing: what it is asked costs little."""
@@ -165,7 +171,7 @@ class FileEndpoint:
 
     def writer(self) -> FileWriter:
         """Return what writes to it."""
-        self._writer = FileWriter(self)
+        self._writer = FileWriter(self.new_part, self.replace)
         return self._writer
 
     # Files -----------------------------------------------------------------------------------
@@ -302,59 +308,6 @@ def _is_within(part: Part, span: Span) -> bool:
 
 def _is_same(one: Part, other: Part) -> bool:
     return (one.rows, one.digest) == (other.rows, other.digest)
-
-
-class FileWriter:
-    """Writes a slice into a file, which takes the place of what was there of it."""
-
-    def __init__(self, files: FileEndpoint) -> None:
-        self._files = files
-        self._slice: tuple[Table, Span] | None = None
-        self._open: PartWriter | None = None
-        self.rows = self.size = 0
-
-    @property
-    def added(self) -> int:
-        """How many rows were written."""
-        return self.rows
-
-    def begin(self, table: Table, span: Span) -> None:
-        """Begin a slice."""
-        self.reset()
-        self._slice = table, span
-
-    def add(self, lines: Iterable[bytes]) -> None:
-        """Write rows."""
-        assert self._slice is not None
-        found = [*lines]
-        if self._open is None and found:
-            self._open = self._files.new_part(self._slice[0].name)
-        if self._open is not None:
-            self._open.add(found)
-
-    def end(self, digest: Digest) -> None:
-        """End the slice: its file is durable, and is named by the next manifest."""
-        assert self._slice is not None
-        part = self._open.close(digest) if self._open is not None else None
-        self._open = None
-        if part is not None:
-            self.rows += part.rows
-            self.size += part.size
-        self._files.replace(*self._slice, part)
-
-    def barrier(self) -> bool:
-        """Return that all is durable: each file is, and `FileEndpoint.save` names it."""
-        return True
-
-    def reset(self) -> None:
-        """Leave a slice that was not ended."""
-        if self._open is not None:
-            self._open.abort()
-            self._open = None
-
-    def leave(self) -> bool:
-        """Return that nothing is on its way."""
-        return False
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Protocol
 
 from msgspec import Struct
@@ -10,7 +11,7 @@ from msgspec import Struct
 from influxops.plugin import TargetError
 from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Parts, Table
 from influxops_influxdb3.inspect.parquet_files import File
-from influxops_influxdb3.queries import Span
+from influxops_influxdb3.queries import FIRST, Span
 
 
 class Extent(Struct, frozen=True):
@@ -19,6 +20,19 @@ class Extent(Struct, frozen=True):
     count: int = 0
     first: int = 0
     last: int = 0
+
+
+class Fingerprint(Struct, frozen=True):
+    """What changes with the files of tables, and with the number of their rows."""
+
+    files: str
+    extents: Mapping[str, Extent]  # by name; of a table that cannot be read there is none
+
+    @property
+    def text(self) -> str:
+        """What is kept of it, to be compared with what it is later."""
+        counts = sorted((name, extent.count) for name, extent in self.extents.items())
+        return f"{self.files} {blake2b(repr(counts).encode(), digest_size=16).hexdigest()}"
 
 
 class Writer(Protocol):
@@ -92,8 +106,8 @@ class Endpoint(Protocol):
     def files(self, table: str) -> Sequence[File] | None:
         """Return the files of a table; None where they are not known."""
 
-    def fingerprint(self, tables: Iterable[str]) -> str:
-        """Return what changes with the files of tables; empty where that is not known."""
+    def fingerprint(self, tables: Iterable[str]) -> Fingerprint | None:
+        """Return what changes with the files and rows of tables; None where it is not known."""
 
     def known_count(self, table: str) -> int | None:
         """Return how many rows a table has, if that is known without a question of its own."""
@@ -118,6 +132,41 @@ class Endpoint(Protocol):
 
     def writer(self) -> Writer:
         """Return what writes to it."""
+
+
+class Watch:
+    """What a source that nobody writes to was when it was last looked at."""
+
+    def __init__(self, source: Endpoint) -> None:
+        self._source = source
+        self._at = 0
+        self._extents: Mapping[str, Extent] | None = None
+
+    def look(self, tables: Iterable[str]) -> str:
+        """Return what changes with its files and rows; empty where that is not known."""
+        self._at, found = self._source.now(), self._source.fingerprint(tables)
+        self._extents = found.extents if found else None
+        return found.text if found else ""
+
+    @property
+    def rows(self) -> int:
+        """How many rows it had."""
+        return sum(extent.count for extent in (self._extents or {}).values())
+
+    @property
+    def quiet(self) -> float | None:
+        """For how many seconds nothing was written, by the times of the rows, if that is known."""
+        if self._extents is None:
+            return None
+        last = max(
+            (extent.last for extent in self._extents.values() if extent.count), default=FIRST
+        )
+        return (self._at - last) / 1e9 if last <= self._at else None
+
+    def is_older(self, table: str, time: int) -> bool:
+        """Return whether all rows of a table are known to be older than that."""
+        extent = (self._extents or {}).get(table)
+        return extent is not None and (not extent.count or extent.last < time)
 
 
 def shared_retention(source: Endpoint, copy: Endpoint, *, may_be_shorter: bool) -> int | None:

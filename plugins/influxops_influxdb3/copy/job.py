@@ -35,7 +35,7 @@ from influxops.plugin import (
     TargetError,
 )
 from influxops_influxdb3.copy.backfill import Backfill
-from influxops_influxdb3.copy.interface import Endpoint, shared_retention
+from influxops_influxdb3.copy.interface import Endpoint, Watch, shared_retention
 from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Table
 from influxops_influxdb3.copy.progress import LATE, CopyState
 from influxops_influxdb3.copy.slices import SliceCheck, slices
@@ -49,8 +49,9 @@ _STEP, _REPORT_INTERVAL = 10.0, 2.0
 _EXPIRING = 3600 * 1_000_000_000
 #: How often a step is done again whose answers broke off.
 _ATTEMPTS = 4
-#: Seconds in which a server flushes twice by default: what was answered is in its answers then.
-_FLUSHES = 2.0
+#: Seconds in which a server flushes once, and twice, by default. What it acknowledged without
+#: waiting until it was durable is in its answers then.
+_FLUSH, _FLUSHES = 1.25, 2.0
 
 
 class _Restarted(TargetError):
@@ -83,6 +84,7 @@ class CopyJob:
         self._unread = UnreadableTables(self._skip)
         self._rows_by_table: Counter[str] = Counter()
         self._reported_at = 0.0
+        self._watch = Watch(source)
         #: How far copying is, and how much of that is durable and was checked.
         self._state = self._durable = CopyState("", "", 0)
 
@@ -147,9 +149,11 @@ class CopyJob:
                     f"of {order.database} began with: its cluster-uuid is {side.uuid}, not {was}",
                     hint="start again if that is meant",
                 )
-        if order.recent and state.done and order.only_missing:
+        is_part = order.recent or (order.paused and not state.missing)
+        if is_part and state.done and order.only_missing:
             settled, total = state.began - LATE, state.total
-            return replace(fresh, settled=settled, partial=True, total=total)
+            files = state.files if order.paused else ""
+            return replace(fresh, settled=settled, partial=True, total=total, files=files)
         is_another = (state.missing, state.merge) != (order.only_missing, order.merge)
         if is_another or (state.done and state.missing):
             return fresh
@@ -197,19 +201,24 @@ class CopyJob:
         yield self._progress()
 
     def _fingerprint(self) -> None:
-        """Note the source's files where writers are paused, and skip what they prove unchanged.
+        """Note the source's files and rows where writers are paused; skip what is unchanged.
 
-        What was written is in answers, and counts as copied, after two flushes.
+        Writers were paused before the run began. So what they wrote is in answers a flush after
+        that, and a second flush later it is looked whether there is more.
         """
         state = self._durable
-        if not self._order.paused or state.missing or state.merge or state.done:
+        if not self._order.paused or state.done:
             return
-        self._context.sleep(_FLUSHES)
+        self._context.sleep(max(_FLUSH - self._context.seconds, 0.0))
         if (state.table, state.time) != ("", FIRST):
             return
-        files = self._source.fingerprint(self._tables.series_keys)
-        is_same = state.number > 1 and files != "" and files == state.files
-        self._durable = replace(state, files=files, partial=is_same)
+        files = self._watch.look(self._tables.series_keys)
+        is_same = files != "" and files == state.files
+        if state.missing:
+            self._durable = state if is_same else replace(state, partial=False, settled=FIRST)
+            return
+        is_known = is_same and state.number > 1 and not state.merge
+        self._durable = replace(state, files=files, partial=is_known)
 
     def _skip(self, name: str) -> None:
         if name not in self._state.unread:
@@ -235,8 +244,11 @@ class CopyJob:
         for _ in self._checkpoint():
             yield False
         state, is_unchanged = self._state, False
-        if self._order.paused and state.number == 1 and state.files:
-            is_unchanged = self._source.fingerprint(self._tables.series_keys) == state.files
+        is_first = state.number == 1 and not (state.missing or state.merge)
+        if self._order.paused and is_first and state.files:
+            self._context.sleep(max(_FLUSHES - self._context.seconds, 0.0))
+            is_unchanged = self._watch.look(self._tables.series_keys) == state.files
+            is_unchanged &= self._watch.rows == state.seen + state.empty
         self._durable = state.after(self._source.now(), is_unchanged=is_unchanged)
         yield True
 
@@ -254,7 +266,7 @@ class CopyJob:
         is_copied = at.number == 1 and not (at.missing or at.merge)
         copy = None if is_copied else self._copy
         for name in self._tables.series_keys:
-            if name < at.table:
+            if name < at.table or (at.partial and at.files and self._watch.is_older(name, start)):
                 continue
             with self._unread.table(name):
                 table = self._source.table(name)
@@ -413,4 +425,5 @@ class CopyJob:
             unread=unread,
             done=state.done and unread.keys() <= set(state.without),
             findings=(*self._findings, *self._tables.findings(state, self._unread)),
+            quiet=self._watch.quiet,
         )

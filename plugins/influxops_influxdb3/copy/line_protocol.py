@@ -208,7 +208,8 @@ class LineEncoder:
 
         Its text has no word of theirs: what they are called is in its variables.
         """
-        known: dict[str, Any] = {"tags": self._escaped, "seconds": _SECONDS, "m": self._measurement}
+        known: dict[str, Any] = {"tags": self._escaped, "seconds": _SECONDS, "zero": "0"}
+        known["m"] = self._measurement
         tags, fields = [], []
         for place, name in enumerate(names):
             value = f"v{place}"
@@ -225,7 +226,8 @@ class LineEncoder:
         if not fields:
             return self._no_lines
         at = f"v{known['time']}"
-        line = f"{{m}}{''.join(tags)} {','.join(fields)} {{seconds[{at}[:19]]}}{{{at}[20:]:0<9}}"
+        time = f"{{seconds[{at}[:19]]}}{{{at}[20:].ljust(9, zero)}}"
+        line = f"{{m}}{''.join(tags)} {','.join(fields)} {time}"
         each = ", ".join(f"v{place}" for place in range(len(names)))
         text = f"def write(rows): return [f'{line}'.encode() for {each}, in rows]"
         exec(text, known)  # no word of a server is in it  # noqa: S102

@@ -8,13 +8,16 @@ import importlib
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from influxops.plugin import ExportError, Part, writing
-from influxops_influxdb3.copy.line_protocol import Digest, Parts
+from influxops.plugin import ExportError, Part, in_background, writing
+from influxops_influxdb3.copy.line_protocol import Digest, Parts, Table
+from influxops_influxdb3.queries import Span
 
 #: The module for zstd: that of Python from 3.14 on, or what the extra `zstd` installs.
 zstd: Any = None
@@ -23,11 +26,11 @@ for _module in ("compression.zstd", "backports.zstd"):
         zstd = importlib.import_module(_module)
         break
 _BROKEN = (OSError, EOFError, ValueError, zlib.error, *([zstd.ZstdError] if zstd else []))
-#: The level of zstd, and that of gzip: about as fast as rows come.
-_ZSTD, _GZIP = 9, 6
+#: The level of zstd, and that of gzip: faster than rows come.
+_ZSTD, _GZIP = 8, 6
 _BLOCK = 1024 * 1024
-#: Bytes of line protocol that are compressed at once.
-_JOB = 2 * 1024 * 1024
+#: Bytes of rows that are sorted and compressed at once: rows of one series are alike.
+_RUN = 8 * 1024 * 1024
 _NAME = rb"(?:[^\\,= ]|\\.)+"
 _VALUE = rb'(?:"(?:[^"\\]|\\.)*"|[^", ]+)'
 _KEY = rb"((?:[^\\ ]|\\.)+)"
@@ -67,7 +70,10 @@ def parts_of(line: bytes) -> Parts:
 
 
 class PartWriter:
-    """Writes one file, which has its name once it is whole and durable."""
+    """Writes one file, which has its name once it is whole and durable.
+
+    A thread compresses some rows while the next ones come.
+    """
 
     def __init__(self, folder: Path, stem: str) -> None:
         self._name = f"{stem}.lp.{'gz' if zstd is None else 'zst'}"
@@ -76,6 +82,9 @@ class PartWriter:
         self._times = (2**63, -(2**63))
         self._line_breaks = self.rows = self.size = 0
         self._sum = blake2b(digest_size=16)
+        self._lines: list[bytes] = []
+        self._bytes = 0  # of these lines
+        self._compressing: Future[None] | None = None
         with writing(self._path):
             self._file = self._new.open("wb")
         self._compressor: Any
@@ -86,21 +95,31 @@ class PartWriter:
                 zstd.CompressionParameter.compression_level: _ZSTD,
                 zstd.CompressionParameter.checksum_flag: 1,
             }
-            if zstd.CompressionParameter.nb_workers.bounds()[1]:
-                # Another thread compresses while the next rows come.
-                options[zstd.CompressionParameter.nb_workers] = 1
-                options[zstd.CompressionParameter.job_size] = _JOB
             self._compressor = zstd.ZstdCompressor(options=options)
 
     def add(self, lines: list[bytes]) -> None:
-        """Write rows."""
+        """Write rows, sooner or later."""
+        self._lines += lines
+        self._bytes += sum(map(len, lines))
+        if self._bytes >= _RUN:
+            run, self._lines, self._bytes = self._lines, [], 0
+            self._wait()
+            self._compressing = in_background(partial(self._compress, run))
+
+    def _wait(self) -> None:
+        if self._compressing is not None:
+            self._compressing.result()
+
+    def _compress(self, lines: list[bytes]) -> None:
         if not lines:
             return
-        text = b"\n".join(lines) + b"\n"
+        lines.sort()
         first, last = times_of(lines)
         self._times = (min(self._times[0], first), max(self._times[1], last))
-        self._line_breaks += text.count(b"\n") - len(lines)
         self.rows += len(lines)
+        text = b"\n".join(lines) + b"\n"
+        self._line_breaks += text.count(b"\n") - len(lines)
+        lines.clear()
         with writing(self._path):
             if zstd is None:
                 self._compressor.write(text)
@@ -115,6 +134,8 @@ class PartWriter:
 
     def close(self, digest: Digest) -> Part:
         """Make the file durable, and return what the manifest says of it."""
+        self._wait()
+        self._compress(self._lines)
         with writing(self._path):
             if zstd is None:
                 self._compressor.close()
@@ -131,6 +152,8 @@ class PartWriter:
 
     def abort(self) -> None:
         """Leave nothing behind."""
+        with contextlib.suppress(ExportError):
+            self._wait()
         with contextlib.suppress(OSError):  # what was not written yet does not fit
             self._file.close()
         self._new.unlink(missing_ok=True)
@@ -144,6 +167,85 @@ class _Into:
 
     def flush(self) -> None:
         """Do nothing."""
+
+
+class FileWriter:
+    """Writes a slice into a file, which takes the place of what was there of it.
+
+    A file is ended while the rows of the next slice are asked for; a look at the files
+    waits for that.
+    """
+
+    def __init__(
+        self,
+        new_part: Callable[[str], PartWriter],
+        replace: Callable[[Table, Span, Part | None], None],
+    ) -> None:
+        self._new_part, self._replace = new_part, replace
+        self._slice: tuple[Table, Span] | None = None
+        self._open: PartWriter | None = None
+        self._ending: tuple[Table, Span, PartWriter, Future[Part]] | None = None
+        self.rows = self.size = 0
+
+    @property
+    def added(self) -> int:
+        """How many rows were written."""
+        return self.rows
+
+    def begin(self, table: Table, span: Span) -> None:
+        """Begin a slice."""
+        self._slice = table, span
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """Write rows, sooner or later."""
+        assert self._slice is not None
+        if found := [*lines]:
+            if self._open is None:
+                self._open = self._new_part(self._slice[0].name)
+            self._open.add(found)
+
+    def end(self, digest: Digest) -> None:
+        """End the slice: its file will be durable, and is named by the next manifest."""
+        assert self._slice is not None
+        self.settle()
+        part, self._open = self._open, None
+        if part is None:
+            self._replace(*self._slice, None)
+        else:
+            self._ending = *self._slice, part, in_background(partial(part.close, digest))
+
+    def settle(self) -> None:
+        """Wait until the file of the last slice is durable."""
+        if self._ending is None:
+            return
+        table, span, writer, closing = self._ending
+        try:
+            part = closing.result()
+        except ExportError:
+            self._ending = None
+            writer.abort()
+            raise
+        self._ending = None
+        self.rows += part.rows
+        self.size += part.size
+        self._replace(table, span, part)
+
+    def barrier(self) -> bool:
+        """Wait until all is durable: each file is, and `FileEndpoint.save` names it."""
+        self.settle()
+        return True
+
+    def reset(self) -> None:
+        """Leave a slice that was not ended."""
+        with contextlib.suppress(ExportError):
+            self.settle()
+        if self._open is not None:
+            self._open.abort()
+            self._open = None
+
+    def leave(self) -> bool:
+        """Return that nothing is on its way."""
+        return False
 
 
 def check_part(folder: Path, part: Part) -> None:

@@ -7,6 +7,7 @@ text. A proxy adds a fifth, HTML.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Generator, Mapping
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec import Struct, field
+from msgspec.json import Decoder
 
 from influxops.plugin import Hint
 from influxops_influxdb3.errors import (
@@ -36,6 +38,7 @@ from influxops_influxdb3.errors import (
 
 _E = TypeVar("_E", bound=InfluxDBError)
 
+_JSON = Decoder()
 #: Longer messages of a server are shortened to this many characters.
 _LONGEST_MESSAGE = 300
 #: Characters of an answer that are looked at for a message.
@@ -141,10 +144,10 @@ class Response(Struct):
 
 def read_json(response: Response, request: Request) -> Any:
     """Return a good answer's body, read as JSON."""
-    try:
-        return json.loads(response.body)
-    except (ValueError, RecursionError):
-        pass
+    # The quicker one first: it takes less of what is no strict JSON.
+    for read in (_JSON.decode, json.loads):
+        with contextlib.suppress(ValueError, RecursionError):
+            return read(response.body)
     # Outside of the handling of a ValueError, which carries the whole text.
     raise request.error(
         NotInfluxDB3, "it answered something that is no JSON", CHECK_URL, status=response.status

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future
 from queue import Queue, SimpleQueue
 from typing import TypeVar
 
@@ -50,20 +49,6 @@ def in_flight(
     finally:
         for _ in range(threads):
             todo.put(None)
-
-
-def in_background(work: Callable[[], _R]) -> Future[_R]:
-    """Begin a piece of work in a thread of its own."""
-    future: Future[_R] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="influxdb3", daemon=True).start()
-    return future
 
 
 def read_ahead(items: Generator[_T], limit: int) -> Generator[_T]:

@@ -14,7 +14,7 @@ from influxops.plugin import UNKNOWN, Database, Marker, RunContext, Unknown
 from influxops_influxdb3 import queries
 from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound, QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
-from influxops_influxdb3.naming_rules import marker_time
+from influxops_influxdb3.naming_rules import MARKER_TABLE, marker_time
 from influxops_influxdb3.queries import read_timestamp
 
 if TYPE_CHECKING:
@@ -37,20 +37,24 @@ def is_internal(name: str) -> bool:
 
 def read_inventory(rows: Iterable[dict[str, object]]) -> dict[str, Database]:
     """Read the inventory query's rows: one a database and table, null fields left out."""
-    found: dict[str, tuple[int | None, set[str]]] = {}
+    found: dict[str, Database] = {}
+    # Of a hundred thousand databases few differ in what is known of them.
+    alike: dict[tuple[int | None, bool, bool], Database] = {}
     for row in rows:
-        name = str(row.get("database_name", ""))
+        name = row.get("database_name", "")
+        name = name if isinstance(name, str) else str(name)
         if not name or is_internal(name) or row.get("deleted"):
             continue
-        period = row.get("retention_period_ns")
+        period, table = row.get("retention_period_ns"), row.get("table_name")
         retention = period // _NANOSECONDS if isinstance(period, int) else None
-        _, tables = found.setdefault(name, (retention, set()))
-        if "table_name" in row:
-            tables.add(str(row["table_name"]))
-    return {
-        name: Database(retention, "_init" in tables, bool(tables - {"_init"}))
-        for name, (retention, tables) in found.items()
-    }
+        is_marked, is_used = table == MARKER_TABLE, table not in (None, MARKER_TABLE)
+        if (known := found.get(name)) is not None:
+            retention = None if known.retention is UNKNOWN else known.retention
+            is_marked = is_marked or known.complete is True
+            is_used = is_used or known.in_use is True
+        key = retention, is_marked, is_used
+        found[name] = alike.get(key) or alike.setdefault(key, Database(*key))
+    return found
 
 
 def count_tables(rows: Iterable[dict[str, object]]) -> int:
@@ -78,7 +82,9 @@ def read_deleted(rows: Iterable[dict[str, object]]) -> dict[str, Deleted]:
     """Read the inventory query's rows of deleted databases, by their former names."""
     found: dict[str, Deleted] = {}
     for row in rows:
-        match = _DELETED.fullmatch(str(row.get("database_name"))) if row.get("deleted") else None
+        if not row.get("deleted"):
+            continue
+        match = _DELETED.fullmatch(str(row.get("database_name")))
         at = read_timestamp(match[2]) if match is not None else None
         if match is not None and at is not None:
             each = Deleted(at, read_timestamp(row.get("hard_deletion_time")))

@@ -1,10 +1,11 @@
 """How much is in each table of a database, and when it was last written to.
 
-Three queries a database, whatever its tables: their columns, their files, and one statement that
-counts all of them. A server refuses a query that touches more than its limit of files, three days
-of a table by default. So a table with more of them is not counted: its files tell how many rows it
-has at most, and only what is newer than they are is asked of the table itself. A table without a
-column `time`, which a refused write leaves behind, holds no rows and cannot be asked.
+One query a database that counts all of its tables; their names come from one query for all
+databases. Where that is refused, columns and files are read first. A server refuses a query that
+touches more than its limit of files, three days of a table by default: a table with more of them
+is not counted, its files tell how many rows it has at most, and only what is newer than they are
+is asked of the table itself. A table without a column `time`, which a refused write leaves behind,
+holds no rows and cannot be asked.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from msgspec.structs import replace
 from influxops.plugin import (
     UNKNOWN,
     DatabaseStats,
+    InfluxopsError,
     RunContext,
     TableStats,
     Unknown,
     summarize,
     truncate,
 )
+from influxops_influxdb3 import queries
 from influxops_influxdb3.errors import (
     BadRequest,
+    ConnectionFailed,
     InfluxDBError,
     QueryFileLimit,
     ServerFailed,
@@ -49,6 +53,8 @@ if TYPE_CHECKING:
 _TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
 #: A statement asks for no more tables.
 MAX_TABLES = 50
+#: Databases that one query names; beyond that it asks for all of them.
+_NAMED_AT_ONCE = 500
 #: Where nothing tells of a table's files, and all of it is too much, its rows of so long are asked.
 _PROBED = timedelta(days=1)
 _NANOSECONDS = 1_000_000_000
@@ -73,37 +79,55 @@ def table_names(client: Client, context: RunContext, database: str) -> dict[str,
     return {text_of(row, "table_name"): bool(row.get("times")) for row in rows}
 
 
+def tables_by_database(
+    client: Client, context: RunContext, databases: Collection[str]
+) -> dict[str, list[str]]:
+    """Return the names of the tables of some databases; nothing where a token may not read them."""
+    found: dict[str, list[str]] = {}
+    named = databases if len(databases) <= _NAMED_AT_ONCE else None
+    try:
+        for rows in client.rows(context, "_internal", queries.table_names(named), retries=1):
+            for row in rows:
+                found.setdefault(str(row["database_name"]), []).append(str(row["table_name"]))
+    except (InfluxopsError, LookupError) as error:
+        context.log.debug("each database is asked for its tables: %s", error)
+        return {}
+    return found
+
+
 def describe(
     client: Client,
     context: RunContext,
     name: str,
     without_row: bool | Unknown,
     telemetry: Collection[str] | None,
+    tables: Collection[str] = (),
 ) -> DatabaseStats:
     """Describe a database with all its tables; those of telemetry are all, or those named.
 
-    `without_row` is what it proves that its marker has a table and no row.
+    `without_row` is what it proves that its marker has a table and no row; `tables` are the names
+    of its tables, where they are known.
     """
     reading = _Collector(client, context, name)
-    found = reading.tables()
+    found = reading.tables(sorted(tables))
     marker = found.pop(MARKER_TABLE, None)
     if marker is None or marker.rows is None:
         complete: bool | Unknown = UNKNOWN if marker else False
     else:
         complete = marker.rows > 0 or without_row
-    tables = tuple(
+    shown = tuple(
         replace(table, is_telemetry=telemetry is None or table.name in telemetry)
         for _, table in sorted(found.items())
     )
     rows = found.get(TELEMETRY_TABLE)
-    times = [table.last_write for table in tables if table.last_write is not None]
+    times = [table.last_write for table in shown if table.last_write is not None]
     return DatabaseStats(
         name,
         rows.rows if rows else 0,
-        max(times, default=None) if all(table.is_known for table in tables) else None,
+        max(times, default=None) if all(table.is_known for table in shown) else None,
         complete,
         reading.problem,
-        tables,
+        shown,
     )
 
 
@@ -114,8 +138,18 @@ class _Collector:
         self._client, self._context, self._database = client, context, database
         self._problems: dict[str, list[str]] = {}
 
-    def tables(self) -> dict[str, TableStats]:
-        names = table_names(self._client, self._context, self._database)
+    def tables(self, known: Sequence[str]) -> dict[str, TableStats]:
+        try:
+            if known:
+                return self._at_once(known)
+            names = table_names(self._client, self._context, self._database)
+        except QueryFileLimit:
+            # It is known once all columns are known to be there.
+            names = dict.fromkeys(known, True)
+        except (BadRequest, ConnectionFailed, ServerFailed):
+            if not known:
+                raise
+            names = table_names(self._client, self._context, self._database)
         found = {name: TableStats(name, 0) for name, has_time in names.items() if not has_time}
         asked = sorted(name for name, has_time in names.items() if has_time)
         files = file_totals(self._client, self._context, self._database) if asked else {}
@@ -125,6 +159,13 @@ class _Collector:
             found |= self._count(batch)
         return found
 
+    def _at_once(self, names: Sequence[str]) -> dict[str, TableStats]:
+        found: dict[str, TableStats] = {}
+        for start in range(0, len(names), MAX_TABLES):
+            parts = [_Part(name, FileTotals()) for name in names[start : start + MAX_TABLES]]
+            found |= self._ask(parts, retries=0)
+        return found
+
     @property
     def problem(self) -> str:
         """Why something is not known."""
@@ -132,16 +173,18 @@ class _Collector:
 
     def _count(self, parts: Sequence[_Part]) -> dict[str, TableStats]:
         """Count tables by one statement; by several where one of them hinders it."""
-        sql = " UNION ALL ".join(part.sql for part in parts)
         try:
             # What one table hinders is soon asked again, without it.
-            tries = 0 if len(parts) > 1 else 1
-            rows = self._client.query(self._context, self._database, sql, retries=tries)
+            return self._ask(parts, retries=0 if len(parts) > 1 else 1)
         except (BadRequest, QueryFileLimit, ServerFailed) as error:
             if len(parts) == 1:
                 return {parts[0].table: self._without(parts[0], error)}
             middle = len(parts) // 2
             return self._count(parts[:middle]) | self._count(parts[middle:])
+
+    def _ask(self, parts: Sequence[_Part], retries: int) -> dict[str, TableStats]:
+        sql = " UNION ALL ".join(part.sql for part in parts)
+        rows = self._client.query(self._context, self._database, sql, retries=retries)
         told = {text_of(row, "name"): row for row in rows}
         return {part.table: self._stats(part, told.get(part.table, {})) for part in parts}
 

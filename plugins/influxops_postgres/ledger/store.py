@@ -187,12 +187,10 @@ def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
     known = [Server(writing.renamed.get(target, target), *rest) for target, *rest in there]
     put = {server.target: server for server in known}
     were = {server.target: (server.identity, server.replaced_by) for server in known}
-    now: dict[str, tuple[str | None, str | None]] = {}
     for new in writing.servers:
         old = put.get(new.target)
         if new.replaced_by is not None and (old is None or old.identity != new.identity):
             continue  # that other one was allowed since, and is the recorded one
-        now[new.target] = (new.identity, new.replaced_by)
         same = old if old is not None and old.identity == new.identity else Server(new.target)
         if new.unrecorded is None:  # it was not read in full now
             new = replace(
@@ -203,9 +201,13 @@ def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
                 full=new.full if new.full_at else same.full,
                 full_at=new.full_at or same.full_at,
             )
-        put[new.target] = replace(new, since=same.since, read=new.read or same.read)
+        # What a run did not look for is left to the one that has seen it.
+        replaced_by = same.replaced_by if new.replaced_by is None else new.replaced_by or None
+        read = new.read or same.read
+        put[new.target] = replace(new, since=same.since, read=read, replaced_by=replaced_by)
     document = msgspec.json.encode(list(put.values())).decode()
     _run(session, queries.PUT_SERVERS, {"servers": document})
+    now = {target: (server.identity, server.replaced_by) for target, server in put.items()}
     if any(were.get(target, answers) != answers for target, answers in now.items()):
         _run(session, queries.GROW, {})
 

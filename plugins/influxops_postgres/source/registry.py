@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ from influxops_postgres.source.settings import PostgresSettings
 from influxops_postgres.source.transaction import Session, TextResult
 
 #: From so many rows a tenant on, skip. One skip was measured to cost as much as scanning 40 rows to
-#: 230, by machine and cache (bench/postgres_skip_scan.py); near that, both take milliseconds.
+#: 230, by machine and cache (bench/cases/registry.py); near that, both take milliseconds.
 SKIPPING_PAYS = 100
 
 #: What a query calls the column with the ids.
@@ -368,6 +367,8 @@ def _some_tables(schema: list[str], tables: list[Row]) -> str:
 
 
 def _nearest_table(schema: list[str], name: str, tables: list[Row]) -> str | None:
+    from difflib import get_close_matches  # slow to import
+
     spelt: dict[str, str] = {}
     for table in tables:
         full = f"{table['schema']}.{table['name']}"
@@ -375,14 +376,16 @@ def _nearest_table(schema: list[str], name: str, tables: list[Row]) -> str | Non
         if table["name"] == name:
             return full
         spelt[full if schema else table["name"]] = table["name"] if table["visible"] else full
-    near = difflib.get_close_matches(".".join([*schema, name]), spelt, n=1)
+    near = get_close_matches(".".join([*schema, name]), spelt, n=1)
     return spelt[near[0]] if near else None
 
 
 def _no_column(session: Session, names: dict[str, str]) -> SourceError:
+    from difflib import get_close_matches  # slow to import
+
     settings = session.settings
     columns = [row["name"] for row in session.rows(_COLUMNS, names)]
-    near = difflib.get_close_matches(settings.column, columns, n=1)
+    near = get_close_matches(settings.column, columns, n=1)
     there = (near[0] if near else ", ".join(columns[:8])).replace("{}", "")
     return SourceError(
         f"{session.location}: {settings.table} has no column {settings.column}",

@@ -99,30 +99,27 @@ class Session(Struct, frozen=True):
         names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
         types = [result.ftype(column) for column in range(result.nfields)]
 
-        def read() -> Iterator[tuple[str | None, ...]]:
-            for row in range(result.ntuples):
-                yield tuple(
-                    self._text(result.get_value(row, column), type_)
-                    for column, type_ in enumerate(types)
-                )
+        def read(column: int) -> Iterator[str | None]:
+            get, type_ = result.get_value, types[column]
+            try:
+                for row in range(result.ntuples):
+                    value = get(row, column)
+                    text = None if value is None else value.decode()
+                    if type_ == _CHAR and text is not None:
+                        text = text.rstrip(" ")
+                    elif type_ == _INTERVAL and text is not None:
+                        text = _seconds(text)
+                    yield text
+            except UnicodeDecodeError:
+                raise SourceError(
+                    f"{self.location}: {value!r} is not UTF-8",
+                    hint="the database is SQL_ASCII, so PostgreSQL converts nothing: correct the "
+                    "row",
+                ) from None
 
         row = following.fetchone()
         assert row is not None, "it gives one row"
-        return TextResult(names, read(), row)
-
-    def _text(self, value: bytes | None, type_: int) -> str | None:
-        if value is None:
-            return None
-        try:
-            text = value.decode()
-        except UnicodeDecodeError:
-            raise SourceError(
-                f"{self.location}: {value!r} is not UTF-8",
-                hint="the database is SQL_ASCII, so PostgreSQL converts nothing: correct the row",
-            ) from None
-        if type_ == _CHAR:
-            return text.rstrip(" ")
-        return _seconds(text) if type_ == _INTERVAL else text
+        return TextResult(names, zip(*map(read, range(len(names))), strict=True), row)
 
 
 def _seconds(interval: str) -> str:

@@ -304,6 +304,8 @@ class Worker:
                 await self._jobs.defer(connection, "retry_unplaced", delay=SOON)
             if placed.full_run:
                 await self._queries.bring_forward(connection, "reconcile", _FULL_SOON)
+        if len(noted) < BATCH and len(wanted) < most:
+            return None  # what has come since then has woken up this worker, too
         return hint, wanted[-1] if wanted else tenant
 
     async def _poll(self) -> None:

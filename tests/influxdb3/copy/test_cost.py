@@ -27,6 +27,7 @@ LATER = time.time_ns() - 3600 * 10**9
 def counts(two_servers: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch) -> Iterator[Counts]:
     """What two servers are asked; one step is as long as a pass."""
     monkeypatch.setattr(job, "_STEP", 3600.0)
+    monkeypatch.setattr(job, "_FLUSH", 0.05)
     monkeypatch.setattr(job, "_FLUSHES", 0.05)
     with contextlib.ExitStack() as stack:
         yield Counts(*(stack.enter_context(running_proxy(api.url)) for api in two_servers))

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -110,10 +109,13 @@ def rows(blocks: int, each: int = 2, table: str = "telemetry", what: str = "v") 
             yield f"{table},device=d{n} {what}={block}i {START + block * TEN_MINUTES + n}"
 
 
-def whole_move(pair: Pair, **order: Any) -> None:
+def whole_move(pair: Pair, *, paused: bool = False) -> None:
     """Copy as a move does that nobody writes to: see, copy, compare, cut over, and the rest."""
     pair.all(dry_run=True)
-    told = pair.all(**order)
+    told = pair.all(paused=paused)
+    if paused:
+        assert pair.all(only_missing=True, paused=True, progress=told.progress).rows == 0
+        return
     pair.all(only_missing=True, recent=True, progress=told.progress)
     assert pair.all(only_missing=True).rows == 0
 

@@ -367,7 +367,7 @@ def test_status_does_not_ask_what_the_inventory_has_told(
     ] == [0]
     assert len(server.asked) == 3, "only the marker itself"
     list(target.influxops_database_stats(["telemetry_a"], RunContext()))
-    assert len(server.asked) == 6, "another run asks again: tables, files and how much"
+    assert len(server.asked) == 5, "another run asks again: for tables, and how much is in them"
 
 
 def test_status_of_one_that_fails_does_not_hide_the_others(
@@ -386,7 +386,7 @@ def test_status_of_one_that_fails_does_not_hide_the_others(
     assert stats["telemetry_b"].telemetry_count == 0
 
 
-def test_status_costs_three_requests_a_database_whatever_its_tables(
+def test_status_costs_a_request_a_database_and_one_for_their_tables(
     server: Double, target: InfluxDB3Target
 ) -> None:
     names = [f"telemetry_{number}" for number in range(20)]
@@ -399,7 +399,20 @@ def test_status_costs_three_requests_a_database_whatever_its_tables(
         name: number for number, name in enumerate(names, 1)
     }
     assert all(one.complete is True for one in stats)
-    assert len(server.asked) == 3 * len(names)
+    assert len(server.asked) == 1 + len(names)
+
+
+def test_status_of_a_token_that_may_not_read_the_catalog_asks_each_database_for_its_tables(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    names = ["telemetry_a", "telemetry_b"]
+    server.databases = {name: Held(tables={"_init", "m"}) for name in names}
+    server.fault = lambda asked, n: (
+        Told(401, "no rights") if asked.document["db"] == "_internal" else None
+    )
+    stats = list(target.influxops_database_stats(names, RunContext()))
+    assert [len(one.tables or ()) for one in stats] == [1, 1]
+    assert len(server.asked) == 1 + 3 * len(names), "tables, files and how much"
 
 
 @pytest.mark.parametrize(

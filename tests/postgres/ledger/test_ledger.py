@@ -239,6 +239,20 @@ def test_a_run_that_is_behind_does_not_undo_that_another_server_was_allowed(
         assert (server.identity, server.replaced_by, server.unrecorded) == (*found, 0)
 
 
+def test_a_run_that_read_a_server_before_it_was_replaced_does_not_say_that_it_is_back(
+    ledger: PostgresLedger,
+) -> None:
+    before = Server("eu1", "uuid-1", unrecorded=0)
+    another, back = (replace(before, unrecorded=None, replaced_by=by) for by in ("uuid-2", ""))
+    versions = []
+    for written, found in ((before, None), (another, "uuid-2"), (before, "uuid-2"), (back, None)):
+        record(ledger, RunContext(), LedgerUpdate(servers=(written,)))
+        memory = remembered(ledger)
+        assert memory.servers[0].replaced_by == found
+        versions.append(memory.route_version)
+    assert [version - versions[0] for version in versions] == [0, 1, 1, 2]
+
+
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
 def test_text_that_postgresql_does_not_store_is_told_or_replaced(
     ledger: PostgresLedger, text: str

@@ -188,6 +188,26 @@ def test_a_server_that_was_replaced_gets_nothing_until_it_is_allowed(kept: Bench
     assert "another server answers" in lost.message
 
 
+def test_another_server_that_is_gone_again_when_it_is_read_again_changes_nothing(
+    kept: Bench,
+) -> None:
+    kept.tenants("a")
+    kept.run()
+    server = kept.server(uuid="another")
+    server.databases.clear()
+    already = server.reads
+
+    def gone(hook: str) -> None:
+        server.down = "another server answers there" if server.reads > already else ""
+
+    server.before_reading = gone
+    report = kept.run()
+
+    assert report.exit_code is ExitCode.FAILED
+    assert verdicts(report) == {"a": "unknown"}
+    assert states(kept) == {"a": "ready"}
+
+
 def test_a_replaced_server_is_refused_also_where_nothing_is_to_be_written(kept: Bench) -> None:
     kept.tenants("a")
     kept.run()

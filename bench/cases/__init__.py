@@ -1,0 +1,71 @@
+"""The cases: each is a module whose `run` measures one, at one size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.cases import (
+    application,
+    doors,
+    exports,
+    fleet,
+    ledger,
+    moving,
+    pages,
+    registry,
+    starts,
+    status,
+    tenants,
+    trigger,
+)
+from bench.place import Place
+
+
+def _tenants(place: Place) -> Sequence[int]:
+    """Give the sizes that real servers hold; the largest one that they hold where none fits."""
+    room = min(place.rooms.values(), default=max(place.sizes.tenants))
+    fits = [size for size in place.sizes.tenants if size <= room]
+    return [*(fits or [room]), *(size for size in place.sizes.tenants if size > room)]
+
+
+def _once(place: Place) -> Sequence[int]:
+    return (0,)
+
+
+def _last(place: Place) -> Sequence[int]:
+    return place.sizes.pages[-1:]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured by a process of its own."""
+
+    name: str
+    title: str
+    run: Callable[[Place, int], None]
+    #: Seconds for one size.
+    limit: int
+    #: The sizes; 0 is for a case without.
+    sizes: Callable[[Place], Sequence[int]] = _once
+
+    def label(self, size: int) -> str:
+        return f"{self.title}, {size:,}" if size else self.title
+
+
+CASES = (
+    Case("starts", starts.START, starts.run, 240),
+    Case("doors", doors.TITLE, doors.run, 240),
+    Case("tenants", tenants.MISSING, tenants.run, 900, _tenants),
+    Case("targets", fleet.TARGETS, fleet.targets, 300, lambda place: place.sizes.fleet),
+    Case("workers", fleet.WORKERS, fleet.workers, 300, lambda place: place.sizes.fleet),
+    Case("slow", fleet.SLOW, fleet.slow_store, 300, lambda place: place.sizes.slow),
+    Case("status", status.TITLE, status.run, 400, lambda place: place.sizes.status),
+    Case("registry", registry.WHOLE, registry.run, 300, lambda place: (place.sizes.devices,)),
+    Case("application", application.TITLE, application.run, 180, _last),
+    Case("pages", pages.TITLE, pages.run, 120, lambda place: place.sizes.pages),
+    Case("trigger", trigger.MANY, trigger.run, 240, lambda place: (place.sizes.trigger,)),
+    Case("ledger", ledger.TITLE, ledger.run, 120, lambda place: place.sizes.pages),
+    Case("moving", moving.ROWS, moving.run, 600, lambda place: place.sizes.rows),
+    Case("exports", exports.TITLE, exports.run, 300, lambda place: place.sizes.rows[:1]),
+)

@@ -1,0 +1,56 @@
+"""`python -m tests.faults`: inject faults while all doors work, and print the results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from influxops_devserver import testing
+from tests import fork_server
+from tests.faults.kinds import kinds
+from tests.faults.rounds import run_rounds
+from tests.faults.table import table, write_page
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--faults", type=int, default=sys.maxsize, help="stop after so many")
+    parser.add_argument(
+        "--each", type=int, default=10, help="faults a round that come one after the other"
+    )
+    parser.add_argument("--pause", type=float, default=20.0, help="seconds that a server pauses")
+    parser.add_argument("--only", default="", help="kinds whose name has this")
+    parser.add_argument("--json", type=Path, help="write the result to this file, too")
+    parser.add_argument("--docs", action="store_true", help="put the table into docs/faults.md")
+    parser.add_argument("--keep", type=Path, help="keep all outputs in this folder")
+    given = parser.parse_args()
+    testing._start = fork_server.start_stand_in
+    chosen = [kind for kind in kinds(given.pause) if given.only in f"{kind.group}: {kind.name}"]
+    result = run_rounds(
+        given.seed,
+        chosen,
+        seconds=60 * given.minutes,
+        most_faults=given.faults,
+        each=given.each,
+        tell=_tell,
+        keep=given.keep,
+    )
+    sys.stdout.write(table(result) + "\n")
+    if given.docs:
+        write_page(result)
+    if given.json is not None:
+        given.json.write_text(json.dumps(result.document(), indent=2) + "\n", encoding="utf-8")
+    return 0 if result.is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
