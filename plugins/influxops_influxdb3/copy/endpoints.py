@@ -355,6 +355,12 @@ class LineWriter:
 
     def add(self, lines: Iterable[bytes]) -> None:
         """Write lines, sooner or later."""
+        lines = [*lines]
+        size = sum(map(len, lines)) + len(lines)
+        if self._size + size < _BODY:
+            self._lines += lines
+            self._size += size
+            return
         for line in lines:
             if self._size + len(line) >= _BODY and self._lines:
                 self._send(no_sync=True)
