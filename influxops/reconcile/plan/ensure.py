@@ -113,8 +113,9 @@ def make_plan(
     if absent:
         return state.planned(planner.absent(desired))
     planned = planner.present(desired)
-    covered = (id_ for id_ in desired if context.tenants is None or id_ in context.tenants)
-    plans = {id_: planned[id_] for id_ in covered if id_ in planned}
+    plans: Mapping[str, TenantPlan] = planned
+    if context.tenants is not None or [*planned] != [*desired]:  # what was missing came last
+        plans = {id_: planned[id_] for id_ in desired if id_ in planned and state.covers(id_)}
     warnings = PlanWarnings(state, planner.placement)
     notes = [*warnings.in_plan([*plans.values()])]
     if not context.is_limited and state.sources_complete:
