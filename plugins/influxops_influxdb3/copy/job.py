@@ -291,6 +291,7 @@ class CopyJob:
         for check in self._checks:
             if check.span.start < self._oldest() - self._expiring // 2:
                 # It took so long that rows may have expired; the next pass tells.
+                self._count(new=1)
                 continue
             with self._unread.table(check.table.name):
                 new, lost = yield from check.verify(self._source, self._copy, self._context)
@@ -301,10 +302,7 @@ class CopyJob:
         """Do with one slice what the pass is for."""
         state = self._state
         if state.number == 1 and not (state.missing or state.merge):
-            digest = yield from self._copy_rows(table, span)
-            self._count(seen=digest.count)
-            if state.files:
-                self._checks.append(SliceCheck(table, span, digest))
+            yield from self._copy_first(table, span)
             return
         # An old copy may lack all of it.
         oldest = FIRST if state.merge and state.number == 1 else self._oldest()
@@ -354,6 +352,20 @@ class CopyJob:
         self._writer.end(digest)
         self._count(empty=encoder.empty)
         return digest
+
+    def _copy_first(self, table: Table, span: Span) -> Iterator[None]:
+        """Copy a slice for the first time; where no pass may follow, what stays is read back."""
+        if not self._state.files:
+            digest = yield from self._copy_rows(table, span)
+            self._count(seen=digest.count)
+            return
+        middle = min(max(span.start, self._oldest()), span.end)
+        if span.start < middle:
+            digest = yield from self._copy_rows(table, Span(span.start, middle))
+            self._count(seen=digest.count, expiring=digest.count)
+        if middle < span.end:
+            digest = yield from self._copy_and_check(table, Span(middle, span.end))
+            self._count(seen=digest.count)
 
     def _copy_and_check(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         digest = yield from self._copy_rows(table, span)
