@@ -212,13 +212,18 @@ class CopyJob:
         self._context.sleep(max(_FLUSH - self._context.seconds, 0.0))
         if (state.table, state.time) != ("", FIRST):
             return
-        files = self._watch.look(self._tables.series_keys)
+        files = self._look()
         is_same = files != "" and files == state.files
         if state.missing:
             self._durable = state if is_same else replace(state, partial=False, settled=FIRST)
             return
         is_known = is_same and state.number > 1 and not state.merge
         self._durable = replace(state, files=files, partial=is_known)
+
+    def _look(self) -> str:
+        """Return what the source is now; between two runs clients may have written."""
+        found = self._watch.look(self._tables.series_keys)
+        return f"{self._context.id} {found}" if found else ""
 
     def _skip(self, name: str) -> None:
         if name not in self._state.unread:
@@ -247,7 +252,7 @@ class CopyJob:
         is_first = state.number == 1 and not (state.missing or state.merge)
         if self._order.paused and is_first and state.files:
             self._context.sleep(max(_FLUSHES - self._context.seconds, 0.0))
-            is_unchanged = self._watch.look(self._tables.series_keys) == state.files
+            is_unchanged = self._look() == state.files
             is_unchanged &= self._watch.rows == state.seen + state.empty
         self._durable = state.after(self._source.now(), is_unchanged=is_unchanged)
         yield True

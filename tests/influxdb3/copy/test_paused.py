@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from influxops.plugin import RunContext
 from influxops_influxdb3.copy import endpoints, job, slices
+from influxops_influxdb3.copy.interface import Extent, Fingerprint
 from tests.devserver.api import Api
 from tests.influxdb3.copies import Pair, contents
 from tests.influxdb3.counts import Counts
@@ -68,3 +70,45 @@ def test_rows_about_to_expire_are_told_where_writers_are_paused(
     assert (told.rows, told.expiring, told.total) == (100, 10, 100)
     assert counts.now().rows_read_back == 90
     assert contents(two_servers[1], pair.database) == contents(two_servers[0], pair.database)
+
+
+def test_a_copy_that_another_run_goes_on_with_is_compared(
+    counts: Counts, two_servers: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clients wrote in between: a value of an old row changes no file and no number of rows."""
+    monkeypatch.setattr(job, "_STEP", 0.0)
+    monkeypatch.setattr(slices, "MAX_ROWS", 100)
+    pair = between(counts, two_servers)
+    pair.write(*(f"t00,device=d v={n}i {HOUR_AGO + n}" for n in range(400)))
+    progress = ""
+    running = pair.run(paused=True)
+    for told in running:
+        progress = told.progress
+        if told.rows >= 200:
+            break
+    running.close()
+    assert not told.done
+    pair.write(f"t00,device=d v=-1i {HOUR_AGO}")
+    pair.all(paused=True, progress=progress)
+    assert contents(two_servers[1], pair.database) == contents(two_servers[0], pair.database)
+
+
+def test_a_copy_that_was_done_is_compared_by_another_run(
+    counts: Counts, two_servers: tuple[Api, Api]
+) -> None:
+    pair = between(counts, two_servers)
+    pair.write(*(f"t00,device=d v={n}i {HOUR_AGO + n}" for n in range(100)))
+    context = RunContext()
+    told = pair.all(context, paused=True)
+    counts.source.answers.clear()
+    told = pair.all(context, paused=True, progress=told.progress)
+    assert counts.now().rows_read == 0
+    pair.write(f"t00,device=d v=-1i {HOUR_AGO}")
+    pair.all(paused=True, progress=told.progress)
+    assert contents(two_servers[1], pair.database) == contents(two_servers[0], pair.database)
+
+
+def test_a_row_that_comes_as_another_one_expires_is_told() -> None:
+    """The number of rows is the same."""
+    one, other = (Fingerprint("", {"t00": Extent(5, last=last)}) for last in (1, 2))
+    assert one.text != other.text
