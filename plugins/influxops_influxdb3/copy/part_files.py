@@ -152,7 +152,7 @@ class PartWriter:
 
     def abort(self) -> None:
         """Leave nothing behind."""
-        with contextlib.suppress(Exception):  # it was told where it was waited for, or is gone
+        with contextlib.suppress(Exception):  # who waits for it gets the error
             self._wait()
         with contextlib.suppress(OSError):  # what was not written yet does not fit
             self._file.close()
