@@ -296,7 +296,7 @@ class CopyJob:
         for check in self._checks:
             if check.span.start < self._oldest() - self._expiring // 2:
                 # It took so long that rows may have expired; the next pass tells.
-                self._count(new=1)
+                self._count(new=int(self._state.number == 1))
                 continue
             with self._unread.table(check.table.name):
                 new, lost = yield from check.verify(self._source, self._copy, self._context)
