@@ -88,9 +88,9 @@ def _answers(name: str) -> Inject:
     """Something that some requests are answered with."""
 
     def inject(w: World, r: Random) -> int:
-        skip = r.randint(1, 6) if name in ("401", "full") else r.randint(0, 3)
+        skip = r.randint(1, 6) if name == "401" else r.randint(0, 1 if name == "full" else 3)
         trouble = Trouble(name, r.randint(1, 4), skip, name == "full", r.choice(WRONG))
-        return _meet(w, r.choice(NAMES), trouble)
+        return _meet(w, r.choice(NAMES), trouble, 2.0 if name == "full" else 1.0)
 
     return inject
 
