@@ -73,7 +73,7 @@ test: $(VENV)/.dev
 SEED ?= 1
 faults: $(VENV)/.dev
 ifdef MINUTES
-	$(BIN)/python -m tests.faults --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) --seed $(SEED) $(OPTIONS)
 else
 	$(BIN)/$(PYTEST) --ignore=tests/ansible -m faults
 endif

@@ -53,7 +53,7 @@ def create_databases(
     """
     ledger = request.ledger
     if ledger is None:
-        return _create(plans, target, context, tell, is_complete=True)
+        return _create(plans, observed, target, context, tell, is_complete=True)
     done: list[TenantPlan] = []
     try:
         with ledger.error_boundary(), ledger.session(context):
@@ -73,6 +73,7 @@ def create_databases(
                 tell(tenants[id_])
             failure = _create(
                 mine,
+                observed,
                 target,
                 context,
                 done.append,
@@ -101,6 +102,7 @@ def create_databases(
 
 def _create(
     plans: Sequence[TenantPlan],
+    observed: RunState,
     target: TargetHandle,
     context: RunContext,
     tell: Tell,
@@ -123,8 +125,14 @@ def _create(
                 if faults
                 else None
             )
+        planned = observed.identity(target.name) or observed.ledger_view.identity(target.name)
         for outcome in target.create_databases(changes, context):
             plan = places[outcome.change.tenant]
+            if planned and outcome.identity and outcome.identity != planned:
+                what = f"another server answered: its {target.capabilities.identity} is "
+                outcome = Outcome(
+                    outcome.change, ChangeResult.UNKNOWN, f"{what}{outcome.identity}, not {planned}"
+                )
             if outcome.status is not ChangeResult.DONE:
                 tell(_ended(plan, outcome))
             elif outcome.partially_applied:
