@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench import report
+from bench import report, shape
 from bench.cases import CASES, Case
 from bench.place import ROOT, SIZES, TOKEN, URLS, Place, Unfit, find_room
 from bench.values import Failure, LeftOut, Run, column, read, reason
@@ -105,13 +105,19 @@ def rooms() -> dict[str, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     names = [case.name for case in CASES]
-    parser.add_argument("case", nargs="*", help=f"of {', '.join(names)}; all unless it is named")
+    parser.add_argument(
+        "case", nargs="*", help=f"of {', '.join(names)}, or shape, which counts lines and modules"
+    )
     parser.add_argument("--size", choices=SIZES, default="full", help="small takes a minute")
     parser.add_argument("--base", metavar="PYTHON", default="", help="of another checkout")
     parser.add_argument("--output", type=Path, default=ROOT / "build", help="the folder [build]")
     parser.add_argument("--docs", action="store_true", help="write docs/performance.md, too")
     parser.add_argument("--from", dest="earlier", type=Path, help="measure nothing: read this JSON")
+    parser.add_argument("--names", action="store_true", help="for shape: list what is counted")
     options = parser.parse_args()
+    if options.case == ["shape"]:
+        shape.main(names=options.names)
+        return 0
     if unknown := {*options.case} - {*names}:
         parser.error(f"no case is called {', '.join(sorted(unknown))}")
     run = read(options.earlier) if options.earlier else Run(report.about(options.size))
@@ -125,8 +131,8 @@ def main() -> int:
         return 130
     print(report.text(run) if options.earlier else report.targets(run))
     report.write(run, options.output, docs=options.docs)
-    for failure in run.failures:
-        print(f"FAILED {failure.case}: {failure.contender} {failure.why}", file=sys.stderr)
+    for failed in report.failures(run):
+        print(failed, file=sys.stderr)
     return 1 if run.failures else 0
 
 

@@ -156,6 +156,11 @@ def insert(connection: psycopg.Connection, tenants: int, limit: float) -> None:
         "INSERT INTO device_registry (tenant_id) SELECT 't' || n FROM generate_series(0, %s) n",
         [tenants - 1],
     )
+    wait(connection, tenants, limit)
+
+
+def wait(connection: psycopg.Connection, tenants: int, limit: float) -> None:
+    """Wait until so many tenants are ready, by the ledger."""
     query = "SELECT count(*) FROM influxops.tenants WHERE state = 'ready'"
     end = time.monotonic() + limit
     while connection.execute(query).fetchone() != (tenants,):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import resource
 import subprocess
 import sys
@@ -61,9 +62,15 @@ def lines(rows: int, groups: int = 1) -> Iterator[str]:
                 yield f"telemetry{device} temp={number / 7},load={number % 100 / 8} {at}"
 
 
+def connections() -> urllib3.PoolManager:
+    """Give connections that send the token of real servers, where there is one."""
+    token = os.environ.get("INFLUXOPS_BENCH_INFLUXDB_TOKEN")
+    return urllib3.PoolManager(headers={"Authorization": f"Bearer {token}"} if token else {})
+
+
 def fill(url: str, rows: Iterable[str]) -> None:
     """Write rows."""
-    pool, body = urllib3.PoolManager(), list[str]()
+    pool, body = connections(), list[str]()
     path = f"{url}/api/v3/write_lp?db={DATABASE}&precision=nanosecond"
 
     def send(no_sync: str) -> None:
@@ -80,7 +87,7 @@ def fill(url: str, rows: Iterable[str]) -> None:
 
 def bare(source: str, target: str, groups: int = 1) -> None:
     """Copy the database without a check, and print what it took as JSON."""
-    began, pool, body = time.monotonic(), urllib3.PoolManager(), list[str]()
+    began, pool, body = time.monotonic(), connections(), list[str]()
     path = f"{target}/api/v3/write_lp?db={DATABASE}&precision=nanosecond"
     rows = requests = barriers = 0
 

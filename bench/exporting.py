@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import resource
 import statistics
@@ -24,12 +25,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import urllib3
-
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.copying import DATABASE, fill  # noqa: E402
+from bench.copying import DATABASE, connections, fill  # noqa: E402
 
 _TABLES = ("status", "telemetry")
 _DEVICES, _START = 500, 1_790_000_000
@@ -57,7 +56,7 @@ def lines(rows: int) -> Iterator[str]:
 
 def answers(url: str) -> Iterator[bytes]:
     """Yield the rows of all tables as JSON lines, as they come."""
-    pool = urllib3.PoolManager()
+    pool = connections()
     for table in _TABLES:
         body = {"db": DATABASE, "q": f"SELECT * FROM {table}", "format": "jsonl"}
         answer = pool.request("POST", f"{url}/api/v3/query_sql", json=body, preload_content=False)
@@ -78,12 +77,14 @@ def read(url: str) -> dict[str, float]:
 
 def export(url: str, folder: str) -> dict[str, float]:
     """Export all rows."""
-    from influxops.plugin import CopyRequest, RunContext
+    from influxops.plugin import CopyRequest, RunContext, Secret
     from influxops_influxdb3 import InfluxDB3Target
     from influxops_influxdb3.settings import InfluxDB3Settings
 
+    name = "INFLUXOPS_BENCH_INFLUXDB_TOKEN"
+    token = {"token": Secret(env=name)} if os.environ.get(name) else {}
     began = time.monotonic()
-    plugin = InfluxDB3Target("eu1", InfluxDB3Settings.parse({"url": url}))
+    plugin = InfluxDB3Target("eu1", InfluxDB3Settings.parse({"url": url, **token}))
     order = CopyRequest(DATABASE, folder=folder, tenant="bench")
     *_, last = plugin.influxops_export(order, RunContext())
     assert last.done

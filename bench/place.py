@@ -40,6 +40,8 @@ class Sizes:
     devices: int
     #: Rows of a move, and of an export.
     rows: Sequence[int]
+    #: Rows of a move of many small tables.
+    small: int
     #: Tenants with telemetry, for `status`.
     status: Sequence[int]
     #: Tenants of service and console.
@@ -62,6 +64,7 @@ SIZES: Mapping[Literal["small", "full"], Sizes] = {
         tenants=(3,),
         devices=20_000,
         rows=(2_000,),
+        small=3_000,
         status=(20,),
         pages=(200,),
         fleet=(6,),
@@ -75,6 +78,7 @@ SIZES: Mapping[Literal["small", "full"], Sizes] = {
         tenants=(20, 1_000, 10_000, 100_000),
         devices=5_000_000,
         rows=(200_000, 1_000_000),
+        small=3_000,
         status=(1_000, 10_000),
         pages=(10_000, 100_000),
         fleet=(1_000,),
@@ -125,7 +129,9 @@ class Place:
         beside: str = "",
         unit: str = "s",
     ) -> None:
-        """Tell what a contender took."""
+        """Tell what a contender took; nothing where it has failed."""
+        if not taken:
+            return
         all_ = [each if isinstance(each, Taken) else Taken(each) for each in taken]
         memory = [each.memory for each in all_ if each.memory is not None]
         cpu = [each.cpu for each in all_ if each.cpu is not None]
@@ -162,6 +168,8 @@ class Place:
                     continue
                 try:
                     taken[name].append(measure())
+                except Unfit:
+                    raise  # what is said of the whole case
                 except Exception as error:
                     failed[name] = reason(error)
         for name, values in taken.items():

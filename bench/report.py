@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,11 +110,12 @@ def notes(run: Run, table: str) -> list[str]:
     for each in run.left_out:
         if each.table == table:
             found.setdefault((each.contender, each.why), []).append(each.column)
-    return [
-        f"left out: {' '.join(filter(None, [who, 'at' if who and at[0] else '', ', '.join(at)]))}"
-        f": {why}".replace(": :", ":")
-        for (who, why), at in found.items()
-    ]
+    told = []
+    for (who, why), at in found.items():
+        sizes = ", ".join(filter(None, at))
+        what = " at ".join(filter(None, (who, sizes)))
+        told.append(f"left out: {what}: {why}" if what else f"left out: {why}")
+    return told
 
 
 def table(run: Run, title: str) -> str:
@@ -123,9 +125,15 @@ def table(run: Run, title: str) -> str:
     longest = max(_NAME - 2, *(len(row[0]) for row in cells))
     width = min(longest, _WIDTH - 2 - _CELL * (len(cells[0]) - 1))
     for first, *rest in cells:
-        lines.append(f"  {first[:width]:<{width}}" + "".join(f"{each:>{_CELL}}" for each in rest))
-    lines += [f"  {note}" for note in notes(run, title)]
+        if first or any(rest):
+            shown = "".join(f"{each:>{_CELL}}" for each in rest)
+            lines.append(f"  {first[:width]:<{width}}{shown}")
+    lines += [_wrapped(note, "  ") for note in notes(run, title)]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _wrapped(told: str, indent: str) -> str:
+    return textwrap.fill(told, _WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ")
 
 
 def reached(run: Run) -> list[tuple[str, str, str, Reached]]:
@@ -138,15 +146,23 @@ def targets(run: Run) -> str:
     lines = ["\nto reach"]
     for work, _, reach, found in reached(run):
         verdict = {True: "met", False: "MISSED", None: "not measured"}[found.met]
-        lines += [f"  {work}", f"    {reach}", f"    {verdict}: {found.measured}".rstrip(": ")]
-        if found.why:
-            lines.append(f"    {found.why}")
+        measured = f"{verdict}: {found.measured}".rstrip(": ")
+        lines += [
+            f"  {work}",
+            f"    {reach}",
+            *(_wrapped(each, "    ") for each in (measured, found.why) if each),
+        ]
     return "\n".join(lines)
 
 
 def text(run: Run) -> str:
     """Write all of it."""
     return "\n".join([head(run), *(table(run, title) for title in run.tables()), targets(run)])
+
+
+def failures(run: Run) -> list[str]:
+    """Say what failed."""
+    return [f"FAILED {f.case}: {f.contender} {f.why}".replace(":  ", ": ") for f in run.failures]
 
 
 def _markdown(cells: Sequence[Sequence[str]]) -> list[str]:
@@ -182,8 +198,8 @@ def write(run: Run, folder: Path, *, docs: bool) -> None:
     from bench.plot import draw  # slow to import
 
     run.write(folder / "bench.json")
-    failed = (f"\nFAILED {each.case}: {each.contender} {each.why}" for each in run.failures)
-    (folder / "bench.txt").write_text(f"{text(run)}{''.join(failed)}\n", encoding="utf-8")
+    told = "\n".join([text(run), *failures(run)])
+    (folder / "bench.txt").write_text(f"{told}\n", encoding="utf-8")
     draw(run, folder / "bench.svg")
     if docs:
         draw(run, PLOT)

@@ -1,6 +1,6 @@
 """How large the product is, how its modules lie and import each other, and what passes an id.
 
-python bench/shape.py [--names]
+python -m bench shape [--names]
 
 Four figures, of the checkout that this file is in; nothing in here names a module of it.
 
@@ -22,7 +22,6 @@ Four figures, of the checkout that this file is in; nothing in here names a modu
 
 from __future__ import annotations
 
-import argparse
 import ast
 import contextlib
 import dataclasses
@@ -281,19 +280,10 @@ def way(title: str, tracer: Tracer, *, names: bool) -> None:
             print(f"    passes {' '.join(distinct)}\n    is in {' '.join(classes)}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--names", action="store_true", help="list what is only counted")
-    names = parser.parse_args().names
+def main(*, names: bool) -> None:
+    """Print all of it."""
     sizes()
     folders(names=names)
     imports(names=names)
     for title, ledger in (("no ledger", False), ("with a ledger", True)):
         way(title, trace(ledger=ledger), names=names)
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    main()

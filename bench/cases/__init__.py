@@ -60,6 +60,7 @@ CASES = (
     Case("targets", fleet.TARGETS, fleet.targets, 300, lambda place: place.sizes.fleet),
     Case("workers", fleet.WORKERS, fleet.workers, 300, lambda place: place.sizes.fleet),
     Case("slow", fleet.SLOW, fleet.slow_store, 300, lambda place: place.sizes.slow),
+    Case("placing", fleet.PLACING, fleet.full_servers, 300),
     Case("status", status.TITLE, status.run, 400, lambda place: place.sizes.status),
     Case("registry", registry.WHOLE, registry.run, 300, lambda place: (place.sizes.devices,)),
     Case("application", application.TITLE, application.run, 180, _last),
@@ -67,5 +68,6 @@ CASES = (
     Case("trigger", trigger.MANY, trigger.run, 240, lambda place: (place.sizes.trigger,)),
     Case("ledger", ledger.TITLE, ledger.run, 120, lambda place: place.sizes.pages),
     Case("moving", moving.ROWS, moving.run, 600, lambda place: place.sizes.rows),
+    Case("tables", moving.TABLES, moving.run_small, 240, lambda place: (place.sizes.small,)),
     Case("exports", exports.TITLE, exports.run, 300, lambda place: place.sizes.rows[:1]),
 )

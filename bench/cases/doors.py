@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
@@ -26,7 +26,8 @@ from tests.queue.workers import working
 from tests.web.conftest import REGISTRY, install, serving
 
 TITLE = "one new tenant until its database is there"
-COMMAND, ROW = "ensure TENANT, no start-up", "row in the registry"
+COMMAND, ROW = "ensure TENANT, no start-up", "row, until its database"
+READY = "row, until it is ready"
 _SOURCES = """
 dsn = {env = "DSN"}
 [sources.tenants]
@@ -48,6 +49,8 @@ class Doors:
     provisioner: Provisioner
     ask: Callable[..., urllib3.BaseHTTPResponse]
     numbers: Iterator[int]
+    #: How long each row took until it was ready.
+    ready_after: list[Taken | float] = field(default_factory=list)
 
     def new(self) -> str:
         return f"t{next(self.numbers)}"
@@ -101,7 +104,17 @@ class Doors:
         return found
 
     def row(self) -> Taken:
-        return inside(lambda: self.ready(self.register()))
+        """Insert a row; the ledger's clock says when its database was there."""
+        (began,) = self.connection.execute("SELECT clock_timestamp()").fetchone() or (None,)
+        tenant = self.register()
+        self.ready(tenant)
+        query = (
+            "SELECT extract(epoch FROM created_at - %s)::float8, "
+            "extract(epoch FROM state_since - %s)::float8 FROM influxops.tenants WHERE tenant = %s"
+        )
+        made, ready = self.connection.execute(query, [began, began, tenant]).fetchone() or (0, 0)
+        self.ready_after.append(ready)
+        return Taken(made)
 
     def service(self) -> Taken:
         tenant = self.new()
@@ -150,4 +163,5 @@ def run(place: Place, _size: int) -> None:
         for each in measures.values():
             each()  # each connection is there
         place.in_turns(TITLE, "", measures, place.sizes.rounds, COMMAND)
+        place.figure(TITLE, READY, "", all_.ready_after[1:], COMMAND)
         check(all_.given.influx, next(all_.numbers), marks=True)

@@ -12,16 +12,21 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
+
 from bench.cases.tenants import rounds
-from bench.contenders import Setting, check, cli, insert, prepare, working
-from bench.place import TOKEN, ContenderFailed, Place, Taken, config, inside
+from bench.contenders import Setting, check, cli, insert, prepare, wait, working
+from bench.place import ContenderFailed, Place, Taken, Unfit, config, inside
 from bench.values import column
+from influxops_devserver.testing import running_stand_in
 from tests.integration.proxy import Answer, Seen, running_proxy
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
 TARGETS, WORKERS = "all missing, three targets beside one", "all missing, workers"
 SLOW = "all missing, 100 ms a database"
+PLACING = "one row until its database is ready, worker"
+EMPTY, FULL = "one empty server", "3 of 4 servers full"
 #: Seconds for a change of the catalog on such a server.
 CHANGE = 0.1
 ONE = "1 target"
@@ -100,15 +105,19 @@ def slow(server: Influx) -> Iterator[Influx]:
     """Put a proxy before a server that lets one change of the catalog after the other pass.
 
     Each takes as long as a server takes on an object store that answers after 100 ms: as it was
-    measured there, that does not depend on how many requests are in flight.
+    measured there, that does not depend on how many requests are in flight. A write changes the
+    catalog where it makes a table, or a database with a table.
     """
-    known, one = set[str](), threading.Lock()
+    marked, one = set[str](), threading.Lock()
 
     def hold(seen: Seen) -> Answer:
-        name = urlsplit(seen.path).query.partition("db=")[2].partition("&")[0]
         with one:
-            if seen.writes and name not in known:
-                known.add(name)
+            if "/write_lp" in seen.path:
+                name = urlsplit(seen.path).query.partition("db=")[2].partition("&")[0]
+                if name not in marked:
+                    marked.add(name)
+                    time.sleep(CHANGE)
+            elif seen.writes:
                 time.sleep(CHANGE)
         return None
 
@@ -124,12 +133,12 @@ def slow_store(place: Place, tenants: int) -> None:
         with contextlib.ExitStack() as stack:
             given, servers = stack.enter_context(fleet(place, db, tenants, number))
             urls = [stack.enter_context(slow(each)).url for each in servers]
+            given = replace(given, variables=db.environment)  # where the server is, its file says
             if hosts:
                 found = burst(given, urls, hosts)
             else:
                 (given.folder / "influxops.toml").write_text(config(*urls, extra=_SPREAD))
-                variables = {**db.environment, TOKEN: given.influx.token}
-                found = cli(replace(given, variables=variables))
+                found = cli(given)
             check_shares(servers, tenants)
             return found
 
@@ -142,6 +151,42 @@ def slow_store(place: Place, tenants: int) -> None:
                 name = f"{hosts} worker{'s'[: hosts - 1]}, {servers}"
                 measures[name] = partial(make, number, hosts)
             place.in_turns(SLOW, column(tenants), measures, 1, f"arithmetic, {servers}")
+
+
+def full_servers(place: Place, _size: int) -> None:
+    """Measure a row until its database where three of four servers are full, and one is empty."""
+    if place.rooms:
+        raise Unfit("it needs servers that are full")
+
+    def first(full: int) -> Taken:
+        with contextlib.ExitStack() as stack:
+            servers = [
+                stack.enter_context(running_stand_in(max_databases=5)) for _ in range(full + 1)
+            ]
+            for server in servers[:full]:
+                for name in range(5):
+                    Influx(server.url).create(f"another{name}")
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            given = prepare(folder, db, Influx(servers[0].url), 1, 120)
+            given = replace(given, variables=db.environment)
+            urls = [server.url for server in servers]
+            pinned = f'[placement]\npins = {{pinned = "eu{full + 1}"}}\n'
+            with working(given, *urls, extra=pinned) as connection:
+                place_one(connection, "pinned", 1)
+                return inside(partial(place_one, connection, "tenant", 2))
+
+    with place.registry(1) as db:
+        measures = {EMPTY: partial(first, 0), FULL: partial(first, 3)}
+        place.in_turns(PLACING, "", measures, place.sizes.few, EMPTY)
+
+
+def place_one(connection: psycopg.Connection, tenant: str, tenants: int) -> None:
+    """Insert a tenant, and wait for its database; its history has one row."""
+    connection.execute("INSERT INTO device_registry (tenant_id) VALUES (%s)", [tenant])
+    wait(connection, tenants, 60)
+    query = "SELECT count(*) FROM influxops.history WHERE tenant = %s"
+    if connection.execute(query, [tenant]).fetchone() != (1,):
+        raise ContenderFailed(f"the history of {tenant} has more than one row")
 
 
 def check_shares(servers: list[Influx], tenants: int) -> None:

@@ -13,7 +13,7 @@ from bench.place import ROOT, ContenderFailed, Place, Taken, config, environment
 from bench.values import column
 from tests.integration.servers import Influx
 
-ROWS, TABLES = "a move, rows", "a move of many small tables, rows"
+ROWS, TABLES = "a move, rows", "a move of 18 small tables, rows"
 BARE, OURS = "bare copy", "influxops move"
 _TENANT = DATABASE.removeprefix("telemetry_")
 
@@ -30,11 +30,12 @@ def count(influx: Influx) -> int:
     )
 
 
-def copy(place: Place, source: Influx, rows: int) -> Taken:
+def copy(place: Place, source: Influx, rows: int, groups: int) -> Taken:
     """Copy them, and nothing else."""
     with place.servers(first=1) as (target,):
         script = [sys.executable, str(ROOT / "bench/copying.py"), "--bare", source.url, target.url]
-        found = timed(script, environment(INFLUXDB_TOKEN=source.token), limit=400)
+        env = environment()
+        found = timed([*script, str(groups)], env, limit=400)
         compare(target, rows)
         return found
 
@@ -64,13 +65,23 @@ def compare(target: Influx, rows: int) -> None:
         raise ContenderFailed(f"{there:,} rows of {rows:,} are there")
 
 
-def run(place: Place, rows: int) -> None:
+def measure(place: Place, rows: int, groups: int, table: str) -> None:
     """Measure both in turns, each with an empty server to go to."""
     with place.servers() as (source,):
-        fill(source.url, lines(rows))
+        fill(source.url, lines(rows, groups))
         measures = {
-            BARE: partial(copy, place, source, rows),
+            BARE: partial(copy, place, source, rows, groups),
             OURS: partial(move, place, source, rows),
         }
         many = place.sizes.few if rows <= 200_000 else 1
-        place.in_turns(ROWS, column(rows), measures, many, BARE)
+        place.in_turns(table, column(rows), measures, many, BARE)
+
+
+def run(place: Place, rows: int) -> None:
+    """Measure a move of three tables."""
+    measure(place, rows, 1, ROWS)
+
+
+def run_small(place: Place, rows: int) -> None:
+    """Measure a move of 18 small tables."""
+    measure(place, rows, 6, TABLES)
