@@ -87,6 +87,7 @@ def read(path: Path) -> None:
 
 
 @given(data=broken([EXAMPLE]))
+@example(data=b'[naming]\ndatabase = "{\ttenant_id}"')
 @example(data=b"[run]\nx = " + b"9" * 5_000)
 def test_a_broken_configuration_is_taken_or_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "influxops.toml"
