@@ -36,7 +36,7 @@ Measured = dict[str, float]
 _TENANT = DATABASE.removeprefix("telemetry_")
 _INFLUXOPS = str(Path(sys.executable).with_name("influxops"))
 _CONFIG = '[sources.registry]\nkind = "postgres"\n[ledger]\nkind = "postgres"\n'
-_TARGET = '[targets.{}]\nkind = "influxdb3"\nurl = "{}"\n'
+_TARGET = '[targets.{}]\nkind = "influxdb3"\nurl = "{}"\nread_timeout = 120\n'
 
 
 def compare(rows: int, groups: int, runs: int) -> dict[str, Measured]:
