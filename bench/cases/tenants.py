@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from bench.cases import pages
 from bench.contenders import (
     CONTENDERS,
     Contender,
@@ -130,10 +131,12 @@ def there(place: Place, db: TestDatabase, tenants: int, kept: Kept) -> None:
         times = {name: 1 if name in most and most[name].slow else many for name in chosen}
         place.in_turns(THERE, column(tenants), chosen, times, BARE)
         check(given.influx, tenants, marks=True)
+        if tenants in place.sizes.pages and not place.rooms:
+            pages.measure(place, given.influx, tenants)
 
 
 def run(place: Place, tenants: int) -> None:
-    """Measure both."""
+    """Measure both, and what is shown of so many tenants."""
     with place.registry(tenants) as db, Kept() as kept:
         missing(place, db, tenants, kept)
         there(place, db, tenants, kept)
