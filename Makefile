@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Workers for pytest: one more than cores, because tests wait for servers now and then.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)')
+# Workers for pytest: more than cores, because tests wait for servers half of their time.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0)) + 1)')
 # Neighbours stay together, because they share servers.
 PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
 

@@ -23,6 +23,8 @@ class _Line:
                     self.began += data
                 if source is self.front and self.proxy.silent_at and self.proxy.silent_at in data:
                     self.is_silent = True
+                if source is self.behind:
+                    self.proxy.on_answer(data)
                 if not self.is_silent:
                     sink.sendall(data)
         if not self.is_silent:  # a silent one does not tell of its end either
@@ -47,6 +49,8 @@ class LineProxy:
         self.lines: list[_Line] = []
         #: A connection falls silent when its client sends this; empty for never.
         self.silent_at = b""
+        #: Called with what a server has sent, before it is forwarded.
+        self.on_answer: Callable[[bytes], object] = lambda data: None
 
     def fall_silent(self, chosen: Callable[[bytes], bool] = lambda began: True) -> int:
         """Forward nothing any more on connections that there are; new ones work.

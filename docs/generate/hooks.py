@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -194,6 +194,7 @@ def _default(field: FieldInfo) -> str:
         return "must be given"
     if field.default_factory is not NODEFAULT:
         made = field.default_factory()
+        made = dict(made) if isinstance(made, Mapping) else made
         return code(repr(made)) if made in ({}, [], ()) else ""
     if callable(field.default):
         return ""

@@ -5,6 +5,7 @@ Nothing else is here, so that Ctrl-C meets a `try` as soon as Python itself has 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ def main() -> None:
     except KeyboardInterrupt:
         code = _interrupted()
     _die_quietly()
+    # Else Python looks for cycles among all that was imported once more, as long as a third of all
+    # imports took.
+    gc.freeze()
     sys.exit(code)
 
 
@@ -30,7 +34,6 @@ def run(arguments: Sequence[str] | None = None, options: Common | None = None) -
     """Run a command, that of this process where none is given; return its exit code."""
     # Imported here: Ctrl-C while this is under way is caught as well.
     import errno
-    import gc
 
     # Looking for cycles among the objects of imports and of many tenants, which stay, takes a
     # tenth of the time.

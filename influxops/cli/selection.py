@@ -22,7 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FOUND = {True: "ok", False: "missing", None: "unknown"}
 
 #: What is said where nobody is meant.
-NONE = "no tenant is like that"
+NONE = "no tenant matches"
 
 
 class Selection(Struct, frozen=True):
@@ -61,6 +61,17 @@ class Selection(Struct, frozen=True):
             targets += [record.target, record.secondary_target]
         return self.takes(plan.tenant, states, targets)
 
+    def takes_found(self, plan: TenantPlan) -> bool:
+        """Return whether a tenant is meant, by whether its database was found."""
+        from influxops.domain.plan import TenantStatus
+
+        is_there = None if plan.status is TenantStatus.UNKNOWN else plan.before is not None
+        states, targets, record = [FOUND[is_there]], [plan.target], plan.record
+        if record is not None:
+            states.append(record.state.value)
+            targets += [record.target, record.secondary_target]
+        return self.takes(plan.tenant, states, targets)
+
     def check(self, tenants: Collection[str], targets: Iterable[str | None]) -> None:
         """Refuse what means none of the tenants, or targets, that there are."""
         from influxops.domain.text import did_you_mean, quote
@@ -68,7 +79,7 @@ class Selection(Struct, frozen=True):
 
         for each in self.tenants:
             if _is_pattern(each) and not any(_matches(each, tenant) for tenant in tenants):
-                raise ConfigError(f"no tenant is like {quote(each)}")
+                raise ConfigError(f"no tenant matches {quote(each)}")
             if not _is_pattern(each) and each not in tenants:
                 raise ConfigError(f"no tenant is {quote(each)}", hint=did_you_mean(each, tenants))
         known = set(filter(None, targets))

@@ -28,6 +28,12 @@ class Template:
 
     def tenant_id(self, name: str) -> str | None:
         """Return the id that makes this name; None when no id does."""
-        if not (name.startswith(self._prefix) and name.endswith(self._suffix)):
-            return None
-        return name[len(self._prefix) : len(name) - len(self._suffix)] or None
+        return name[len(self._prefix) : len(name) - len(self._suffix)] if self.fits(name) else None
+
+    def fits(self, name: str) -> bool:
+        """Return whether some id makes this name."""
+        return (
+            name.startswith(self._prefix)
+            and name.endswith(self._suffix)
+            and len(name) > len(self._prefix) + len(self._suffix)
+        )

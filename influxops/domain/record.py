@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 
 class State(StrEnum):
@@ -51,7 +52,8 @@ class Record(Struct, frozen=True, gc=False):
     #: tenant has it once it is on its new target.
     drop_after: datetime | None = None
     #: How far a move is: its target's own text, behind how many percent are copied (`37% …`) where
-    #: that is known; `back:` comes first where it goes back.
+    #: that is known; `back:` comes first where it goes back, `import:` and the folder's line where
+    #: an import has begun that has not ended.
     progress: str = ""
     #: When it came to its state; where that is pending or allocated, since when it waits: a run
     #: may give that where it did not wait before.
@@ -75,6 +77,18 @@ class Record(Struct, frozen=True, gc=False):
         return percent_of(self.progress)[0]
 
     @property
+    def imported_from(self) -> str:
+        """The folder of an import that has begun and has not ended; empty where there is none."""
+        first, _, _ = self.progress.partition("\n")
+        return first.removeprefix(IMPORT) if first.startswith(IMPORT) else ""
+
+    def importing(self, folder: str) -> Self:
+        """Return it with an import that begins; with an empty folder, without one."""
+        rest = self.progress.partition("\n")[2] if self.imported_from else self.progress
+        line = " ".join(folder.split("\n"))
+        return replace(self, progress=f"{IMPORT}{line}\n{rest}" if folder else rest)
+
+    @property
     def is_provisioned(self) -> bool:
         """Whether its database was seen to be there, complete or not, and is not dropped by a run.
 
@@ -84,8 +98,10 @@ class Record(Struct, frozen=True, gc=False):
         return self.state.is_provisioned or seen
 
 
-#: With this the progress of a move begins that takes a tenant back to its old copy.
+#: With this the progress of a move begins that takes a tenant back to its old copy, and that of a
+#: tenant whose import has not ended.
 BACK: Final = "back:"
+IMPORT: Final = "import:"
 
 
 def percent_of(progress: str) -> tuple[int | None, str]:

@@ -238,6 +238,7 @@ def _confirm(
         replace(each, state=State.READY, last_seen_at=memory.now, error="", attempts=0)
         for each in memory.records.values()
         if each.state is State.UNCONFIRMED
+        and not each.imported_from
         and not each.is_claimed
         and (each.target, each.database) == good[each.tenant]
         and each.identity == seen.identity

@@ -52,10 +52,10 @@ class SourceHandle(Handle):
         for number, found in enumerate(given):
             if number % 1000 == 0:
                 context.check()
-            if isinstance(found, Finding):
+            if not isinstance(found, Tenant):
+                if not isinstance(found, Finding):
+                    raise TypeError(f"it gave {type(found).__name__}, not a Tenant")
                 findings.append(replace(self._finding(found), source=name))
-            elif not isinstance(found, Tenant):
-                raise TypeError(f"it gave {type(found).__name__}, not a Tenant")
             elif not isinstance(found.id, str):
                 raise TypeError(f"a tenant's id is {type(found.id).__name__}, not text")
             elif not found.id.strip():

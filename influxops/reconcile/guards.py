@@ -199,6 +199,8 @@ def _empty_source(observed: RunState) -> tuple[str, Iterable[TenantPlan]] | None
 def _mass_change(observed: RunState) -> tuple[str, Iterable[TenantPlan]] | None:
     """Refuse a run that creates again, drops or misses too many recorded tenants."""
     records = observed.ledger_view.records
+    if not records:
+        return None
     provisioned = {id_ for id_, record in records.items() if record.is_provisioned}
     changing = {
         id_

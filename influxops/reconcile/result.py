@@ -25,14 +25,16 @@ def conclude(state: RunState, operation: Operation, origin: RunOrigin) -> Report
     records = state.ledger_view.records
     tenants = tuple(
         replace(final, record=record)
-        if (record := records.get(final.tenant)) not in (None, final.record)
+        if records and (record := records.get(final.tenant)) not in (None, final.record)
         else final
         for final in (_final(plan, state) for plan in state.plans.values())
     )
-    notes = [*_notes(state, tenants)]
+    # Those about which something may be said: of very many, few.
+    noted = [t for t in tenants if t.status is not TenantStatus.OK or t.finding is not None]
+    notes = [*_notes(state, noted)]
     if operation.reconciles and not operation.drops:
-        notes += _without_slot(tenants, state.rules.acknowledged)
-    code = _exit_code(notes, tenants, state.refusals)
+        notes += _without_slot(noted, state.rules.acknowledged)
+    code = _exit_code(notes, noted, state.refusals)
     if state.error is not None:
         code = state.error.exit_code
     return Report(
@@ -67,6 +69,8 @@ def _counted(state: RunState) -> LedgerState | None:
 def _orphans(state: RunState) -> tuple[Record, ...]:
     """Return what is recorded of tenants that are in no source and were not retired."""
     if not state.sources or any(source.error for source in state.sources):
+        return ()
+    if not state.ledger_view.records:
         return ()
     known, gone = {tenant.id for tenant in state.tenants}, (State.RETIRING, State.RETIRED)
     records = state.ledger_view.records.values()

@@ -113,7 +113,7 @@ def _parts(report: Report, words: HintStyle, *, changes_only: bool) -> dict[str,
             **plain(report.origin),
         },
         "sources": plain(report.sources),
-        "targets": [_target(target) for target in report.targets],
+        "targets": [target_document(target) for target in report.targets],
         "ledger": plain(report.ledger),
         "plan": {
             "changes": map(_change, report.planned),
@@ -182,7 +182,8 @@ def finding_document(finding: Finding, words: HintStyle = CLI_STYLE) -> dict[str
     }
 
 
-def _target(target: TargetState) -> dict[str, Any]:
+def target_document(target: TargetState) -> dict[str, Any]:
+    """Return a target as plain data."""
     names = (name for name in target.__struct_fields__ if name != "capabilities")
     document = {{"identity": "cluster_uuid"}.get(n, n): getattr(target, n) for n in names}
     return {**document, "free_slots": target.free_slots}

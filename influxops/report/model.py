@@ -120,7 +120,8 @@ class Report(Struct, frozen=True, dict=True):
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """Everything that was found: about the run and what it worked on, then the tenants."""
-        return (*self.notes, *(f for tenant in self.tenants for f in tenant.findings))
+        noted = (tenant for tenant in self.tenants if tenant.finding is not None or tenant.notes)
+        return (*self.notes, *(f for tenant in noted for f in tenant.findings))
 
     @cached_property
     def planned(self) -> tuple[Change, ...]:

@@ -7,7 +7,7 @@ no name breaks a line or steers a terminal. Every part is made once, and is line
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from influxops.domain.database import TargetCapabilities
@@ -194,7 +194,11 @@ class ReportView:
     @cached_property
     def tenants(self) -> list[TenantPlan]:
         """All tenants, those first that are not ok, then in the order of the report."""
-        return sorted(self.report.tenants, key=lambda tenant: _ORDER.index(tenant.status))
+        return self._worst_first(self.report.tenants)
+
+    @staticmethod
+    def _worst_first(tenants: Iterable[TenantPlan]) -> list[TenantPlan]:
+        return sorted(tenants, key=lambda tenant: _ORDER.index(tenant.status))
 
     @cached_property
     def run_groups(self) -> list[FindingGroup]:
@@ -216,8 +220,7 @@ class ReportView:
         """Why tenants are not ok; those that share a reason are one group."""
         return grouped(
             self._group(self.reason(tenant), self.label(tenant), tenant.tenant, tenant.target)
-            for tenant in self.tenants
-            if not self.is_ok(tenant)
+            for tenant in self._worst_first(t for t in self.report.tenants if not self.is_ok(t))
         )
 
     @cached_property

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from influxops.domain.export import MANIFEST, Manifest
 from influxops.errors import ExportError
+
+#: What to do about errors of the file system, by their numbers.
+_HINTS = {
+    errno.ENOSPC: "make room there, or choose another folder; it goes on where it was",
+    errno.EDQUOT: "raise the quota, or choose another folder; it goes on where it was",
+    errno.EACCES: "let the user that runs influxops write there, or choose another folder",
+    errno.EPERM: "let the user that runs influxops write there, or choose another folder",
+    errno.EROFS: "choose another folder: that file system is mounted read-only",
+    errno.ENOTDIR: "choose another folder: a file is in its place",
+    errno.EEXIST: "choose another folder: a file is in its place",
+    errno.ENAMETOOLONG: "choose a folder with a shorter path",
+    errno.EIO: "look at that disk (dmesg); choose another folder",
+}
 
 
 @contextlib.contextmanager
@@ -20,7 +34,7 @@ def writing(path: Path) -> Iterator[None]:
         reason = error.strerror or str(error) or type(error).__name__
         raise ExportError(
             f"{path} cannot be written: {reason}",
-            hint="make room there, or choose another folder; it goes on where it was",
+            hint=_HINTS.get(error.errno or 0, "choose another folder"),
         ) from None
 
 

@@ -12,9 +12,8 @@ from influxops.domain.plan import TenantPlan
 from influxops.domain.text import summarize
 from influxops.engine.operations import Ensure
 from influxops.engine.status import tenant_status
-from influxops.report.document import report_document
+from influxops.report.document import target_document
 from influxops.report.model import Report
-from influxops.report.wording import ANSIBLE_STYLE
 from influxops_ansible.result import Result, TaskReport, listed, no_tenants, run_task
 from influxops_ansible.task import Task
 
@@ -39,7 +38,7 @@ def _gather(task: Task) -> Result:
     entries = ((row, row["exists"] is None or bool(row["message"])) for row in rows)
     values = {
         **listed(entries, task, failed=bool(failure)),
-        "targets": report_document(run, ANSIBLE_STYLE)["targets"],
+        "targets": [target_document(target) for target in run.targets],
         **report.values,
     }
     return Result(values, warnings, failure)

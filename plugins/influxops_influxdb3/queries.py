@@ -218,6 +218,21 @@ def parse_time(text: Any) -> int:
         raise TargetError(f"the server gave {text!r} as the time of a row") from None
 
 
+def text_of(row: Mapping[str, Any], column: str) -> str:
+    """Return a text of a row; raise a TargetError where the server left the column out."""
+    if row.get(column) is None:
+        raise TargetError(f"the server gave a row without {column}")
+    return str(row[column])
+
+
+def number_of(row: Mapping[str, Any], column: str) -> int:
+    """Return a whole number of a row; raise a TargetError where it is none."""
+    found = row.get(column)
+    if not isinstance(found, int):
+        raise TargetError(f"the server gave a row whose {column} is no number")
+    return found
+
+
 def read_timestamp(text: object) -> datetime | None:
     """Read a time of the server: UTC without saying so, down to the nanosecond."""
     try:

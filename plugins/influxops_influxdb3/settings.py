@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import ssl
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+_HOST = re.compile(r"[\w.:%~-]+")
 
 
 def _plain_url(value: str) -> str:
@@ -35,6 +36,8 @@ def _plain_url(value: str) -> str:
         raise ValueError("this is no URL; write one like https://influx.example:8181") from None
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError("the URL must begin with http:// or https:// and name a host")
+    if not _HOST.fullmatch(host):  # a proxy's file would hold it
+        raise ValueError("the URL names a host that holds what no host's name does")
     if "@" in parts.netloc:
         raise ValueError("no user name or password in the URL; the token goes into `token`")
     if parts.query or parts.fragment or text.endswith(("?", "#")):

@@ -8,6 +8,7 @@ import json
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -15,14 +16,16 @@ from influxops.plugin import FindingKind, Report, ReportView, Severity
 
 #: How long a failure that lasts is not repeated.
 _SILENCE = timedelta(hours=24)
+#: What lacks a zone is not ours.
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Failure(msgspec.Struct, frozen=True, rename={"fingerprint": "what", "notified": "told"}):
     """A failure that a channel was notified of."""
 
     fingerprint: str  # differs between failures
-    since: datetime  # when the first run that failed began
-    notified: datetime  # when the run began whose message named it last
+    since: _Moment  # when the first run that failed began
+    notified: _Moment  # when the run began whose message named it last
 
     def is_news(self, former: Failure | None) -> bool:
         """Return whether the channel does not know it, or was notified too long ago."""

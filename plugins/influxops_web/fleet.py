@@ -37,6 +37,9 @@ _THREADS = 8
 _SHARE = 0.8
 #: Seconds for which what was read is read.
 _FRESH = 5.0
+#: A page waits no longer for servers that were read so many seconds ago: a server with very many
+#: databases is not listed while somebody looks at a page.
+_PATIENCE, _STALE = 0.25, 60.0
 #: What the ledger has noted since, or so shortly before, is newer than what was read.
 _SKEW = timedelta(seconds=5)
 
@@ -94,6 +97,11 @@ class ServerStatus(Struct, frozen=True):
         return 0 if self.fault else math.inf if self.free is None else self.free
 
     @property
+    def is_read(self) -> bool:
+        """Whether it was read in full, and is still the one that was read."""
+        return not self.fault and self.is_complete and self.read_at is not None
+
+    @property
     def held(self) -> list[str]:
         """The complete databases that it held; a client's write creates one without a marker."""
         return [name for name, each in self.databases.items() if each.is_marked is not False]
@@ -130,6 +138,7 @@ class Fleet:
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="influxops-console")
         self._last: dict[str, ServerStatus] = {}
+        self._missing, self._missing_of = queries.Missing(), dict[str, datetime | None]()
         self._reading: asyncio.Task[None] | None = None
         self._read_at = 0.0
 
@@ -144,12 +153,46 @@ class Fleet:
         if is_over and (self._reading is None or time.monotonic() - self._read_at >= _FRESH):
             self._reading = asyncio.create_task(self._read())
         assert self._reading is not None
-        await asyncio.shield(self._reading)
+        is_known = self._last and time.monotonic() - self._read_at < _STALE
+        await asyncio.wait({self._reading}, timeout=_PATIENCE if is_known else None)
+        if self._reading.done():
+            self._reading.result()
         answering = {each.identity for each in self._last.values()}
         return {
             name: _compared(name, self._last.get(name), recorded.get(name), answering)
             for name in dict.fromkeys([*self.targets, *recorded])
         }
+
+    async def missing(self, tables: Tables, servers: Mapping[str, ServerStatus]) -> queries.Missing:
+        """Return whose databases were not there when the servers were read, which is cached."""
+        read = {name: each.read_at for name, each in servers.items() if each.is_read}
+        if read != self._missing_of:
+            held = {
+                name: (servers[name].held, at - _SKEW)
+                for name, at in read.items()
+                if at is not None
+            }
+            self._missing = await queries.gone(tables, held) if held else queries.Missing()
+            self._missing_of = read
+        return self._missing
+
+    async def count_states(
+        self, tables: Tables, servers: Mapping[str, ServerStatus]
+    ) -> tuple[dict[str, int], dict[str, int]]:
+        """Count tenants by state, or the fault that outranks it, and what each target lacks."""
+        counts, lacks = Counter(await queries.states(tables)), Counter[str]()
+        for server in servers.values():
+            if server.fault:
+                for state, number in server.recorded.states.items():
+                    if state in HOPEFUL:
+                        counts[state] -= number
+                        counts[server.fault] += number
+        missing = await self.missing(tables, servers)
+        for target, state, number in await queries.missing(tables, missing):
+            lacks[target] += number
+            counts[state] -= number
+            counts["missing"] += number
+        return dict(+counts), lacks
 
     async def _read(self) -> None:
         read = await asyncio.gather(*map(self._read_one, self.targets.values()))
@@ -256,31 +299,3 @@ def fault_of(row: TenantRow, servers: Mapping[str, ServerStatus]) -> Fault | Non
     why = "" if found is None else "; a client has created another one of that name"
     message = f"{row.target} does not have the database {row.database}, which was there{why}"
     return Fault("missing", message)
-
-
-def held_by(servers: Mapping[str, ServerStatus]) -> queries.Held:
-    """Return what the servers held that were read in full, and until when the ledger is older."""
-    return {
-        name: (server.held, server.read_at - _SKEW)
-        for name, server in servers.items()
-        if not server.fault and server.is_complete and server.read_at is not None
-    }
-
-
-async def count_states(
-    tables: Tables, servers: Mapping[str, ServerStatus]
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Count tenants by their state, or the fault that outranks it, and what each target lacks."""
-    counts, missing = Counter(await queries.states(tables)), Counter[str]()
-    whole = held_by(servers)
-    for server in servers.values():
-        if server.fault:
-            for state, number in server.recorded.states.items():
-                if state in HOPEFUL:
-                    counts[state] -= number
-                    counts[server.fault] += number
-    for target, state, number in await queries.missing(tables, whole) if whole else ():
-        missing[target] += number
-        counts[state] -= number
-        counts["missing"] += number
-    return dict(+counts), missing

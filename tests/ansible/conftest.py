@@ -8,7 +8,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +20,11 @@ import yaml
 
 from influxops_devserver.postgres import EmbeddedPostgres
 from influxops_devserver.testing import StandIn, running_stand_in
+from tests.fork_server import ANSIBLE, PLAYBOOK, Forked, can_fork
 from tests.pg import TestDatabase, new_database, postgres_server
 
 ROOT = Path(__file__).parents[2]
-_LOOKUPS = (ROOT / "ansible/lookup", ROOT / "tests/ansible/lookup")
-_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+_KEPT = ("PATH", "PYTHONPATH", "TMPDIR", "LOGNAME", "USER")
 #: Nothing listens there.
 NOWHERE = "http://127.0.0.1:1"
 _RETURNED_ELSEWHERE = re.compile(r"RV\(influxops\.influxdb3\.(\w+)#module:(\w+)\)")
@@ -54,38 +53,37 @@ class Played:
 
 @dataclass(frozen=True)
 class Stage:
-    """Runs plays in a folder of a test's own, with none of the caller's servers in reach."""
+    """Runs plays in a folder of a test's own, with none of the caller's servers in reach.
+
+    Args:
+        folder: The folder.
+        environment: Further variables.
+        forks: Whether a process that has imported Ansible is forked, where that is the same.
+    """
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    forks: bool = True
 
     def playbook(
         self, path: Path, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> Played:
-        """Run a playbook."""
-        foreign = ("PG", "INFLUX", "ANSIBLE_")
-        own = {name: v for name, v in os.environ.items() if not name.startswith(foreign)}
-        done = subprocess.run(
-            [str(_PLAYBOOK), str(path), *arguments],
+        """Run a playbook, by a fork where that is the same."""
+        env = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        env |= {**ANSIBLE, "HOME": str(self.folder), "PWD": str(self.folder)}
+        env |= {**self.environment, **(environment or {})}
+        forks = self.forks and can_fork(env, is_playbook=True)
+        with (Forked if forks else subprocess.Popen)(
+            [str(PLAYBOOK), str(path), *arguments],
             cwd=self.folder,
-            env={
-                **own,
-                "LC_ALL": "C.UTF-8",
-                "HOME": str(self.folder),
-                "PWD": str(self.folder),
-                "ANSIBLE_LIBRARY": str(ROOT / "ansible/library"),
-                "ANSIBLE_MODULE_UTILS": str(ROOT / "ansible/module_utils"),
-                "ANSIBLE_LOOKUP_PLUGINS": ":".join(map(str, _LOOKUPS)),
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_LOCALHOST_WARNING": "0",
-                **self.environment,
-                **(environment or {}),
-            },
-            capture_output=True,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-        )
-        return Played(done.returncode, done.stdout + done.stderr, [])
+        ) as process:
+            out, err = process.communicate()
+        return Played(process.returncode, out + err, [])
 
     def tasks(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +283,7 @@ def test_the_reporters_of_a_configuration_are_told_and_print_nothing_into_the_re
 def test_a_thousand_tenants_with_nothing_missing_cost_less_than_two_more_pings(
     stage: Stage,
 ) -> None:
+    stage = replace(stage, forks=False)
     names = [f"tenant{number}" for number in range(1000)]
     ping = stage.folder / "ping.yml"
     ping.write_text('[{"hosts": "localhost", "gather_facts": false, "tasks": [{"ping": null}]}]')

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,9 +11,8 @@ import pytest
 
 from influxops_devserver.testing import StandIn
 from tests.ansible.conftest import Stage, create, databases, write
+from tests.integration.command import Cli
 from tests.pg import TestDatabase
-
-_INFLUXOPS = Path(sys.executable).with_name("influxops")
 
 
 @pytest.fixture
@@ -43,16 +39,9 @@ def wanted(stage: Stage, server: StandIn, registry: TestDatabase) -> dict[str, A
 
 
 def command(stage: Stage, registry: TestDatabase, *arguments: str) -> str:
-    done = subprocess.run(
-        [str(_INFLUXOPS), *arguments],
-        cwd=stage.folder,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(stage.folder), **registry.environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    done = Cli(stage.folder, registry.environment)(*arguments)
+    assert done.code == 0, done.all
+    return done.out
 
 
 def state(registry: TestDatabase) -> tuple[str, datetime | None]:

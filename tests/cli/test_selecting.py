@@ -59,7 +59,7 @@ def test_status_takes_patterns_states_and_targets(
     assert rows(kept, "t*", "--target", "eu1") == ["t1"]
     assert rows(kept, "--state", "missing") == ["a b"]
     assert rows(kept, "--state", "lost") == []
-    assert "no tenant is like that" in kept("status", "--state", "lost").err
+    assert "no tenant matches" in kept("status", "--state", "lost").err
     # One that is gone is lost by the ledger, and is counted with its target all the same.
     servers["eu2"].drop("telemetry_t0")
     assert rows(kept, "--state", "missing", "--target", "eu2") == ["t0"]
@@ -87,7 +87,7 @@ def test_what_is_advised_for_a_selection_can_be_typed(
 
 def test_what_means_no_tenant_or_target_is_a_mistake(kept: Cli) -> None:
     for arguments, said in (
-        (["x*"], "no tenant is like 'x*'"),
+        (["x*"], "no tenant matches 'x*'"),
         (["t*", "acm"], "did you mean acme?"),
         (["--target", "eu3"], "no target is called 'eu3'"),
     ):

@@ -26,7 +26,7 @@ UNNEEDED = {
     "influxops_postgres.ledger.plugin",
     "influxops_influxdb3.copy.job",
 }
-MOST = {"--version": (16, 140), "--help": (60, 275), "plan": (125, 570), "ensure": (130, 575)}
+MOST = {"--version": (18, 150), "--help": (70, 300), "plan": (135, 600), "ensure": (140, 600)}
 
 
 def _imported(cli: Cli, *arguments: str) -> set[str]:

@@ -1,7 +1,6 @@
 """The runbooks of docs/runbooks.md, each tried in the situation that it is for.
 
 What is typed and answered, before and after, is printed with `pytest -s`.
-A server that was restored from an older copy is in tests/integration/test_restoring.py.
 """
 
 from __future__ import annotations
@@ -110,6 +109,41 @@ def test_a_full_fleet(drill: Drill, db: TestDatabase, stand_in: GiveStandIn) -> 
     drill.say("after")
     assert "3 ok" in drill("ensure").out
     assert eu2.databases() == ["telemetry_gamma"]
+
+
+def test_a_server_restored_from_an_older_copy(
+    drill: Drill, db: TestDatabase, stand_in: GiveStandIn, tmp_path: Path
+) -> None:
+    eu1, data, backup = stand_in(max_databases=None), tmp_path / "data", tmp_path / "backup"
+    db.registry("acme", "beta")
+    with server_from(data) as server:
+        port = server.port
+        eu2 = Influx(server.url)
+        install(drill, {"eu1": eu1, "eu2": eu2}, "ensure")
+        eu1.write("telemetry_acme", "telemetry,device=d temp=1 1700000000000000000")
+    shutil.copytree(data, backup)
+    with server_from(data, port):
+        db.execute("INSERT INTO device_registry (tenant_id) VALUES ('gamma')")
+        commands = ["ensure", "move acme gamma --to eu2", "retire --copies gamma"]
+        for command in (*commands, "export gamma --output out"):
+            done = drill.cli(*command.split())
+            assert done.code == 0, done.all
+    shutil.rmtree(data)
+    backup.rename(data)
+    with server_from(data, port):
+        drill.say("before: eu2 is as it was before acme and gamma came there")
+        stale = drill("ensure", 1)
+        assert "acme: on eu1: its database is gone from eu2" in stale.out
+        assert "1 lost" in stale.out
+        drill("plan", 1)
+        drill.say("acme has the copy that its move left behind; gamma was exported")
+        assert "is not in it" in drill("adopt acme").out
+        assert "imported" in drill("import out").out
+        drill.say("after")
+        assert "3 ok" in drill("ensure").out
+        assert drill("where acme").out.startswith("eu1")
+        rows = eu1.rows("telemetry_acme", "SELECT temp FROM telemetry")
+        assert rows == [{"temp": 1.0}]
 
 
 def test_the_ledger_from_yesterdays_backup(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from influxops_devserver.storage.catalog import Kind
+from influxops_devserver.write import line_protocol
 from influxops_devserver.write.line_protocol import Line, LineError, parse_line, read_lines
 
 
@@ -105,3 +106,27 @@ def test_each_line_is_parsed_or_has_the_reason_why_it_cannot_be() -> None:
 def test_a_string_that_no_line_ends_is_refused_with_all_that_it_took() -> None:
     ((text, refusal),) = read_lines('m s="never\nends')
     assert (text, str(refusal)) == ('m s="never\nends', "No fields were provided")
+
+
+def test_a_text_of_many_lines_is_parsed_at_its_begin_and_its_end_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parsed: list[str] = []
+
+    def counted(line: str) -> Line:
+        parsed.append(line)
+        return parse_line(line)
+
+    monkeypatch.setattr(line_protocol, "parse_line", counted)
+    text = 'm s="' + "x\n" * 1_000
+    assert [line for _, line in read_lines(text + '" 7')] == [parse_line(text + '" 7')]
+    assert len(parsed) == 2
+    ((_, refused),) = read_lines(text)
+    assert isinstance(refused, LineError)
+    assert len(parsed) == 4
+
+
+def test_a_number_of_thousands_of_digits_is_refused() -> None:
+    for line in (f"m v={'9' * 5_000}i", f"m v=1 {'9' * 5_000}"):
+        with pytest.raises(LineError):
+            parse_line(line)

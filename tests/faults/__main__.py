@@ -12,6 +12,7 @@ from tests import fork_server
 from tests.faults.kinds import kinds
 from tests.faults.rounds import run_rounds
 from tests.faults.table import table, write_page
+from tests.faults.toxiproxy import NoToxiproxy, program
 
 
 def _tell(line: str) -> None:
@@ -35,6 +36,10 @@ def main() -> int:
     given = parser.parse_args()
     testing._start = fork_server.start_stand_in
     chosen = [kind for kind in kinds(given.pause) if given.only in f"{kind.group}: {kind.name}"]
+    try:
+        program()
+    except NoToxiproxy as why:
+        parser.exit(2, f"{why}\n")
     result = run_rounds(
         given.seed,
         chosen,
@@ -49,6 +54,8 @@ def main() -> int:
         write_page(result)
     if given.json is not None:
         given.json.write_text(json.dumps(result.document(), indent=2) + "\n", encoding="utf-8")
+    if result.is_good and result.broken:
+        return 3  # the harness itself broke
     return 0 if result.is_good else 1
 
 

@@ -11,7 +11,7 @@ from influxops import Provisioner
 
 def main() -> None:
     logging.basicConfig()
-    with Provisioner.from_config(timeout=1.5, full_runs=2.0) as provisioner:
+    with Provisioner.from_config(timeout=1.5, full_runs=5.0) as provisioner:
         provisioner.start()
         for line in sys.stdin:
             results = provisioner.ensure_many(line.split())

@@ -16,7 +16,7 @@ from tests.faults.answers import ANSWERS, WRONG, Trouble
 from tests.faults.check import PREFIX
 from tests.faults.world import NAMES, World
 
-_FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+_FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), Path("/none"))
 #: Commands that are killed at some moment; TENANT is one of this round.
 _COMMANDS = (
     ("ensure",), ("ensure", "TENANT"), ("ensure", "--format", "json"), ("plan",), ("status",),
@@ -25,7 +25,8 @@ _COMMANDS = (
     ("queue", "install", "--trigger"), ("adopt", "TENANT"), ("wait", "TENANT", "--timeout", "2s"),
     ("export", "TENANT", "--output", "exported"), ("import", "exported"),
     ("retire", "--due"), ("retire", "--copies"), ("ledger", "prune", "--before", "1d"),
-    ("config",), ("unretire", "TENANT"),
+    ("config",), ("unretire", "TENANT"), ("retire", "TENANT"), ("forget", "TENANT"),
+    ("drain", "eu2", "--plan"), ("token", "list"), ("plugins",), ("status", "--orphans"),
 )  # fmt: skip
 _PG = "pg"
 Inject = Callable[[World, Random], int]
@@ -129,12 +130,9 @@ def _deleted(w: World, r: Random) -> int:
         tenant = r.choice(ready)
         w.deleted[tenant] = name  # from now on nobody has to hold it
         w.ever.add(tenant)
-
-    def delete(path: str) -> None:
-        w.servers[name].ask("DELETE", f"/api/v3/configure/database?db={PREFIX}{tenant}")
-
-    if not _meet(w, name, Trouble("", 1, 0, True, act=delete)):
-        delete("")
+        w.undone.add(tenant)
+    if not _meet(w, name, Trouble("", 1, 0, True, act=lambda path: w.delete(tenant))):
+        w.delete(tenant)
     return 1
 
 
@@ -156,6 +154,7 @@ def _foreign(w: World, r: Random) -> int:
 
 def _impostor(w: World, r: Random) -> int:
     layer = w.layers[name := r.choice(NAMES)]
+    w.swaps += 1
     layer.behind = w.impostor.port
     time.sleep(r.uniform(0.3, 1.5))
     layer.behind = w.servers[name].port

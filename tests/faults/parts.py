@@ -178,7 +178,8 @@ class Primary:
         conninfo = primary.superuser_conninfo()
         backup = ("-D", str(data_dir), "-d", conninfo, "--write-recovery-conf")
         primary.run("pg_basebackup", *backup, "--checkpoint=fast", "--no-sync")
-        (data_dir / "postgresql.auto.conf").open("a").write("\nsynchronous_standby_names = ''\n")
+        with (data_dir / "postgresql.auto.conf").open("a") as settings:
+            settings.write("\nsynchronous_standby_names = ''\n")
         options = {"fsync": "off", "scram_iterations": "1", "autovacuum": "off"}
         port = start_cluster(primary.programs, work_dir, data_dir, options)
         standby = replace(primary, port=port, data_dir=data_dir, work_dir=work_dir)

@@ -10,17 +10,18 @@ import tempfile
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
+import urllib3
 
+from influxops.errors import InfluxopsError
 from tests.faults import check
 from tests.faults.doors import Call
 from tests.faults.kinds import Kind, NotHere, one_by_one
+from tests.faults.table import Result, Row
 from tests.faults.world import NAMES, World, Writer, new_world
 
 #: Tenants of a world, and of a round: a world is used for so many rounds.
@@ -29,58 +30,6 @@ TENANTS, A_ROUND = 300, 30
 _RECOVERY = 120.0
 #: Seconds after which a call is reported as slow.
 _SLOW = 10.0
-
-
-@dataclass
-class Row:
-    """What is known of one kind of fault."""
-
-    group: str
-    fault: str
-    injected: int = 0
-    calls: int = 0  # of doors that were under way at the time
-    good: int = 0  # those that said that all is well
-    refused: int = 0  # those that said what is not
-    killed: int = 0  # by us
-    lost: int = 0
-    doubled: int = 0
-    wrong: int = 0
-    note: str = ""
-
-
-@dataclass
-class Result:
-    """How all rounds went."""
-
-    seed: int
-    rows: dict[str, Row] = field(default_factory=dict)
-    rounds: int = 0
-    seconds: float = 0.0
-    tenants: int = 0
-    moves: int = 0
-    rows_written: int = 0
-    calls: Counter[str] = field(default_factory=Counter)  # by door
-    lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-    tracebacks: list[str] = field(default_factory=list)
-    secrets: list[str] = field(default_factory=list)
-
-    @property
-    def injected(self) -> int:
-        return sum(row.injected for row in self.rows.values())
-
-    @property
-    def is_good(self) -> bool:
-        found = (self.lost, self.doubled, self.wrong, self.tracebacks, self.secrets)
-        return not any(found)
-
-    def document(self) -> dict[str, Any]:
-        return {
-            **asdict(self),
-            "rows": [asdict(row) for row in self.rows.values()],
-            "injected": self.injected,
-        }
 
 
 @dataclass(frozen=True)
@@ -130,6 +79,18 @@ class Round:
             at = time.monotonic()
             step()
             self.took.append(time.monotonic() - at)
+        self.result.rounds += 1
+
+    @property
+    def summary(self) -> str:
+        """How far all rounds are, and how long the steps of this one took."""
+        found = self.result
+        bad = len(found.lost) + len(found.doubled) + len(found.wrong)
+        steps = " ".join(f"{seconds:.1f}" for seconds in self.took)
+        return (
+            f"round {self.name}: {found.injected} faults so far, {bad} wrong, "
+            f"{sum(self.took):.1f} s: {steps}"
+        )
 
     def _together(self, works: list[Callable[[], None]]) -> None:
         def guarded(work: Callable[[], None]) -> None:
@@ -169,7 +130,7 @@ class Round:
                     times = kind.inject(self.world, given)
                 except NotHere as why:
                     row.note, times = str(why), 0
-                except (psycopg.Error, OSError):
+                except (psycopg.Error, urllib3.exceptions.HTTPError, OSError, InfluxopsError):
                     times = 0  # another fault was in its way
                 self.injected.append(_Injected(kind, began, time.monotonic(), times))
                 time.sleep(r.uniform(0.0, pause))
@@ -229,10 +190,10 @@ class Round:
             self._move(random.Random(f"{self.name}-move-{self.result.moves}"))
 
         return [
-            repeated(command_line, 0.2),
-            repeated(ansible, 0.5),
-            repeated(application, 0.2),
-            repeated(service, 0.1),
+            repeated(command_line, 0.4),
+            repeated(ansible, 1.0),
+            repeated(application, 0.4),
+            repeated(service, 0.25),
             repeated(move, 0.2),
         ]
 
@@ -258,12 +219,15 @@ class Round:
             if not chosen:
                 return
             tenant, target = r.choice(chosen)
-            if tenant not in world.writers:
-                world.writers[tenant] = Writer(world, tenant)
-                world.writers[tenant].start()
             to = r.choice([name for name in NAMES if name != target])
-        if tenant not in world.moved:
-            world.moved.append(tenant)
+        with world.lock:  # whose database somebody deletes is not moved, and the other way round
+            if tenant in world.deleted:
+                return
+            if tenant not in world.moved:
+                world.moved.append(tenant)
+        if tenant not in world.writers:
+            world.writers[tenant] = Writer(world, tenant)
+            world.writers[tenant].start()
         options = ("--timeout", "12s", "--format", "json")
         call = world.commands.run("move", tenant, "--to", to, *options)
         self.result.moves += call.code == 0
@@ -290,13 +254,21 @@ class Round:
         when = "after recovery" if settled else "after faults"
         for name in ("lost", "doubled", "wrong"):
             found = [f"round {self.name}, {when}: {each}" for each in getattr(verdict, name)]
+            found = [each for each in found if self._is_new(name, each)]
             getattr(self.result, name).extend(found)
+            for each in found:
+                self.tell(f"  {name}: {each}")
             for kind in {each.kind for each in self.injected if each.times}:
                 row = self.result.rows[f"{kind.group}: {kind.name}"]
                 setattr(row, name, getattr(row, name) + len(found))
 
+    def _is_new(self, name: str, found: str) -> bool:
+        """Return whether this is not what an earlier look has found."""
+        text = found.split(": ", 1)[1]
+        return all(text not in each for each in getattr(self.result, name))
+
     def _recover(self) -> None:
-        """Do what a person would: run it again, go on with moves, make what was lost again."""
+        """Do what a person does: run it again, go on with moves, make what was lost again."""
         world, end = self.world, time.monotonic() + _RECOVERY
         while time.monotonic() < end:
             world.commands.run("ensure", "--format", "json")
@@ -322,6 +294,7 @@ class Round:
                     del world.deleted[tenant]
         world.commands.run("retire", "--copies", "--yes")
         world.foreign.clear()
+        self.result.astray += world.clear_impostor()
 
     def _outputs(self) -> None:
         said = self.world.said
@@ -397,23 +370,24 @@ def run_rounds(
             place = Path(folder) if keep is None else keep / f"world-{number}"
             place.mkdir(parents=True, exist_ok=True)
             most = rng.choice([None, 80, 150])
-            world = stack.enter_context(new_world(random.Random(rng.random()), place, most=most))
-            for n in range(TENANTS // A_ROUND):
-                if is_over():
+            given = random.Random(rng.random())
+            try:
+                world = stack.enter_context(new_world(given, place, most=most))
+                for n in range(TENANTS // A_ROUND):
+                    if is_over():
+                        break
+                    name = f"{seed}-{number}-{n}"
+                    done = Round(world, result, lanes, each, name, tell)
+                    done.run([f"t{number}-{n}-{i:02}" for i in range(A_ROUND)])
+                    tell(done.summary)
+                result.tenants += len(world.registered)
+                written = world.writers.values()
+                result.rows_written += sum(len(writer.acknowledged) for writer in written)
+            except Exception:
+                result.broken.append(traceback.format_exc())
+                tell(result.broken[-1])
+                if len(result.broken) > 2:
                     break
-                name = f"{seed}-{number}-{n}"
-                new = [f"t{number}-{n}-{i:02}" for i in range(A_ROUND)]
-                at = time.monotonic()
-                done = Round(world, result, lanes, each, name, tell)
-                done.run(new)
-                result.rounds += 1
-                bad = len(result.lost) + len(result.doubled) + len(result.wrong)
-                tell(
-                    f"round {name}: {result.injected} faults so far, {bad} wrong, "
-                    f"{time.monotonic() - at:.1f} s: {' '.join(f'{s:.1f}' for s in done.took)}"
-                )
-            result.tenants += len(world.registered)
-            result.rows_written += sum(len(each.acknowledged) for each in world.writers.values())
         number += 1
     result.seconds = time.monotonic() - began
     return result

@@ -21,6 +21,10 @@ _SOURCE = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0"
 _PATIENCE = 20.0
 
 
+class NoToxiproxy(Exception):
+    """It cannot be built here."""
+
+
 def program() -> Path:
     """Return toxiproxy's program, built once from the proxy of Go's modules."""
     built = KEPT / "toxiproxy"
@@ -28,7 +32,10 @@ def program() -> Path:
         go = shutil.which("go") or "/usr/local/go/bin/go"
         folder = KEPT / "toxiproxy.new"
         env = {**os.environ, "GOBIN": str(folder)}
-        subprocess.run([go, "install", _SOURCE], env=env, check=True, timeout=1200)
+        try:
+            subprocess.run([go, "install", _SOURCE], env=env, check=True, timeout=1200)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise NoToxiproxy(f"toxiproxy is built by Go 1.23 or newer: {error}") from None
         (folder / "server").rename(built)
         folder.rmdir()
     return built

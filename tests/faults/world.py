@@ -22,6 +22,7 @@ from tests.faults.doors import Application, Commands, Keeper, Said, Service
 from tests.faults.parts import Primary, Server
 from tests.faults.toxiproxy import Toxiproxy, free_port, toxiproxy
 from tests.integration.command import Cli
+from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 from tests.pgbouncer import PROGRAM as BOUNCER
 from tests.pgbouncer import pgbouncer
@@ -138,6 +139,8 @@ class World:
     registered: list[str] = field(default_factory=list)
     deleted: dict[str, str] = field(default_factory=dict)  # and from where
     ever: set[str] = field(default_factory=set)  # those that were deleted once
+    swaps: int = 0  # of a server for another one behind its address
+    undone: set[str] = field(default_factory=set)  # those that are still to be deleted
     foreign: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
     writers: dict[str, Writer] = field(default_factory=dict)
@@ -193,6 +196,21 @@ class World:
         self.registered += tenants
         self.recent += tenants
 
+    def delete(self, tenant: str) -> None:
+        """Delete a database, as somebody does who knows nothing of influxops."""
+        path = f"/api/v3/configure/database?db={check.PREFIX}{tenant}"
+        with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
+            if self.servers[self.deleted[tenant]].ask("DELETE", path) == 200:
+                self.undone.discard(tenant)
+
+    def clear_impostor(self) -> int:
+        """Delete what is on the other server, and return how many databases that were."""
+        self.swaps = 0
+        server = Influx(f"http://127.0.0.1:{self.impostor.port}")
+        names = server.databases()
+        server.clean()
+        return len(names)
+
     def facts(self, *, settled: bool, deep: Sequence[str] | None) -> check.Facts:
         """Put together what the checker needs."""
         writers = self.writers.items()
@@ -202,6 +220,7 @@ class World:
                 name: check.Server(each.port, each.token) for name, each in self.servers.items()
             },
             impostors=[self.impostor],
+            astray=4 * self.swaps,
             registered=[*self.registered],
             stored=[*self.said.stored],
             told=[*self.said.told],
@@ -233,6 +252,9 @@ class World:
             self.layers[name].heal()
             self.layers[name].behind = server.port
             server.heal()
+        for tenant in [*self.undone]:  # its server was away
+            self.delete(tenant)
+        self.undone.clear()
         self.primary.heal()
         self.toxic.heal("pg")
         self.toxic.change("pg", upstream=f"127.0.0.1:{self.primary.port}")
@@ -290,7 +312,7 @@ def new_world(rng: random.Random, folder: Path, *, most: int | None = None) -> I
                 db = TestDatabase(through, "faults")
                 world.bouncers[mode] = stack.enter_context(pgbouncer(db, mode, patience=5)).port
         world.keepers += [
-            Keeper(commands, f"worker-{n}", ["worker", "--full-run-every", "3s"]) for n in (1, 2)
+            Keeper(commands, f"worker-{n}", ["worker", "--full-run-every", "6s"]) for n in (1, 2)
         ]
         world.keepers += [
             Application(commands),

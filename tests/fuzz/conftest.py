@@ -12,6 +12,6 @@ _ALWAYS = settings(
     # A fixture here is a server or a folder, which examples may share.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-settings.register_profile("ci", _ALWAYS, max_examples=60, derandomize=True)
+settings.register_profile("ci", _ALWAYS, max_examples=40, derandomize=True)
 settings.register_profile("long", _ALWAYS, max_examples=5_000, print_blob=True)
 settings.load_profile(os.environ.get("INFLUXOPS_FUZZ", "ci"))

@@ -12,7 +12,7 @@ from msgspec import json
 
 from influxops.plugin import TargetError
 from influxops_devserver.storage.catalog import Kind
-from influxops_devserver.write.line_protocol import parse_line
+from influxops_devserver.write.line_protocol import Line, LineError, parse_line, read_lines
 from influxops_influxdb3.copy.line_protocol import (
     TAG,
     LineEncoder,
@@ -22,7 +22,7 @@ from influxops_influxdb3.copy.line_protocol import (
 )
 from influxops_influxdb3.copy.part_files import parts_of, time_of, times_of
 from influxops_influxdb3.queries import FIRST, LAST, format_time, parse_time
-from tests.fuzz.inputs import documents, utf8
+from tests.fuzz.inputs import broken, documents, utf8
 
 times = st.integers(FIRST, LAST)
 #: What a server takes as a name or a tag; it refuses a bare line break, and a backslash at the end.
@@ -160,3 +160,17 @@ def test_tags_are_found_in_their_order(tags: list[str], random: Any) -> None:
 def test_names_of_tags_that_never_end_to_be_tried_are_given_up() -> None:
     tags = [", ".join(["a"] * number) for number in range(1, 15)]  # 87 thousand million orders
     assert tags_in_order(", ".join(tags)[:-1] + "b", tags) is None
+
+
+LINES = [
+    b'm,k=v i=1i,u=2u,f=1.5e3,b=t,s="a \\"b\\"" 1700000000000000000',
+    b"m\\ n,k\\,l=v\\=w f\\ g=1 -5\n# no line\nm v=1",
+    b'm s="a\nb" 1',
+]
+
+
+@given(broken(LINES).map(lambda data: data.decode(errors="replace")))
+def test_lines_of_any_kind_are_read_or_refused_by_the_stand_in(body: str) -> None:
+    for text, line in read_lines(body):
+        assert isinstance(text, str)
+        assert isinstance(line, Line | LineError)

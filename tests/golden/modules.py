@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.fork_server import python
 from tests.integration.command import STUCK, Cli, Result
 
 _ROOT = Path(__file__).parents[2]
@@ -35,10 +35,10 @@ def run_module(cli: Cli, name: str, parameters: Mapping[str, Any], *, check: boo
     given = {**parameters, "_ansible_check_mode": check, "_ansible_diff": True}
     path = str(_ROOT / f"ansible/library/{name}.py")
     done = subprocess.run(
-        [sys.executable, "-c", _RUN_MODULE, path, json.dumps(given)],
+        [str(python()), "-", path, json.dumps(given)],
         cwd=cli.folder,
         env=cli.environment(None),
-        stdin=subprocess.DEVNULL,
+        input=_RUN_MODULE,
         capture_output=True,
         text=True,
         timeout=STUCK,

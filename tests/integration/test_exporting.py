@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from influxops.plugin import ExportError, writing
 from influxops_influxdb3.copy import part_files
 from tests import clients
 from tests.conftest import GiveStandIn, targets_toml
@@ -28,6 +33,7 @@ from tests.integration.test_moving import (
     story,
 )
 from tests.pg import TestDatabase
+from tests.pg_proxy import Then, pg_proxy
 
 pytestmark = pytest.mark.stand_in
 
@@ -214,6 +220,89 @@ def test_one_that_was_moved_is_brought_up_to_date_in_the_same_folder(
     assert sum(part["rows"] for table in manifest["tables"] for part in table["parts"]) == 31
 
 
+@pytest.mark.parametrize("is_well", [True, False])
+def test_a_drop_after_an_export_costs_the_same_however_many_are_due(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, is_well: bool
+) -> None:
+    server, few, many = stand_in(max_databases=None), 5, 20
+    db.registry("stays", *(f"t{number}" for number in range(few + many)))
+    costs: list[tuple[int, int, int]] = []
+    with running_proxy(server.url) as proxy, pg_proxy(db.server.port) as postgres:
+        cli.config(targets_toml({"eu1": proxy.url}, LEDGER))
+        assert cli("ledger", "install").code == 0
+        assert cli("ensure").code == 0
+        asked = list[str]()
+
+        def see(query: str, pid: int) -> Then:
+            asked.append(query)
+            return Then.PASS_ON
+
+        postgres.before = see
+        allowed = ("--allow", "recent-telemetry", "--allow", "mass-change")
+        for ids in (range(few), range(few, few + many)):
+            tenants = [f"t{number}" for number in ids]
+            with psycopg.connect(db.conninfo) as connection:
+                sql = "DELETE FROM device_registry WHERE tenant_id = ANY (%s)"
+                connection.execute(sql, [tenants])
+            done = cli("retire", *tenants, *allowed)
+            assert done.code == 0, done.all
+            db.execute("UPDATE influxops.tenants SET drop_after = now() WHERE state = 'retiring'")
+            for tenant in tenants if not is_well else ():
+                (cli.folder / "out").mkdir(exist_ok=True)
+                (cli.folder / "out" / tenant).write_text("not a directory")
+            proxy.seen.clear()
+            asked.clear()
+            through = replace(cli, variables={**cli.variables, "PG_PORT": str(postgres.port)})
+            done = through("retire", "--due", "--export", "out", *allowed)
+            assert done.code == (not is_well), done.all
+            whole = sum(b"ORDER BY d.database_name" in each.body for each in proxy.seen)
+            whole += sum("GROUP BY 1" in query and "device_registry" in query for query in asked)
+            costs.append((whole, len(proxy.seen), len(asked)))
+            db.execute("DELETE FROM influxops.tenants WHERE state = 'retiring'")
+    assert len(server.databases()) == (1 if is_well else 1 + few + many)
+    (few_whole, *few_rest), (many_whole, *many_rest) = costs
+    assert many_whole == few_whole <= 3
+    # One that takes longer than a second is looked at again.
+    assert all(a <= 2 * many / few * b for a, b in zip(many_rest, few_rest, strict=True)), costs
+
+
+def test_tenants_to_export_are_chosen_as_those_to_look_at_are(
+    ops: Cli, servers: dict[str, Influx]
+) -> None:
+    moved = ops("move", "beta", "--to", "eu2")
+    assert moved.code == 0, moved.all
+    out = ops.folder / "out"
+    for choice, meant in (
+        (["a*"], ["acme"]),
+        (["--target", "eu2"], ["acme", "beta"]),
+        (["--state", "ready", "b*"], ["acme", "beta"]),
+    ):
+        done = ops("export", *choice, "--output", "out")
+        assert done.code == 0, done.all
+        assert sorted(each.name for each in out.iterdir()) == meant
+    done = ops("export", "--state", "lost", "--output", "out")
+    assert (done.code, "no tenant matches" in done.err) == (0, True), done.all
+    for choice in (["x*"], ["--target", "eu3"], []):
+        assert ops("export", *choice, "--output", "out").code == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "make room there"),
+        (errno.EACCES, "let the user that runs influxops write there"),
+        (errno.EROFS, "mounted read-only"),
+        (errno.ENOTDIR, "a file is in its place"),
+        (errno.ELOOP, "choose another folder"),
+    ],
+)
+def test_each_error_of_a_folder_has_its_own_advice(number: int, advice: str) -> None:
+    with pytest.raises(ExportError) as caught, writing(Path("/backup")):
+        raise OSError(number, os.strerror(number))
+    assert advice in str(caught.value.hint)
+    assert ("make room" in str(caught.value.hint)) == (number == errno.ENOSPC)
+
+
 def test_export_takes_due(ops: Cli) -> None:
     done = ops("retire", "acme", "--export", "out")
     assert (done.code, "--export takes --due" in done.err) == (2, True)
@@ -290,6 +379,63 @@ def test_an_import_that_is_killed_goes_on(
     assert done.code == 0, done.all
     assert contents(servers["eu2"]) == before
     assert recorded(db)[:2] == ("ready", "eu2")
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_import_that_is_killed_before_it_copies_leaves_nothing_that_is_called_good(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx], is_known: bool
+) -> None:
+    fill(servers["eu1"], DATABASE, 30)
+    before = contents(servers["eu1"])
+    assert ops("export", "acme", "--output", "out").code == 0
+    drop(servers["eu1"])
+    if not is_known:
+        db.execute("DELETE FROM influxops.tenants WHERE tenant = 'acme'")
+    is_made, is_over = threading.Event(), threading.Event()
+
+    def hold(seen: Seen) -> Answer:
+        if seen.path.startswith("/api/v3/configure/table"):
+            is_made.set()
+            is_over.wait(60)
+        return None
+
+    with running_proxy(servers["eu2"].url) as proxy:
+        proxy.before = hold
+        ops.config(targets_toml({"eu1": servers["eu1"], "eu2": proxy.url}, LEDGER))
+        with ops.running("import", "out", "--to", "eu2") as process:
+            assert is_made.wait(60)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        proxy.before = lambda seen: None
+        is_over.set()
+        assert DATABASE in servers["eu2"].databases()
+        assert recorded(db)[:2] == ("unconfirmed", "eu2")
+        for command in (("ensure",), ("ensure", "acme"), ("ensure", "--recreate", "acme")):
+            done = ops(*command)
+            assert done.code == 1, done.all
+            assert "its import from" in done.all
+            assert f"influxops import {ops.folder}/out/acme" in done.all
+        assert recorded(db)[0] == "unconfirmed"
+        waited = ops("wait", "acme", "--timeout", "1s")
+        assert waited.code == 1, waited.all
+        done = ops("import", "out", "--to", "eu2")
+        assert done.code == 0, done.all
+        assert contents(servers["eu2"]) == before
+        assert recorded(db)[:2] == ("ready", "eu2")
+        assert ops("ensure").code == 0
+
+
+def test_what_an_import_left_that_was_killed_can_be_taken_as_it_is(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    sql = "UPDATE influxops.tenants SET state = 'unconfirmed', progress = E'import:/x\n' "
+    with psycopg.connect(db.conninfo) as connection:
+        connection.execute(f"{sql} WHERE tenant = 'acme'".encode())
+    assert ops("ensure").code == 1
+    done = ops("adopt", "acme")
+    assert done.code == 0, done.all
+    assert recorded(db)[0] == "ready"
+    assert ops("ensure").code == 0
 
 
 def test_files_that_were_changed_are_the_tenants_own_trouble(

@@ -9,16 +9,15 @@ import click
 
 from influxops.cli.options import (
     common_options,
-    complete_tenants,
     endless_timeout_option,
     format_option,
 )
+from influxops.cli.output.stdio import say
+from influxops.cli.selection import NONE, Selection, selection_options
 
 
 @click.command("export", short_help="Write tenants' data to files.")
-@click.argument(
-    "named", nargs=-1, required=True, metavar="TENANT...", shell_complete=complete_tenants
-)
+@selection_options
 @click.option(
     "--output",
     "folder",
@@ -48,7 +47,9 @@ from influxops.cli.options import (
 def command(
     ctx: click.Context,
     /,
-    named: tuple[str, ...],
+    tenants: tuple[str, ...],
+    states: tuple[str, ...],
+    targets: tuple[str, ...],
     folder: Path,
     compare: bool,
     without_tables: tuple[str, ...],
@@ -60,6 +61,8 @@ def command(
     manifest.json. After Ctrl-C, or a full disk, the same command goes on where it was; one that
     was whole is brought up to date. `influxops import` reads the files again.
 
+    A PATTERN is an id with `*`, `?` or `[…]`; quote it, so that the shell leaves it alone.
+
     \b
     Exit codes:
       0    all that was named is in the files
@@ -70,7 +73,17 @@ def command(
     from influxops.cli.session import execute
     from influxops.engine.operations import Export
 
-    # The ledger remembers it, and is read elsewhere.
-    operation = Export(folder.absolute(), compare=compare, without_tables=without_tables)
+    selection = Selection(tenants, states, targets)
+    if not selection.is_filter and not tenants:
+        raise click.UsageError("name the tenants to export, or give --state or --target", ctx)
+    operation = Export(
+        folder.absolute(),  # the ledger remembers it, and is read elsewhere
+        compare=compare,
+        without_tables=without_tables,
+        chosen=selection if selection.is_filter else None,
+    )
+    named = sorted(selection.named or ())
     report = execute(ctx, operation, named=named, allow=(), endless=True, **options)
+    if not report.tenants and not report.exit_code:
+        say(NONE, err=True)
     ctx.exit(report.exit_code)

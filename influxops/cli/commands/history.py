@@ -72,7 +72,7 @@ def command(
     for entry in entries:
         put(_line(entry, named=is_one))
     if not entries:
-        say("the ledger's history has nothing of that", err=True)
+        say("no entry of the ledger's history matches", err=True)
 
 
 def _is_meant(entry: HistoryEntry, selection: Selection, records: Mapping[str, Record]) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from msgspec.structs import replace
 
@@ -34,6 +34,16 @@ from influxops.runtime.manifests import writing
 _SHORT, _LOOKS = 1.0, 10
 
 
+class Chosen(Protocol):
+    """Chooses among the tenants that there are."""
+
+    def check(self, tenants: Collection[str], targets: Iterable[str | None]) -> None:
+        """Raise a ConfigError for what means none of them."""
+
+    def takes_found(self, plan: TenantPlan) -> bool:
+        """Return whether a tenant is meant."""
+
+
 class Export(Operation):
     """Writes the data of the run's tenants to files.
 
@@ -42,15 +52,22 @@ class Export(Operation):
         compare: Whether each row is read a second time, to compare it with the files.
         without_tables: Tables that do not keep an export from being whole where they cannot be
             read.
+        chosen: Chooses the tenants, where the run names none.
     """
 
     command: ClassVar[str] = "export"
     needs_ledger: ClassVar[bool] = False
 
     def __init__(
-        self, folder: Path, *, compare: bool = False, without_tables: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        *,
+        compare: bool = False,
+        without_tables: tuple[str, ...] = (),
+        chosen: Chosen | None = None,
     ) -> None:
         self._folder, self._compare, self._without_tables = folder, compare, without_tables
+        self._chosen = chosen
 
     def guarded_plan(self, state: RunState) -> RunState:
         """Plan it: what only reads needs no guard."""
@@ -58,8 +75,16 @@ class Export(Operation):
 
     def plan(self, state: RunState) -> RunState:
         """Plan which tenants are exported."""
-        named = sorted(state.context.tenants or ())
-        return state.planned({id_: self._one(id_, state) for id_ in named})
+        named = state.context.tenants or frozenset()
+        if self._chosen is not None:
+            view = state.ledger_view
+            named = frozenset({*state.desired, *filter(view.record, view.records)})
+            if state.sources_complete and not view.error:
+                self._chosen.check(named, state.rules.targets)
+        plans = {id_: self._one(id_, state) for id_ in sorted(named)}
+        if self._chosen is not None:
+            plans = {id_: each for id_, each in plans.items() if self._chosen.takes_found(each)}
+        return state.planned(plans)
 
     def _one(self, id_: str, state: RunState) -> TenantPlan:
         record = state.ledger_view.record(id_)

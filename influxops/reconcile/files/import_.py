@@ -10,7 +10,8 @@ compared.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +23,7 @@ from influxops.domain.export import MANIFEST, Manifest
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint, typed
 from influxops.domain.plan import Action, ChangeResult, Outcome, TenantPlan, TenantStatus
+from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, pluralize, quote, truncate
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
@@ -91,7 +93,7 @@ class Import(Operation):
                     f"no source knows the tenant {quote(id_)}",
                     hint=did_you_mean(id_, desired) or "add it to the registry first",
                 )
-        made = make_plan(replace(state, desired=desired)).plans
+        made = make_plan(replace(self._marked(state, ()), desired=desired)).plans
         tenants = {}
         handles = {handle.name: handle for handle in state.request.targets}
         for id_ in self._exports:
@@ -102,6 +104,20 @@ class Import(Operation):
                 )
             tenants[id_] = self._one(plan, handles, state)
         return state.planned(tenants)
+
+    def _marked(self, state: RunState, tenants: Collection[str]) -> RunState:
+        """Return it with records that say of which of its tenants the import has begun."""
+        view = state.ledger_view
+        if not view.is_readable:
+            return state
+        records = {
+            id_: (view.records.get(id_) or Record(id_, State.PENDING)).importing(
+                str(self._exports[id_][0]) if id_ in tenants else ""
+            )
+            for id_ in self._exports
+            if id_ in tenants or id_ in view.records
+        }
+        return replace(state, ledger_view=view.with_records(records))
 
     def _wanted(self, plan: TenantPlan) -> TenantPlan:
         """Return what a tenant should have: where this run wants it, as the export had it."""
@@ -182,7 +198,8 @@ class Import(Operation):
         def creating(state: RunState) -> RunState:
             return _without_imports(self.guarded_plan(state))
 
-        state = _without_imports(state)
+        # Until all is there and was compared, what is created is not called good.
+        state = _without_imports(self._marked(state, {*filter(partial(_is_new, state), wanted)}))
         for known in execute_plan(state, creating):
             yield (state := known)
         for id_ in wanted:
@@ -227,6 +244,17 @@ class Import(Operation):
         whole = replace(settled, before=made.before, outcomes=(*made.outcomes, *settled.outcomes))
         whole = replace(whole, changes=(*made.changes, *plan.changes))
         yield replace(state, settled={**state.settled, plan.tenant: whole})
+
+
+def _is_new(state: RunState, tenant: str) -> bool:
+    """Return whether a tenant has no database that was good before this import."""
+    found = state.ledger_view.record(tenant)
+    made = (Action.CREATE, Action.COMPLETE)
+    return (
+        found is None
+        or found.state not in (State.READY, State.MOVING, State.RETIRING)
+        or any(change.action in made for change in state.plans[tenant].changes)
+    )
 
 
 def _imports(plan: TenantPlan) -> bool:

@@ -157,7 +157,11 @@ class _Writer:
         if all(action in (Action.RETIRE, Action.UNRETIRE) for action in ended):
             return record
         if Action.ADOPT in ended:
-            return record
+            return record.importing("")
+        imported = ended.get(Action.IMPORT)
+        is_imported = imported is not None and imported.status is ChangeResult.DONE
+        if is_imported:
+            record = record.importing("")
         made = ended.get(Action.CREATE)
         if made is None and not before.is_provisioned and plan.after is None:
             return record
@@ -171,7 +175,11 @@ class _Writer:
         last = ended.get(Action.COMPLETE, made)
         is_sure = last is None or last.status is ChangeResult.DONE
         if last is None and before.state is State.UNCONFIRMED:
-            is_sure = False
+            is_sure = is_imported
+        if record.imported_from:
+            # What is to be in it is not: an import alone makes it good.
+            placed = placed.importing(record.imported_from)
+            return replace(placed, state=State.UNCONFIRMED, last_seen_at=None)
         if not is_sure:
             return replace(placed, state=State.UNCONFIRMED)
         placed = replace(placed, last_seen_at=self._now)

@@ -234,8 +234,8 @@ class MoveSteps(MovesInProgress):
     def _not_quiet(self, move: MoveProgress, copied: CopyProgress) -> float:
         """Return after how many seconds it is to be looked again whether its writers are paused.
 
-        Zero once they are known to be, or not to be. How long nothing was written is known from the
-        rows; where it is not, nothing may come for as long. What is older than that is counted.
+        Zero once they are known to be, or not to be. The times of the rows say for how long nothing
+        was written; where they do not, nothing may come for as long.
         """
         if not self.goal.writers_paused or move.writers_paused:
             return 0.0

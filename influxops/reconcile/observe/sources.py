@@ -62,7 +62,7 @@ def with_tenants(run: RunState, read: Sequence[tuple[SourceState, Sequence[Tenan
     overrides = {tenant.id: tenant.attributes for tenant in own}
     tenants = others
     # What a source that failed says of them is not known, so nothing is.
-    if not any(state.error for state, _ in read):
+    if own and not any(state.error for state, _ in read):
         tenants = [
             replace(t, attributes={**t.attributes, **overrides[t.id]}) if t.id in overrides else t
             for t in others

@@ -39,13 +39,13 @@ def with_desired(state: RunState, check: Callable[[], None] | None = None) -> Ru
     plans: dict[str, TenantPlan] = {}
     conflicts: dict[str, Finding] = {}
     first: dict[str, Tenant] = {}
-    capabilities = cache(rules.capabilities)
+    capabilities, records = cache(rules.capabilities), state.ledger_view.records
     for number, tenant in enumerate(state.tenants):
         if number % LOOK == 0:
             check()
         known = first.setdefault(tenant.id, tenant)
         if known is tenant:
-            record = state.ledger_view.record(tenant.id)
+            record = state.ledger_view.record(tenant.id) if records else None
             plans[tenant.id] = _desired(tenant, rules, record, capabilities)
         elif known.attributes != tenant.attributes:
             conflicts[tenant.id] = _conflict(known, tenant)

@@ -136,6 +136,8 @@ class DropDue(RecordOperation, Struct, frozen=True):
         """Drop what is planned, after it was claimed, read again and planned again."""
         assert state.request.ledger is not None
         folder = self.export or state.request.ledger.settings.export_before_drop
+        # The ledger remembers it, and is read elsewhere.
+        folder = Path(folder).absolute() if folder else None
         alone: list[str] = []
         while batch := _next_batch(state, 1 if folder else _AT_ONCE):
             state.context.check()
@@ -146,7 +148,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
             if folder and not drops_old_copy(batch[0]):
                 alone += [plan.tenant for plan in batch]
                 whole = state
-                for known in self._drop_exported(batch, Path(folder), state):
+                for known in self._drop_exported(batch, folder, state):
                     yield (state := _with_done(whole, known))
                 continue
             state, batch = self._plan_again(batch, state)

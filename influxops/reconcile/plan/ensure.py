@@ -113,8 +113,9 @@ def make_plan(
     if absent:
         return state.planned(planner.absent(desired))
     planned = planner.present(desired)
-    covered = (id_ for id_ in desired if context.tenants is None or id_ in context.tenants)
-    plans = {id_: planned[id_] for id_ in covered if id_ in planned}
+    plans: Mapping[str, TenantPlan] = planned
+    if context.tenants is not None or [*planned] != [*desired]:  # what was missing came last
+        plans = {id_: planned[id_] for id_ in desired if id_ in planned and state.covers(id_)}
     warnings = PlanWarnings(state, planner.placement)
     notes = [*warnings.in_plan([*plans.values()])]
     if not context.is_limited and state.sources_complete:
@@ -259,6 +260,15 @@ class _EnsurePlanner:
             )
         if record is not None and record.state is State.MOVING:
             return plan.note(recorded.moving(record))
+        if record is not None and record.state is State.UNCONFIRMED and record.imported_from:
+            return plan.blocked(
+                FindingKind.UNCONFIRMED,
+                f"its import from {record.imported_from} has not ended",
+                Hint.command(
+                    f"import {shlex.quote(record.imported_from)}",
+                    f"go on with {{}}; influxops {typed('adopt', plan.tenant)} takes it as it is",
+                ),
+            )
         changes: list[Change] = []
         if record is not None and record.secondary_target is not None:
             plan = note_late_writes(plan, 1)

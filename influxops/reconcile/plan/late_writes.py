@@ -26,10 +26,11 @@ class Late(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     @classmethod
     def of(cls, found: Record) -> Late:
         """Return what a record of a moved tenant has of them."""
+        text = found.importing("").progress
         try:
-            return msgspec.json.decode(found.progress or "{}", type=cls)
+            return msgspec.json.decode(text or "{}", type=cls)
         except msgspec.MsgspecError:
-            return cls(moved=found.progress)
+            return cls(moved=text)
 
     @property
     def is_held(self) -> bool:

@@ -149,7 +149,7 @@ class PlanWarnings:
         yield from reported
         number, orphans = 0, []
         for target, name in tenant_databases(self.observed):
-            if (target, name) not in known:
+            if not known or (target, name) not in known:
                 number += 1
                 if name not in wanted:
                     orphans.append((target, name))
@@ -237,7 +237,8 @@ def recreated_after_drop(
 
 def tenant_databases(observed: RunState) -> Iterator[tuple[str, str]]:
     """Yield (target, name) of every database that is named as a tenant's would be."""
+    fits = observed.rules.template.fits
     for target, inventory in observed.inventories.items():
         for name in inventory.databases:
-            if observed.rules.template.tenant_id(name) is not None:
+            if fits(name):
                 yield target, name

@@ -56,20 +56,29 @@ def read_lines(body: str) -> Iterator[tuple[str, Line | LineError]]:
     Comments and blank lines are left out. A newline inside a quoted string, or after a backslash,
     does not end a line.
     """
-    text, refusal = "", LineError()
+    pieces, end = list[str](), _End()
     for piece in body.split("\n"):
-        text = f"{text}\n{piece}" if text else piece.lstrip(" \t")
-        if text and not text.startswith("#"):
-            try:
-                yield text, parse_line(text)
-            except LineError as error:
-                if _continues(text):
-                    refusal = error
-                    continue
-                yield text, error
-        text = ""
-    if text:
-        yield text, refusal
+        if not pieces:
+            piece, end = piece.lstrip(" \t"), _End()
+            if not piece or piece.startswith("#"):
+                continue
+        is_open = end.continues(f"\n{piece}" if pieces else piece)
+        pieces.append(piece)
+        # One that goes on is not read again with each of its pieces.
+        if len(pieces) == 1 or not is_open:
+            line = _read(pieces)
+            if isinstance(line, Line) or not is_open:
+                yield "\n".join(pieces), line
+                pieces = []
+    if pieces:
+        yield "\n".join(pieces), _read(pieces)
+
+
+def _read(pieces: list[str]) -> Line | LineError:
+    try:
+        return parse_line("\n".join(pieces))
+    except LineError as error:
+        return error
 
 
 def parse_line(line: str) -> Line:
@@ -112,22 +121,28 @@ def parse_line(line: str) -> Line:
     return Line(measurement, tuple(tags), tuple(fields), timestamp)
 
 
-def _continues(text: str) -> bool:
-    """Return whether a newline at the end of the text would not end the line."""
-    quoted = in_fields = escaped = False
-    equals = commas = 0
-    for char in text:
-        if escaped:
-            escaped = False
-        elif char == "\\":
-            escaped = True
-        elif char == " ":
-            in_fields = True
-        elif in_fields and not quoted and char in "=,":
-            equals, commas = equals + (char == "="), commas + (char == ",")
-        elif in_fields and char == '"' and equals > commas:
-            quoted = not quoted
-    return quoted or escaped
+class _End:
+    """Tells whether a newline at the end of what was read so far would not end the line."""
+
+    def __init__(self) -> None:
+        self._quoted = self._in_fields = self._escaped = False
+        self._equals = self._commas = 0
+
+    def continues(self, text: str) -> bool:
+        """Read on; return whether a newline there would not end the line."""
+        for char in text:
+            if self._escaped:
+                self._escaped = False
+            elif char == "\\":
+                self._escaped = True
+            elif char == " ":
+                self._in_fields = True
+            elif self._in_fields and not self._quoted and char in "=,":
+                self._equals += char == "="
+                self._commas += char == ","
+            elif self._in_fields and char == '"' and self._equals > self._commas:
+                self._quoted = not self._quoted
+        return self._quoted or self._escaped
 
 
 def _word(word: str, escaped: re.Pattern[str] = _ESCAPED_IN_KEY) -> str:
@@ -142,7 +157,8 @@ def _word(word: str, escaped: re.Pattern[str] = _ESCAPED_IN_KEY) -> str:
 
 
 def _whole(what: str, first: int, last: int, text: str) -> int:
-    value = int(text)
+    # Python reads no number of thousands of digits.
+    value = int(text) if len(text) < 100 else last + 1
     if not first <= value <= last:
         raise LineError(f"Unable to parse {what} value `{text}`")
     return value

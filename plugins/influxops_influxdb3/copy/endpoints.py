@@ -27,7 +27,7 @@ from influxops_influxdb3.inspect.parquet_files import (
     usable_limit,
 )
 from influxops_influxdb3.naming_rules import MARKER_TABLE
-from influxops_influxdb3.queries import ALL, FIRST, LAST, Span, parse_time
+from influxops_influxdb3.queries import ALL, FIRST, LAST, Span, number_of, parse_time, text_of
 
 _SECOND = 1_000_000_000
 #: Seconds for which it is believed what one question told of the files and rows of all tables, and
@@ -112,7 +112,7 @@ class CopyEndpoint:
     def tables(self) -> dict[str, str]:
         """Return the series key of each table, by name; without the marker's."""
         rows = self.client.query(self._context, "_internal", queries.tables_of(self.database))
-        found = {str(r["table_name"]): str(r.get("series_key_columns", "")) for r in rows}
+        found = {text_of(r, "table_name"): str(r.get("series_key_columns", "")) for r in rows}
         found.pop(MARKER_TABLE, None)
         self._asked_at = -math.inf
         self._columns = self._read_columns(queries.COLUMNS)
@@ -122,8 +122,8 @@ class CopyEndpoint:
         found: dict[str, list[tuple[str, str]]] = {}
         for rows in self.client.rows(self._context, self.database, sql):
             for row in rows:
-                columns = found.setdefault(str(row["table_name"]), [])
-                columns.append((str(row["column_name"]), str(row["data_type"])))
+                columns = found.setdefault(text_of(row, "table_name"), [])
+                columns.append((text_of(row, "column_name"), text_of(row, "data_type")))
         return found
 
     def table(self, name: str, *, refresh: bool = False) -> Table:
@@ -218,9 +218,9 @@ class CopyEndpoint:
                 self._alone.update(some)
                 continue
             for row in rows:
-                number = int(row["count"])
-                last = parse_time(row["last"]) if number else 0
-                found[str(row["name"])] = Extent(number, last=last)
+                number = number_of(row, "count")
+                last = parse_time(row.get("last")) if number else 0
+                found[text_of(row, "name")] = Extent(number, last=last)
         return found
 
     def _batches(self, names: Iterable[str]) -> Iterator[list[str]]:
@@ -240,10 +240,11 @@ class CopyEndpoint:
 
     def extent(self, table: str, span: Span) -> Extent:
         """Count the rows of a table in a range of time."""
-        row = self.client.query(self._context, self.database, queries.extent(table, span))[0]
-        if not row.get("n"):
+        rows = self.client.query(self._context, self.database, queries.extent(table, span))
+        row = rows[0] if rows else {}
+        if not (number := number_of(row, "n")):
             return Extent()
-        return Extent(int(row["n"]), parse_time(row["first"]), parse_time(row["last"]))
+        return Extent(number, parse_time(row.get("first")), parse_time(row.get("last")))
 
     def count(self, table: str, span: Span, files: Sequence[File] | None = None) -> int:
         """Count the rows of a table in a range of time, in as many queries as it takes."""

@@ -26,7 +26,7 @@ from influxops_influxdb3.copy.interface import Endpoint
 from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, Unwritable, tags_in_order
 from influxops_influxdb3.copy.progress import CopyState
 from influxops_influxdb3.errors import InfluxDBError, QueryFileLimit, ServerFailed
-from influxops_influxdb3.queries import TABLE_COUNT
+from influxops_influxdb3.queries import TABLE_COUNT, number_of
 
 #: Tables that InfluxDB 3 Core holds by default.
 _CORE_TABLES = 2_000
@@ -121,7 +121,7 @@ class TableSync:
         if not isinstance(self.copy, CopyEndpoint):
             return None
         rows = self.copy.client.query(self.context, "_internal", TABLE_COUNT)
-        held, wanted = int(rows[0]["n"]), len(self.missing)
+        held, wanted = number_of(rows[0] if rows else {}, "n"), len(self.missing)
         if self.copy.edition != "Core" or held + wanted <= _CORE_TABLES:
             return None
         return self.finding(

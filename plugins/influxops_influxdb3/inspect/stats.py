@@ -41,8 +41,10 @@ from influxops_influxdb3.queries import (
     NO_TABLE,
     TABLES_WITH_TIME,
     TELEMETRY_TABLE,
+    number_of,
     read_timestamp,
     row_count,
+    text_of,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class _Part(Struct, frozen=True):
 def table_names(client: Client, context: RunContext, database: str) -> dict[str, bool]:
     """Return the names of a database's tables, each with whether it has a column `time`."""
     rows = client.query(context, database, TABLES_WITH_TIME)
-    return {str(row["table_name"]): bool(row.get("times")) for row in rows}
+    return {text_of(row, "table_name"): bool(row.get("times")) for row in rows}
 
 
 def tables_by_database(
@@ -183,7 +185,7 @@ class _Collector:
     def _ask(self, parts: Sequence[_Part], retries: int) -> dict[str, TableStats]:
         sql = " UNION ALL ".join(part.sql for part in parts)
         rows = self._client.query(self._context, self._database, sql, retries=retries)
-        told = {str(row["name"]): row for row in rows}
+        told = {text_of(row, "name"): row for row in rows}
         return {part.table: self._stats(part, told.get(part.table, {})) for part in parts}
 
     def _without(self, part: _Part, error: InfluxDBError) -> TableStats:
@@ -200,7 +202,8 @@ class _Collector:
         return TableStats(part.table)
 
     def _stats(self, part: _Part, row: Mapping[str, Any]) -> TableStats:
-        rows, last = int(row.get("count", 0)), read_timestamp(row.get("last"))
+        rows = number_of(row, "count") if row else 0
+        last = read_timestamp(row.get("last"))
         if part.after is None:
             return TableStats(part.table, rows, last_write=last)
         if not part.files.count:

@@ -16,7 +16,7 @@ from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.inspect.stats import MAX_TABLES, table_names
 from influxops_influxdb3.naming_rules import MARKER_TABLE
-from influxops_influxdb3.queries import read_timestamp, rows_by_time
+from influxops_influxdb3.queries import number_of, read_timestamp, rows_by_time
 
 if TYPE_CHECKING:
     from influxops_influxdb3.http.client import Client
@@ -79,5 +79,5 @@ def _count(
     for row in rows:
         span = read_timestamp(row.get("span"))
         if span is not None:
-            found[span] += int(row.get("count", 0))
+            found[span] += number_of(row, "count")
     return found

@@ -29,7 +29,7 @@ from influxops_web.db import queries
 from influxops_web.db.connect import Database
 from influxops_web.db.devices import devices
 from influxops_web.db.queries import THERE
-from influxops_web.fleet import ServerStatus, count_states, fault_of
+from influxops_web.fleet import ServerStatus, fault_of
 from influxops_web.security.sessions import COOKIE, origin_of
 from influxops_web.service import Service
 
@@ -167,7 +167,7 @@ async def fleet(request: Request) -> Fleet:
     service = service_of(request)
     servers = await service.servers()
     async with service.connection() as database:
-        states, _ = await count_states(database, servers)
+        states, _ = await service.fleet.count_states(database, servers)
         waiting, total = await queries.waiting(database, _NAMED)
     return Fleet(
         servers=[

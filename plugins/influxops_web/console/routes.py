@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from msgspec.structs import replace
 
 from influxops.domain.text import truncate
 from influxops.engine.engine import Engine
@@ -32,7 +33,7 @@ from influxops_web.console.servers import SPANS, Contents, Span, fault_now, read
 from influxops_web.db import history, queries
 from influxops_web.db.devices import Devices, devices
 from influxops_web.db.queries import TenantRow
-from influxops_web.fleet import count_states, fault_of, held_by
+from influxops_web.fleet import fault_of
 from influxops_web.security.sessions import operator_of, origin_of
 from influxops_web.service import Service
 
@@ -119,11 +120,11 @@ class Console:
             key,
             sort.startswith("-"),
             {name: each.fault for name, each in servers.items() if each.fault},
-            held_by(servers),
         )
         async with self._service.transaction() as database:
-            found = await queries.tenants(database, asked)
-            counts, _ = await count_states(database, servers)
+            missing = await self._service.fleet.missing(database, servers)
+            found = await queries.tenants(database, replace(asked, missing=missing))
+            counts, _ = await self._service.fleet.count_states(database, servers)
         chosen = {"q": q, "state": state, "status": status, "target": target}
 
         def paged(number: int, by: str = sort) -> str:
@@ -182,7 +183,7 @@ class Console:
         """Show the servers, and the tenants that wait for a database."""
         servers = await self._service.servers()
         async with self._service.transaction() as database:
-            counts, missing = await count_states(database, servers)
+            counts, missing = await self._service.fleet.count_states(database, servers)
             waiting, total = await queries.waiting(database, _WAITING_SHOWN)
         return self._pages.page(
             request,

@@ -37,17 +37,25 @@ WORST_FIRST = (
 )
 #: What the list can be sorted by.
 SORTS: Mapping[str, LiteralString] = {
-    "tenant": "tenant",
-    "state": "CASE WHEN target = ANY (%(faulty)s::text[]) AND state <> 'lost' THEN 0 "
-    "ELSE array_position(%(worst)s::text[], coalesce(state, 'unrecorded')) END",
-    "server": "target",
-    "since": "database_created_at",
-    "due": "drop_after",
+    "tenant": 'coalesce(t.tenant_id, r.tenant) COLLATE "C"',
+    "state": "CASE WHEN r.target = ANY (%(faulty)s::text[]) AND r.state <> 'lost' THEN 0 "
+    "ELSE array_position(%(worst)s::text[], coalesce(r.state, 'unrecorded')) END",
+    "server": "r.target",
+    "since": "r.created_at",
+    "due": "r.drop_after",
 }
 
 
 #: The databases that targets held, and until when what the ledger has of them is older.
 Held = Mapping[str, tuple[Sequence[str], datetime]]
+
+
+class Missing(Struct, frozen=True):
+    """The tenants whose target lacked their database when it was read."""
+
+    tenants: Sequence[str] = ()
+    #: By target, until when what the ledger has is older than what it said.
+    read: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class TenantFilter(Struct, frozen=True):
@@ -63,8 +71,7 @@ class TenantFilter(Struct, frozen=True):
     is_descending: bool = False
     #: What is wrong with targets whose tenants are in trouble, whatever their state, in a word.
     faults: Mapping[str, str] = field(default_factory=dict)
-    #: The databases that targets held, and until when what the ledger has is older.
-    held: Held = field(default_factory=dict)
+    missing: Missing = Missing()
     has_due: bool = False  # whether only those of whom something is to be dropped
 
 
@@ -145,34 +152,60 @@ _COLUMNS = (
     "r.created_at AS database_created_at, r.last_seen_at, r.error, r.attempts, r.progress"
 )
 
-_REGISTERED = f"""
-SELECT t.tenant_id AS tenant, {_COLUMNS}
-  FROM {{tenants}} AS t
-  LEFT JOIN {{records}} AS r
-    ON r.namespace = %(namespace)s AND r.tenant = t.tenant_id COLLATE "C"
-"""
 _FITS = """
  WHERE (%(like)s = '' OR t.tenant_id COLLATE "default" ILIKE %(like)s OR t.name ILIKE %(like)s)
    AND (%(status)s = '' OR t.status = %(status)s)
 """
+_REGISTERED = f"""
+SELECT t.tenant_id AS tenant, {_COLUMNS}
+  FROM (SELECT * FROM {{tenants}} AS t {_FITS}
+         ORDER BY tenant_id LIMIT %(limit)s OFFSET %(skipped)s) AS t
+  LEFT JOIN {{records}} AS r
+    ON r.namespace = %(namespace)s AND r.tenant = t.tenant_id COLLATE "C"
+ ORDER BY t.tenant_id
+"""
 
 _READ = """
-held AS (
-    SELECT * FROM unnest(%(targets)s::text[], %(names)s::text[]) AS held (target, database)
-), read AS (SELECT * FROM unnest(%(read)s::text[], %(times)s::timestamptz[]) AS read (target, at))
+read AS (SELECT * FROM unnest(%(read)s::text[], %(times)s::timestamptz[]) AS read (target, at))
 """
 # What was noted after a server was read is newer than what it said.
-_IS_MISSING = """
+_IS_OLDER = """
 r.state = ANY (%(there)s) AND greatest(r.state_since, r.created_at, r.last_seen_at) <= read.at
-AND NOT EXISTS (SELECT FROM held WHERE held.target = r.target AND held.database = r.database)
+"""
+_IS_MISSING = f"{_IS_OLDER} AND r.tenant = ANY (%(missing)s::text[])"
+
+# EXCEPT never compares each with each, however many the planner takes an array to have.
+_GONE = f"""
+WITH {_READ}, placed AS (
+    SELECT r.tenant, r.target, r.database FROM {{records}} AS r JOIN read ON read.target = r.target
+     WHERE namespace = %(namespace)s AND {_IS_OLDER}
+)
+SELECT tenant FROM placed JOIN (
+    SELECT target, database FROM placed
+    EXCEPT SELECT * FROM unnest(%(targets)s::text[], %(names)s::text[])
+) AS gone USING (target, database)
 """
 
-# A page beyond the end has no rows, and still the number of all.
-_LIST = f"""
-WITH {_READ}, faulty AS (
+# All tenants in the order of their ids: not more than the pages so far is read, but to count them.
+_ALL = """
+found AS (
+    (SELECT tenant_id COLLATE "C" AS tenant, NULL AS key FROM {tenants}
+      ORDER BY 1 {direction} LIMIT %(limit)s + %(skipped)s)
+    UNION
+    (SELECT tenant COLLATE "C", NULL FROM {records} WHERE namespace = %(namespace)s
+      ORDER BY 1 {direction} LIMIT %(limit)s + %(skipped)s)
+), counted AS (
+    SELECT (SELECT count(*) FROM {tenants}) + (
+           SELECT count(*) FROM {records} AS r WHERE namespace = %(namespace)s
+              AND NOT EXISTS (SELECT FROM {tenants} WHERE tenant_id = r.tenant COLLATE "C")
+           ) AS total
+)
+"""
+_FOUND = f"""
+{_READ}, faulty AS (
     SELECT * FROM unnest(%(faulty)s::text[], %(words)s::text[]) AS faulty (target, word)
 ), found AS (
-    SELECT coalesce(t.tenant_id, r.tenant) COLLATE "C" AS tenant, {_COLUMNS}
+    SELECT coalesce(t.tenant_id, r.tenant) COLLATE "C" AS tenant, {{order}} AS key
       FROM {{tenants}} AS t
       FULL JOIN (SELECT * FROM {{records}} WHERE namespace = %(namespace)s) AS r
         ON r.tenant = t.tenant_id COLLATE "C"
@@ -188,12 +221,20 @@ WITH {_READ}, faulty AS (
        AND (r.drop_after IS NOT NULL OR NOT %(due)s)
        AND (%(like)s = '' OR coalesce(t.tenant_id, r.tenant) COLLATE "default" ILIKE %(like)s
             OR t.name ILIKE %(like)s)
-), shown AS (
-    SELECT *, row_number() OVER (ORDER BY {{order}} NULLS LAST, tenant) AS place FROM found
+), counted AS (SELECT count(*) AS total FROM found)
+"""
+
+# A page beyond the end has no rows, and still the number of all.
+_PAGE = f"""
+, shown AS (
+    SELECT tenant, row_number() OVER (ORDER BY key {{direction}} NULLS LAST, tenant {{by_id}})
+           AS place FROM found
      ORDER BY place LIMIT %(limit)s OFFSET %(skipped)s
 )
-SELECT (SELECT count(*) FROM found) AS total, shown.*
-  FROM (SELECT) AS always LEFT JOIN shown ON true
+SELECT counted.total, shown.place, shown.tenant, {_COLUMNS}
+  FROM counted LEFT JOIN shown ON true
+  LEFT JOIN {{tenants}} AS t ON t.tenant_id = shown.tenant COLLATE "C"
+  LEFT JOIN {{records}} AS r ON r.namespace = %(namespace)s AND r.tenant = shown.tenant
  ORDER BY shown.place
 """
 
@@ -269,10 +310,22 @@ async def tenants(database: Database, wanted: TenantFilter) -> TenantPage:
         "faulty": [*wanted.faults],
         "words": [*wanted.faults.values()],
         "hopeful": [*HOPEFUL],
-        **_held(wanted.held if wanted.state else {}),  # else nobody is asked which are missing
+        **_missing(wanted.missing),
     }
-    order = sql.SQL(SORTS[wanted.sort]) + sql.SQL(" DESC" if wanted.is_descending else "")
-    rows = await database.rows(_LIST, values, order=order)
+    is_all = wanted == TenantFilter(
+        page=wanted.page,
+        is_descending=wanted.is_descending,
+        faults=wanted.faults,
+        missing=wanted.missing,
+    )
+    direction = sql.SQL("DESC" if wanted.is_descending else "")
+    rows = await database.rows(
+        f"WITH {_ALL if is_all else _FOUND} {_PAGE}",
+        values,
+        order=sql.SQL(SORTS[wanted.sort]),
+        direction=direction,
+        by_id=direction if is_all else sql.SQL(""),
+    )
     found = [
         TenantRow(**_without(row, "total", "place")) for row in rows if row["tenant"] is not None
     ]
@@ -290,8 +343,7 @@ async def registered_tenants(
         "skipped": (wanted.page - 1) * per_page,
     }
     (counted,) = await database.rows("SELECT count(*) AS total FROM {tenants} AS t" + _FITS, values)
-    paged = " ORDER BY t.tenant_id LIMIT %(limit)s OFFSET %(skipped)s"
-    rows = await database.rows(_REGISTERED + _FITS + paged, values)
+    rows = await database.rows(_REGISTERED, values)
     return [TenantRow(**row) for row in rows], counted["total"]
 
 
@@ -326,19 +378,29 @@ async def states(database: Database) -> dict[str, int]:
     return {row["state"]: row["number"] for row in rows}
 
 
-async def missing(database: Database, held: Held) -> list[tuple[str, str, int]]:
+async def gone(database: Database, held: Held) -> Missing:
+    """Find the tenants whose target lacks their database: all that it held is compared."""
+    pairs = [(target, name) for target, (names, _) in held.items() for name in names]
+    read = {target: at for target, (_, at) in held.items()}
+    values = {
+        **_missing(Missing((), read)),
+        "targets": [target for target, _ in pairs],
+        "names": [name for _, name in pairs],
+    }
+    return Missing([row["tenant"] for row in await database.rows(_GONE, values)], read)
+
+
+async def missing(database: Database, found: Missing) -> list[tuple[str, str, int]]:
     """Count the tenants whose target lacks their database, by it and their state."""
-    rows = await database.rows(_MISSING, _held(held))
+    rows = await database.rows(_MISSING, _missing(found)) if found.tenants else []
     return [(row["target"], row["state"], row["number"]) for row in rows]
 
 
-def _held(held: Held) -> dict[str, Any]:
-    pairs = [(target, name) for target, (names, _) in held.items() for name in names]
+def _missing(found: Missing) -> dict[str, Any]:
     return {
-        "targets": [target for target, _ in pairs],
-        "names": [name for _, name in pairs],
-        "read": [*held],
-        "times": [at for _, at in held.values()],
+        "missing": [*found.tenants],
+        "read": [*found.read],
+        "times": [*found.read.values()],
         "there": [state.value for state in (State.READY, State.MOVING, State.RETIRING)],
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import urllib3
 
 from influxops.plugin import TargetError
 from influxops_influxdb3.copy import job
@@ -17,6 +18,7 @@ from tests.devserver.api import Api
 from tests.influxdb3.copies import Pair, contents
 from tests.influxdb3.counts import Counts, reads_rows
 from tests.integration.proxy import Answer, Seen, running_proxy
+from tests.line_proxy import line_proxy
 
 pytestmark = pytest.mark.stand_in
 
@@ -127,6 +129,35 @@ def test_a_body_is_on_its_way_while_further_rows_are_read(
     counts.source.before, counts.copy.before = reads, writes
     assert pair.all(paused=True).rows == 3_000
     assert trace[:3] == ["write", "read", "written"]
+    assert contents(two_servers[1], pair.database) == contents(two_servers[0], pair.database)
+
+
+def test_what_is_read_of_one_answer_is_on_its_way_before_the_answer_has_come_to_its_end(
+    counts: Counts, two_servers: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading, making lines of rows, and writing overlap: each waits here for the others."""
+    monkeypatch.setattr("influxops_influxdb3.copy.endpoints._BODY", 20_000)
+    pair = filled(counts, two_servers, tables=1, rows=20_000)
+    passed, at_write, is_writing = [0], list[int](), threading.Event()
+
+    def on_answer(data: bytes) -> None:
+        if passed[0] > 600_000:
+            is_writing.wait(20)
+        passed[0] += len(data)
+
+    def writes(seen: Seen) -> Answer:
+        if "no_sync=true" in seen.path and not is_writing.is_set():
+            at_write.append(passed[0])
+            is_writing.set()
+        return None
+
+    counts.copy.before = writes
+    with line_proxy(urllib3.util.parse_url(two_servers[0].url).port or 0) as proxy:
+        proxy.on_answer = on_answer
+        pair.source = Api(f"http://127.0.0.1:{proxy.port}")
+        assert pair.all(paused=True).rows == 20_000
+    print(f"the first write began after {at_write[0]:,} of {passed[0]:,} bytes")  # noqa: T201
+    assert at_write[0] < passed[0] / 2
     assert contents(two_servers[1], pair.database) == contents(two_servers[0], pair.database)
 
 

@@ -66,7 +66,7 @@ class Fleet:
         assert self.run(Ensure(), "eu1").exit_code is ExitCode.OK
 
     def run(self, operation: Operation, *names: str, scope: tuple[str, ...] = ()) -> Report:
-        """Run with the targets of these names; note what was waited for, and begin counting."""
+        """Run with the targets of these names; keep its waits, and count from now on."""
         urls = {"eu1": self.counts.source.url, "eu2": self.counts.copy.url}
         data = self.bench.configuration() | {
             "targets": {name: {"kind": "influxdb3", "url": urls[name]} for name in names},
