@@ -102,6 +102,8 @@ class Taken:
     seconds: float
     cpu: float | None = None
     memory: float | None = None
+    #: What it printed.
+    output: str = ""
 
 
 class Unfit(Exception):
@@ -299,11 +301,12 @@ def timed(
             check=True,
         )
         found = json.loads(done.stdout)
+        output.seek(0)
+        told = output.read()
         if found["code"] not in codes:
-            output.seek(0)
-            tail = " / ".join(output.read().strip().splitlines()[-5:])
+            tail = " / ".join(told.strip().splitlines()[-5:])
             raise ContenderFailed(f"{Path(path).name} ended with {found['code']}: {tail[-600:]}")
-    return Taken(found["seconds"], found["cpu"], found["memory"])
+    return Taken(found["seconds"], found["cpu"], found["memory"], told)
 
 
 def inside(work: Callable[[], object]) -> Taken:

@@ -33,7 +33,7 @@ def count(influx: Influx) -> int:
 def copy(place: Place, source: Influx, rows: int, groups: int) -> Taken:
     """Copy them, and nothing else."""
     with place.servers(first=1) as (target,):
-        script = [sys.executable, str(ROOT / "bench/copying.py"), "--bare", source.url, target.url]
+        script = [sys.executable, str(ROOT / "bench/copying.py"), source.url, target.url]
         env = environment()
         found = timed([*script, str(groups)], env, limit=400)
         compare(target, rows)
