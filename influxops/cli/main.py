@@ -24,7 +24,7 @@ def main() -> None:
     except KeyboardInterrupt:
         code = _interrupted()
     _die_quietly()
-    # Else Python looks for cycles among all that was imported once more, as long as a third of all
+    # Else Python looks for cycles among all that was imported again, as long as a third of all
     # imports took.
     gc.freeze()
     sys.exit(code)
