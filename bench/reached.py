@@ -144,7 +144,7 @@ TARGETS: tuple[Target, ...] = (
         doors.ROW,
         ("",),
         ratio=2,
-        why="the worker is told, claims, creates and commits, each in a transaction",
+        why="notification, claim, creation and commit are a transaction each",
     ),
     Target(
         "export, beside a bare read of the same rows",
