@@ -60,7 +60,7 @@ CASES = (
     Case("workers", fleet.WORKERS, fleet.workers, 300, lambda place: place.sizes.fleet),
     Case("slow", fleet.SLOW, fleet.slow_store, 300, lambda place: place.sizes.slow),
     Case("placing", fleet.PLACING, fleet.full_servers, 300),
-    Case("status", status.TITLE, status.run, 400, lambda place: place.sizes.status),
+    Case("status", status.TITLE, status.run, 600, lambda place: place.sizes.status),
     Case("registry", registry.WHOLE, registry.run, 300, lambda place: (place.sizes.devices,)),
     Case("application", application.TITLE, application.run, 180, _last),
     Case("trigger", trigger.MANY, trigger.run, 240, lambda place: (place.sizes.trigger,)),

@@ -128,7 +128,8 @@ def there(place: Place, db: TestDatabase, tenants: int, kept: Kept) -> None:
             else:
                 chosen[name] = partial(work, given)
         many = place.sizes.rounds if tenants < 1_000 else place.sizes.few
-        times = {name: 1 if name in most and most[name].slow else many for name in chosen}
+        once = {each.name for each in CONTENDERS if each.slow or each.most < tenants}
+        times = {name: 1 if name in once else many for name in chosen}
         place.in_turns(THERE, column(tenants), chosen, times, BARE)
         check(given.influx, tenants, marks=True)
         if tenants in place.sizes.pages and not place.rooms:
