@@ -84,10 +84,10 @@ def missing(place: Place, db: TestDatabase, tenants: int, kept: Kept) -> None:
     contenders = [*CONTENDERS]
     if place.base:
         contenders.insert(2, Contender(f"{OURS}, base", base, 100_000, ""))
-    chosen = [each for each in contenders if tenants <= each.most]
+    chosen = [each for each in contenders if not each.left_out(tenants)]
     for each in contenders:
         if each not in chosen:
-            place.left_out(MISSING, each.name, column(tenants), each.why)
+            place.left_out(MISSING, each.name, column(tenants), each.left_out(tenants))
     place.in_turns(
         MISSING,
         column(tenants),
@@ -123,8 +123,8 @@ def there(place: Place, db: TestDatabase, tenants: int, kept: Kept) -> None:
         chosen: dict[str, Callable[[], Taken]] = {}
         for name, work in measures.items():
             known = most.get(name)
-            if known and known.slow and tenants > known.most:
-                place.left_out(THERE, name, column(tenants), known.why)
+            if known and known.slow and (why := known.left_out(tenants)):
+                place.left_out(THERE, name, column(tenants), why)
             else:
                 chosen[name] = partial(work, given)
         many = place.sizes.rounds if tenants < 1_000 else place.sizes.few
