@@ -7,8 +7,12 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from influxops_devserver.postgres import EmbeddedPostgres
 from tests.conftest import GiveStandIn
@@ -127,3 +131,21 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
     names = {each["name"] for each in DASHBOARD["templating"]["list"]}
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(PANELS))) - {"__rate_interval"}
     assert used <= names
+
+
+def test_grafanas_own_types_know_all_that_is_in_the_dashboard() -> None:
+    """What they do not know is lost where they read it and write it again."""
+    plugins.register_default_plugins()
+    again = json.loads(json.dumps(Dashboard.from_json(DASHBOARD), cls=JSONEncoder))
+
+    def lost(ours: Any, theirs: Any, where: str = "") -> list[str]:
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            found = (lost(ours[key], theirs.get(key), f"{where}/{key}") for key in ours)
+        elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+            pairs = enumerate(zip(ours, theirs, strict=True))
+            found = (lost(*pair, f"{where}/{number}") for number, pair in pairs)
+        else:
+            return [] if ours == theirs else [where]
+        return [each for some in found for each in some]
+
+    assert lost(DASHBOARD, again) == []

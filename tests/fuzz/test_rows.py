@@ -18,9 +18,9 @@ from influxops_influxdb3.copy.line_protocol import (
     LineEncoder,
     Table,
     Unwritable,
-    tags_in_order,
 )
 from influxops_influxdb3.copy.part_files import parts_of, time_of, times_of
+from influxops_influxdb3.copy.tables import tags_in_order
 from influxops_influxdb3.queries import FIRST, LAST, format_time, parse_time
 from tests.fuzz.inputs import broken, documents, utf8
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +14,14 @@ from typing import Any
 from influxops.plugin import InfluxopsError, RunContext, TargetError, in_background
 from influxops_influxdb3 import queries
 from influxops_influxdb3.copy.interface import Extent, Fingerprint
-from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Parts, Table, table_of
+from influxops_influxdb3.copy.line_protocol import (
+    Digest,
+    LineEncoder,
+    Parts,
+    Table,
+    as_rows,
+    table_of,
+)
 from influxops_influxdb3.copy.time_bounds import in_slices, smaller
 from influxops_influxdb3.errors import AlreadyExists, InfluxDBError, QueryFileLimit, ServerFailed
 from influxops_influxdb3.http.client import Client
@@ -280,7 +287,9 @@ class CopyEndpoint:
 
         return next((rows for _, rows in in_slices(self.client, files, read, span) if rows), [])
 
-    def rows(self, table: Table, span: Span) -> Iterator[list[dict[str, Any]]]:
+    def rows(
+        self, table: Table, span: Span, decode: Callable[[bytes], list[Any]] = as_rows
+    ) -> Iterator[list[Any]]:
         """Yield the rows of a table in a range of time, some at a time, in no order.
 
         Raises:
@@ -293,7 +302,7 @@ class CopyEndpoint:
             try:
                 # What is refused is refused before a row comes.
                 sql = table.select(part)
-                answer = self.client.rows(self._context, self.database, sql)
+                answer = self.client.rows(self._context, self.database, sql, decode=decode)
                 for rows in read_ahead(answer, _READ_AHEAD):
                     self._context.check()
                     yield rows
@@ -305,7 +314,7 @@ class CopyEndpoint:
 
     def lines(self, encoder: LineEncoder, span: Span) -> Iterator[list[bytes]]:
         """Yield the lines of the rows of a table in a range of time, some at a time."""
-        return map(encoder.of, self.rows(encoder.table, span))
+        return map(encoder.lines, self.rows(encoder.table, span, encoder.decode))
 
     def parts(self, encoder: LineEncoder, span: Span) -> Iterator[list[Parts]]:
         """Yield the same as parts of lines."""
@@ -355,6 +364,12 @@ class LineWriter:
 
     def add(self, lines: Iterable[bytes]) -> None:
         """Write lines, sooner or later."""
+        lines = [*lines]
+        size = sum(map(len, lines)) + len(lines)
+        if self._size + size < _BODY:
+            self._lines += lines
+            self._size += size
+            return
         for line in lines:
             if self._size + len(line) >= _BODY and self._lines:
                 self._send(no_sync=True)

@@ -6,7 +6,8 @@ Each that cannot be copied is named, and keeps no other from being copied.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from influxops.plugin import (
@@ -23,7 +24,7 @@ from influxops.plugin import (
 )
 from influxops_influxdb3.copy.endpoints import CopyEndpoint
 from influxops_influxdb3.copy.interface import Endpoint
-from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, Unwritable, tags_in_order
+from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, Unwritable
 from influxops_influxdb3.copy.progress import CopyState
 from influxops_influxdb3.errors import InfluxDBError, QueryFileLimit, ServerFailed
 from influxops_influxdb3.queries import TABLE_COUNT, number_of
@@ -32,6 +33,8 @@ from influxops_influxdb3.queries import TABLE_COUNT, number_of
 _CORE_TABLES = 2_000
 #: Rows that are sampled for the length of a table's lines.
 _SAMPLE = 100
+#: Attempts at the order of tags.
+_MOST_STEPS = 10_000
 #: With more unreadable tables, something else is wrong.
 _MOST_UNREADABLE = 100
 
@@ -230,3 +233,32 @@ class UnreadableTables:
     def reasons_of(self, names: Collection[str]) -> dict[str, str]:
         """Return the reasons of some tables, which an earlier call may have found."""
         return {name: self.reasons.get(name, "it could not be read") for name in names}
+
+
+def tags_in_order(series_key: str, tags: Iterable[str]) -> list[str] | None:
+    """Return tags in the order of a series key, as the server tells it: joined by `, `.
+
+    A name may hold that itself, so the tags that there are decide where one ends. It is None where
+    the series key is not made of just these, or by names that are made so that trying never ends.
+    """
+    left, found, steps = set(tags), list[str](), itertools.count()
+
+    def read(rest: str) -> bool:
+        if next(steps) > _MOST_STEPS:
+            return False
+        if not left:
+            return not rest
+        for tag in sorted(left, key=len, reverse=True):
+            after = rest.removeprefix(tag)
+            if after == rest and tag:
+                continue
+            if (after.startswith(", ") and len(left) > 1) or (not after and len(left) == 1):
+                left.remove(tag)
+                found.append(tag)
+                if read(after.removeprefix(", ")):
+                    return True
+                left.add(tag)
+                found.pop()
+        return False
+
+    return found if read(series_key) else None

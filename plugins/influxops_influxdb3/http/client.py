@@ -11,7 +11,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -224,11 +224,18 @@ class Client:
                 self.deletion_column = older[0]
 
     def rows(
-        self, context: RunContext, database: str, sql: str, *, retries: int | None = None
-    ) -> Generator[list[dict[str, Any]]]:
+        self,
+        context: RunContext,
+        database: str,
+        sql: str,
+        *,
+        retries: int | None = None,
+        decode: Callable[[bytes], list[Any]] = _JSON.decode_lines,
+    ) -> Generator[list[Any]]:
         """Ask in SQL as `query` does, and yield some rows at a time: for answers of any size.
 
-        Integers are exact, also unsigned ones of 64 bits. A broken answer is not asked again.
+        Integers are exact, also unsigned ones of 64 bits. A broken answer is not asked again. Rows
+        are dictionaries, unless `decode` makes something else of some lines.
         """
         document = {"db": database, "q": sql, "format": "jsonl"}
         request, response = self._send(
@@ -247,14 +254,14 @@ class Client:
                 head, end, tail = chunk.rpartition(b"\n")
                 if end:
                     rest += head
-                    yield _json_lines(bytes(rest), request)
+                    yield _json_lines(bytes(rest), request, decode)
                     rest = bytearray()
                 rest += tail
                 if len(rest) > _LONGEST_LINE:
                     message = f"it answered a row of more than {_LONGEST_LINE // 1024**2} MiB"
                     raise request.error(NotInfluxDB3, message, CHECK_URL)
         if rest.strip():
-            yield _json_lines(bytes(rest), request)
+            yield _json_lines(bytes(rest), request, decode)
 
     def delete(self, context: RunContext, database: str, *, hard_delete_at: datetime) -> None:
         """Delete a database: its name is free at once, its data stays until `hard_delete_at`.
@@ -357,9 +364,11 @@ def _rows(document: object, request: Request) -> list[dict[str, Any]]:
     raise request.error(NotInfluxDB3, "it answered JSON that is no list of rows", CHECK_URL)
 
 
-def _json_lines(text: bytes, request: Request) -> list[dict[str, Any]]:
+def _json_lines(text: bytes, request: Request, decode: Callable[[bytes], list[Any]]) -> list[Any]:
     try:
-        rows = _JSON.decode_lines(text)
+        rows = decode(text)
     except (ValueError, RecursionError):
         rows = None
+    if rows and isinstance(rows[0], Struct):
+        return rows
     return _rows(rows, request)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 import tracemalloc
 from collections.abc import Iterator
+from typing import Any
 
+import msgspec
 import pytest
 
 from influxops.plugin import Severity, TargetError
 from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_devserver.write.line_protocol import Line, parse_line
 from influxops_influxdb3.copy import backfill, slices
-from influxops_influxdb3.copy.line_protocol import LineEncoder, Unwritable, table_of, tags_in_order
+from influxops_influxdb3.copy.line_protocol import LineEncoder, Unwritable, table_of
+from influxops_influxdb3.copy.tables import tags_in_order
 from influxops_influxdb3.queries import FIRST, LAST, Span, format_time, parse_time
 from tests.devserver.api import Api
 from tests.influxdb3.copies import Pair
@@ -288,3 +291,26 @@ def test_a_series_key_is_read_with_the_tags_that_there_are(
 @pytest.mark.parametrize("time", [FIRST, -1, 0, 1, 1_700_000_000_123_456_789, LAST])
 def test_times_keep_their_nanoseconds(time: int) -> None:
     assert parse_time(format_time(time).removesuffix("Z")) == time
+
+
+@pytest.mark.parametrize("lacks", [0.0, 0.1, 0.9])
+def test_rows_that_lack_columns_or_are_infinite_have_the_same_lines_however_they_are_read(
+    lacks: float,
+) -> None:
+    columns = ("a tag", "Dictionary(Int32, Utf8)"), ("time", "Timestamp"), ("n", "Int64")
+    table = table_of("t", [*columns, ("up", "Boolean"), ("temp", "Float64"), ("text", "Utf8")])
+    chance, rows = random.Random(1), list[dict[str, Any]]()
+    for number in range(2_000):
+        row = {"a tag": f"d {number % 7}", "n": number, "temp": number / 7, "text": 'a "b"\n'}
+        row |= {"up": bool(number % 2), "time": f"2026-11-30T12:00:00.{number:06}"}
+        if number % 500 == 9:
+            row |= {"temp": None, "temp infinite": (-1) ** number}
+        if chance.random() < lacks:
+            del row[chance.choice(["a tag", "n", "temp", "text", "up"])]
+        rows.append(row)
+    expected, encoder = LineEncoder(table).of(rows), LineEncoder(table)
+    found = list[bytes]()
+    for at in range(0, len(rows), 100):
+        text = b"\n".join(map(msgspec.json.encode, rows[at : at + 100]))
+        found += encoder.lines(encoder.decode(text))
+    assert sorted(found) == sorted(expected)

@@ -24,7 +24,7 @@ from influxops_devserver.testing import running_stand_in
 from tests.bench import Bench
 from tests.devserver.api import Api
 from tests.fakes import KINDS
-from tests.influxdb3.copies import contents, write
+from tests.influxdb3.copies import Pair, contents, write
 from tests.influxdb3.counts import Counts
 from tests.integration.proxy import Answer, Seen, running_proxy
 
@@ -181,13 +181,13 @@ def test_what_was_acknowledged_right_before_a_move_is_in_the_copy(bench: Bench) 
         assert sorted(row["v"] for row in rows) == list(range(-99, 1))
 
 
-def when_cut_over(fleet: Fleet, then: Callable[[], None]) -> list[int]:
-    """Do something before the first question to the source after the cut-over."""
-    done = list[int]()
+def when_cut_over(fleet: Fleet, then: Callable[[], None]) -> list[float]:
+    """Do something before the first question to the source after the cut-over; tell when."""
+    done = list[float]()
 
     def before(seen: Seen) -> Answer:
         if fleet.record().target == "eu2" and not done:
-            done.append(1)
+            done.append(time.monotonic())
             then()
         return None
 
@@ -195,27 +195,51 @@ def when_cut_over(fleet: Fleet, then: Callable[[], None]) -> list[int]:
     return done
 
 
-def test_a_row_of_any_time_that_comes_before_the_cut_over_is_found_after_it(fleet: Fleet) -> None:
-    """Though writers were said to be paused, and it is in no file."""
+def test_a_row_of_any_time_that_comes_before_the_cut_over_is_found_after_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though writers were said to be paused, and it is in no file; clients are waited for then."""
+    monkeypatch.setattr(backfill, "_BETWEEN", 0.05)
+    fleet.cache_ttl = "5s"
     fleet.made()
     fleet.fill(3, 300)
     done = when_cut_over(fleet, lambda: fleet.write(f"t01,d=new v=1i {HOUR_AGO - 10**15}"))
     report = fleet.move()
-    assert done
+    assert time.monotonic() - done[0] > 4.5
     assert "its writers were not paused" in " ".join(f.message for f in report.findings)
     fleet.assert_equal()
 
 
-def test_what_was_written_a_moment_ago_is_looked_at_once_more(
+def looks(fleet: Fleet) -> int:
+    """Return how often the source was asked how many rows there are."""
+    return sum(b"UNION ALL" in seen.body for seen in fleet.counts.source.seen)
+
+
+def test_where_the_times_of_rows_do_not_say_that_nobody_writes_it_is_looked_once_more(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backfill, "_QUIET", 4.0)
+    monkeypatch.setattr(backfill, "_QUIET", 0.5)
+    monkeypatch.setattr(backfill, "_BETWEEN_LOOKS", 0.2)
     fleet.made()
     fleet.fill(2, 200)
-    fleet.write(f"t00,d=now v=1i {time.time_ns()}")
+    fleet.move()
+    at_once = looks(fleet)
+    fleet.made()
+    fleet.fill(2, 200)
+    fleet.write(f"t00,d=ahead v=1i {time.time_ns() + 3600 * 10**9}")
     report = fleet.move()
-    assert sum(fleet.waits) > 2.0
+    assert looks(fleet) > at_once
     assert "paused" not in " ".join(f.message for f in report.findings)
-    found = fleet.counts.now()
-    assert found.rows_read <= 1.1 * 201
     fleet.assert_equal()
+
+
+def test_a_copy_tells_for_how_long_nothing_was_written(pair: Pair) -> None:
+    pair.make()
+    pair.write(f"t00,d=old v=1i {HOUR_AGO}", f"t01,d=old v=1i {HOUR_AGO - 10**15}")
+    quiet = pair.all(paused=True).quiet
+    assert quiet is not None
+    assert 3_598 <= quiet < 7_200
+    pair.write(f"t00,d=now v=1i {time.time_ns() - 10**9}")
+    assert 0 <= (pair.all(paused=True).quiet or 0) < 1_000
+    pair.write(f"t00,d=ahead v=1i {time.time_ns() + 3600 * 10**9}")
+    assert pair.all(paused=True).quiet is None

@@ -123,6 +123,13 @@ def held(number: int, *, all_there: bool) -> queries.Held:
         lambda database, number: queries.tenants(database, TenantFilter(is_descending=True)),
         lambda database, number: queries.tenants(database, TenantFilter(search="t77")),
         lambda database, number: queries.tenants(database, TenantFilter(state="ready")),
+        lambda database, number: queries.tenants(
+            database,
+            TenantFilter(
+                state="missing",
+                missing=Missing([f"t{n}" for n in range(1, number + 1)], {"eu1": EU1_READ}),
+            ),
+        ),
         lambda database, number: queries.tenants(database, TenantFilter(sort="due", has_due=True)),
         lambda database, number: queries.registered_tenants(database, TenantFilter(), 50),
         lambda database, number: queries.targets(database),
@@ -136,6 +143,7 @@ def held(number: int, *, all_there: bool) -> queries.Held:
         "from the last",
         "searched",
         "by state",
+        "all missing",
         "due",
         "api",
         "targets",
