@@ -18,7 +18,7 @@ from influxops.domain.plan import (
     TenantStatus,
 )
 from influxops.domain.record import LedgerUpdate, State
-from influxops.errors import InfluxopsError, LedgerError
+from influxops.errors import InfluxopsError, LedgerError, TargetError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by
@@ -130,9 +130,9 @@ def _create(
             plan = places[outcome.change.tenant]
             if planned and outcome.identity and outcome.identity != planned:
                 what = f"another server answered: its {target.capabilities.identity} is "
-                outcome = Outcome(
-                    outcome.change, ChangeResult.UNKNOWN, f"{what}{outcome.identity}, not {planned}"
-                )
+                error = TargetError(f"{what}{outcome.identity}, not {planned}")
+                tell(_ended(plan, Outcome(outcome.change, ChangeResult.UNKNOWN, error.message)))
+                return TargetFailure(target.full_name, error)  # nothing more is sent to it
             if outcome.status is not ChangeResult.DONE:
                 tell(_ended(plan, outcome))
             elif outcome.partially_applied:

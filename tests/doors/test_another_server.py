@@ -66,6 +66,37 @@ def test_what_another_server_creates_is_not_called_created(
         assert state(case) == "ready"
 
 
+def test_a_server_that_turns_out_to_be_another_one_is_sent_no_more(
+    db: TestDatabase, stand_in: GiveStandIn, tmp_path: Path
+) -> None:
+    recorded, other = stand_in(max_databases=None), stand_in(max_databases=None)
+    with variables(db.environment), answering(port_of(recorded)) as layer:
+        with psycopg.connect(db.conninfo, autocommit=True) as connection:
+            connection.execute(schema.script("influxops").encode())
+        servers = {"a": Influx(f"http://127.0.0.1:{layer.port}")}
+        case = Case(db, servers, tmp_path, "registry", ("a",), tenant="first", patience=3.0)
+        case.run()
+        tenants = [f"next{number}" for number in range(20)]
+        for tenant in tenants:
+            case.register(tenant)
+
+        def swap(path: str) -> None:
+            layer.behind = port_of(other)
+
+        layer.troubles.append(Trouble("", 1, only_writes=True, act=swap))
+        making = Making(load_config(case.config), lambda target: None)
+        try:
+            making.place(tenants)
+            with making.engines.borrow():
+                made = making.make("a", tenants)
+        finally:
+            making.close()
+
+        assert "another server answered" in made.trouble
+        assert not made.ready
+        assert len(other.databases()) <= 4  # those that were under way
+
+
 def state(case: Case) -> str:
     with psycopg.connect(case.db.conninfo) as connection:
         query = "SELECT state FROM influxops.tenants WHERE tenant = %s"
