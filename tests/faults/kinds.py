@@ -261,7 +261,9 @@ def _bouncer(mode: str) -> Inject:
         mine = text.split("port = ", 1)[1].split("\n", 1)[0]
         config.write_text(text.replace(f"port = {mine}\n", f"port = {w.bouncers[mode]}\n", 1))
         everybody = [*w.registered]
-        options = ("--format", "json", "--config", str(config))
+        # A registry at another address is another one, for all that influxops knows.
+        allowed = ("--allow", "new-source")
+        options = ("--format", "json", "--config", str(config), *allowed)
         w.run("ensure", *options, everybody=_expected(w, everybody))
         return 1
 

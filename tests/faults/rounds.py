@@ -275,7 +275,8 @@ class Round:
         """Do what a person does: run it again, go on with moves, make what was lost again."""
         world, end = self.world, time.monotonic() + _RECOVERY
         while time.monotonic() < end:
-            world.commands.run("ensure", "--format", "json")
+            # The first run that knew any source may have been one through a pooler.
+            world.commands.run("ensure", "--format", "json", "--allow", "new-source")
             for tenant, _, _, to in self._states("moving"):
                 call = world.commands.run("move", tenant, "--to", to, "--format", "json")
                 self.result.moves += call.code == 0
