@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import sqlite3
 import threading
 from pathlib import Path
@@ -23,6 +24,26 @@ def test_a_write_that_was_answered_survives_a_kill(tmp_path: Path) -> None:
         assert stand_in.kill() == -9
     with running_stand_in(data_dir=tmp_path) as stand_in:
         assert Api(stand_in.url).sql("plant", "SELECT * FROM t") == before
+
+
+def test_what_was_answered_survives_flushes_that_failed_and_two_kills(tmp_path: Path) -> None:
+    with running_stand_in(data_dir=tmp_path, wal_flush_interval="20ms") as stand_in:
+        api = Api(stand_in.url)
+        process, unlimited = stand_in.process.pid, resource.RLIM_INFINITY
+        assert api.write("plant", "t i=1i 1").status == 204
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (1, unlimited))
+        for number in (2, 3):
+            assert api.write("plant", f"t i={number}i {number}").status >= 500
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+        assert api.write("plant", "t i=4i 4").status == 204
+        stand_in.kill()
+    with running_stand_in(data_dir=tmp_path, wal_flush_interval="20ms") as stand_in:
+        for number in (5, 6):
+            assert Api(stand_in.url).write("plant", f"t i={number}i {number}").status == 204
+        stand_in.kill()
+    with running_stand_in(data_dir=tmp_path) as stand_in:
+        rows = Api(stand_in.url).sql("plant", "SELECT i FROM t ORDER BY time")
+        assert [row["i"] for row in rows] == [1, 4, 5, 6]
 
 
 def test_an_ordinary_write_makes_all_writes_before_it_durable(tmp_path: Path) -> None:

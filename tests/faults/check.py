@@ -214,7 +214,16 @@ def _check_rows(
         unknown = [number for number in found if not 0 <= number < facts.sent[tenant]]
         at = f"{tenant} on {record['target']} ({record['state']})"
         if missing:
-            verdict.lost.append(f"{at}: {len(missing)} acknowledged rows, {missing[:5]} …")
+            there = [
+                name
+                for name in sorted(held.keys() - {*places})
+                if PREFIX + tenant in held[name].databases
+                and {*missing} & {*_rows(facts.servers[name], PREFIX + tenant)}
+            ]
+            where = f"on {', '.join(there)}" if there else "on no server"
+            last = max(acknowledged)
+            span = f"{missing[0]} to {missing[-1]} of {last}"
+            verdict.lost.append(f"{at}: {len(missing)} acknowledged rows, {span}, {where}")
         if twice:
             verdict.doubled.append(f"{at}: {len(twice)} rows, {twice[:5]} …")
         if unknown:

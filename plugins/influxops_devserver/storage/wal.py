@@ -74,9 +74,13 @@ class WriteAheadLog:
             self._timer = None
         waiting, self._waiting = self._waiting, []
         failure: sqlite3.Error | None = None
+        changes = self._flushed()
         try:
-            self._storage.save(self._flushed())
+            self._storage.save(changes)
         except sqlite3.Error as error:
+            # Its number is the next one's: after a restart they are counted, and a count that is
+            # lower than the last number would write over what was kept.
+            self._flushes -= len(changes)
             failure = error
         for flushed in waiting:
             if flushed.cancelled():

@@ -89,8 +89,8 @@ def test_what_no_database_can_be_called_is_forgotten_or_given_up(
             until(lambda: rows(db, "SELECT FROM influxops_queue.hints") == [])
             until(lambda: states(db) == {"ready": 1, "pending": 2})
         assert cli("queue", "status").code == 1
-        done = cli("forget", "bad id")
-        assert (done.code, done.lines[0]) == (0, "OK tenant 'bad id': forgotten")
+        # The worker may just be looking at it; then it says to run it again.
+        until(lambda: cli("forget", "bad id").lines[0] == "OK tenant 'bad id': forgotten")
         assert "forgotten" in cli("history", "bad id").out
     db.execute(
         "UPDATE influxops.tenants SET state_since = now() - interval '11 minutes' "
