@@ -438,6 +438,27 @@ def test_what_an_import_left_that_was_killed_can_be_taken_as_it_is(
     assert ops("ensure").code == 0
 
 
+@pytest.mark.parametrize("how", [("unretire", "acme"), ("ensure",), ("ensure", "acme")])
+def test_what_an_import_left_that_was_killed_is_not_good_once_it_is_kept(
+    ops: Cli, db: TestDatabase, servers: dict[str, Influx], how: tuple[str, ...]
+) -> None:
+    """It had been retired in between."""
+    fill(servers["eu1"], DATABASE, 30)
+    assert ops("export", "acme", "--output", "out").code == 0
+    sql = f"last_seen_at = NULL, progress = 'import:{ops.folder}/out/acme\n'"
+    db.execute(f"UPDATE influxops.tenants SET state = 'unconfirmed', {sql} WHERE tenant = 'acme'")
+    done = ops("retire", "acme", "--yes", "--allow", "still-registered")
+    assert recorded(db)[0] == "retiring", done.all
+    done = ops(*how)
+    assert recorded(db)[0] == "unconfirmed", done.all
+    again = ops("ensure")
+    assert again.code == 1
+    assert "its import from" in again.all
+    assert ops("import", "out").code == 0
+    assert recorded(db)[0] == "ready"
+    assert ops("ensure").code == 0
+
+
 def test_files_that_were_changed_are_the_tenants_own_trouble(
     ops: Cli, servers: dict[str, Influx]
 ) -> None:

@@ -252,6 +252,7 @@ def _is_new(state: RunState, tenant: str) -> bool:
     made = (Action.CREATE, Action.COMPLETE)
     return (
         found is None
+        or bool(found.imported_from)
         or found.state not in (State.READY, State.MOVING, State.RETIRING)
         or any(change.action in made for change in state.plans[tenant].changes)
     )

@@ -252,7 +252,8 @@ class _Writer:
                 record = self._at(record, change)
             return replace(record, state=State.RETIRING, drop_after=change.until)
         if change.action is Action.UNRETIRE:
-            return replace(record, state=State.READY, drop_after=None)
+            state = State.UNCONFIRMED if record.imported_from else State.READY
+            return replace(record, state=state, drop_after=None)
         if change.action is not Action.ADOPT:
             return record
         state = self._state(plan.after, change.target)

@@ -121,6 +121,7 @@ class MoveSteps(MovesInProgress):
             if time.monotonic() - move.last_saved_at >= _EVERY:
                 self._keep(move)
 
+        is_said = self.goal.writers_paused and not move.is_written_to
         is_proof = only_missing and (recent or move.writers_paused)
         only_missing = only_missing or move.is_ahead
         recent = recent and not move.is_ahead
@@ -130,7 +131,7 @@ class MoveSteps(MovesInProgress):
             only_missing=only_missing,
             recent=recent,
             merge=move.is_back and not only_missing,
-            paused=move.writers_paused or (self.goal.writers_paused and not only_missing),
+            paused=move.writers_paused or (is_said and not only_missing),
             without_tables=self.goal.without_tables,
         )
         try:
@@ -246,8 +247,8 @@ class MoveSteps(MovesInProgress):
         seconds = _QUIET - max(copied.quiet or 0.0, now - move.quiet_since)
         if seconds > 0 and now - move.looked_at < _NOT_PAUSED:
             return max(seconds, _BETWEEN_LOOKS)
-        move.writers_paused = seconds <= 0
-        if not move.writers_paused:
+        move.writers_paused, move.is_written_to = seconds <= 0, seconds > 0
+        if move.is_written_to:
             self.warn(
                 move,
                 "its writers are not paused: rows kept coming, so clients were waited for as usual",
@@ -285,7 +286,7 @@ class MoveSteps(MovesInProgress):
         # The next pass begins at the beginning; what was left out on purpose stays known.
         move.progress = found.progress if found.unread else ""
         if found.rows and move.writers_paused:
-            move.writers_paused = False
+            move.writers_paused, move.is_written_to = False, True
             move.safe_at, move.passes = move.cut_at + self.goal.cache_ttl, 0
             is_safe = time.monotonic() >= move.safe_at
             self.warn(move, "its writers were not paused: rows were written to the old target", "")

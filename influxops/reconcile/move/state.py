@@ -50,6 +50,7 @@ class MoveProgress:
         self.is_routed = False  # whether proxies have said so
         self.passes = 0  # passes since all clients must have looked its target up again
         self.writers_paused = False  # whether its writers are paused, as was said and tested
+        self.is_written_to = False  # whether the test has shown that they are not
         self.looked_at = 0.0  # when that was first looked at
         self.quiet_since = 0.0  # when a row was found last
         #: Whether an earlier run has begun it, so that the new target may hold newer rows.

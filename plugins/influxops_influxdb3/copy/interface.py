@@ -23,7 +23,10 @@ class Extent(Struct, frozen=True):
 
 
 class Fingerprint(Struct, frozen=True):
-    """What changes with the files of tables, and with the number of their rows."""
+    """What changes with the files of tables, and with the number of their rows and the newest one.
+
+    Where rows expire as fast as others come, their number is the same.
+    """
 
     files: str
     extents: Mapping[str, Extent]  # by name; of a table that cannot be read there is none
@@ -31,8 +34,8 @@ class Fingerprint(Struct, frozen=True):
     @property
     def text(self) -> str:
         """What is kept of it, to be compared with what it is later."""
-        counts = sorted((name, extent.count) for name, extent in self.extents.items())
-        return f"{self.files} {blake2b(repr(counts).encode(), digest_size=16).hexdigest()}"
+        rows = sorted((name, each.count, each.last) for name, each in self.extents.items())
+        return f"{self.files} {blake2b(repr(rows).encode(), digest_size=16).hexdigest()}"
 
 
 class Writer(Protocol):

@@ -212,13 +212,18 @@ class CopyJob:
         self._context.sleep(max(_FLUSH - self._context.seconds, 0.0))
         if (state.table, state.time) != ("", FIRST):
             return
-        files = self._watch.look(self._tables.series_keys)
+        files = self._look()
         is_same = files != "" and files == state.files
         if state.missing:
             self._durable = state if is_same else replace(state, partial=False, settled=FIRST)
             return
         is_known = is_same and state.number > 1 and not state.merge
         self._durable = replace(state, files=files, partial=is_known)
+
+    def _look(self) -> str:
+        """Return what the source is now; between two runs clients may have written."""
+        found = self._watch.look(self._tables.series_keys)
+        return f"{self._context.id} {found}" if found else ""
 
     def _skip(self, name: str) -> None:
         if name not in self._state.unread:
@@ -247,7 +252,7 @@ class CopyJob:
         is_first = state.number == 1 and not (state.missing or state.merge)
         if self._order.paused and is_first and state.files:
             self._context.sleep(max(_FLUSHES - self._context.seconds, 0.0))
-            is_unchanged = self._watch.look(self._tables.series_keys) == state.files
+            is_unchanged = self._look() == state.files
             is_unchanged &= self._watch.rows == state.seen + state.empty
         self._durable = state.after(self._source.now(), is_unchanged=is_unchanged)
         yield True
@@ -291,6 +296,7 @@ class CopyJob:
         for check in self._checks:
             if check.span.start < self._oldest() - self._expiring // 2:
                 # It took so long that rows may have expired; the next pass tells.
+                self._count(new=int(self._state.number == 1))
                 continue
             with self._unread.table(check.table.name):
                 new, lost = yield from check.verify(self._source, self._copy, self._context)
@@ -301,10 +307,7 @@ class CopyJob:
         """Do with one slice what the pass is for."""
         state = self._state
         if state.number == 1 and not (state.missing or state.merge):
-            digest = yield from self._copy_rows(table, span)
-            self._count(seen=digest.count)
-            if state.files:
-                self._checks.append(SliceCheck(table, span, digest))
+            yield from self._copy_first(table, span)
             return
         # An old copy may lack all of it.
         oldest = FIRST if state.merge and state.number == 1 else self._oldest()
@@ -354,6 +357,20 @@ class CopyJob:
         self._writer.end(digest)
         self._count(empty=encoder.empty)
         return digest
+
+    def _copy_first(self, table: Table, span: Span) -> Iterator[None]:
+        """Copy a slice for the first time; where no pass may follow, what stays is read back."""
+        if not self._state.files:
+            digest = yield from self._copy_rows(table, span)
+            self._count(seen=digest.count)
+            return
+        middle = min(max(span.start, self._oldest()), span.end)
+        if span.start < middle:
+            digest = yield from self._copy_rows(table, Span(span.start, middle))
+            self._count(seen=digest.count, expiring=digest.count)
+        if middle < span.end:
+            digest = yield from self._copy_and_check(table, Span(middle, span.end))
+            self._count(seen=digest.count)
 
     def _copy_and_check(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         digest = yield from self._copy_rows(table, span)

@@ -152,7 +152,7 @@ class PartWriter:
 
     def abort(self) -> None:
         """Leave nothing behind."""
-        with contextlib.suppress(ExportError):
+        with contextlib.suppress(Exception):  # who waits for it gets the error
             self._wait()
         with contextlib.suppress(OSError):  # what was not written yet does not fit
             self._file.close()
@@ -193,7 +193,8 @@ class FileWriter:
         return self.rows
 
     def begin(self, table: Table, span: Span) -> None:
-        """Begin a slice."""
+        """Begin a slice, and leave one that was not ended."""
+        self._abort()
         self._slice = table, span
 
     def add(self, lines: Iterable[bytes]) -> None:
@@ -221,7 +222,7 @@ class FileWriter:
         table, span, writer, closing = self._ending
         try:
             part = closing.result()
-        except ExportError:
+        except Exception:
             self._ending = None
             writer.abort()
             raise
@@ -239,6 +240,9 @@ class FileWriter:
         """Leave a slice that was not ended."""
         with contextlib.suppress(ExportError):
             self.settle()
+        self._abort()
+
+    def _abort(self) -> None:
         if self._open is not None:
             self._open.abort()
             self._open = None

@@ -40,8 +40,8 @@ class CopyState(Struct, frozen=True, omit_defaults=True):
     kept: int = 0  # rows that only the copy has (`merge`), as the first pass has counted them
     seen: int = 0  # rows of the source that this pass has read
     total: int | None = None  # rows of the source, as the last pass over all of it counted them
-    #: Where nobody is to write any more: what the files were when the copying began, to be
-    #: compared with what they are at its end; empty where that is not known.
+    #: Where nobody is to write any more: the run, and what the files and rows were when the copying
+    #: began, to be compared with what they are at its end; empty where that is not known.
     files: str = ""
     unread: tuple[str, ...] = ()  # tables that this pass could not read
     without: tuple[str, ...] = ()  # tables that were left out on purpose

@@ -28,6 +28,7 @@ from influxops.plugin import (
     read_manifest,
 )
 from influxops_influxdb3.copy import job, part_files, slices
+from tests.devserver.api import Api
 from tests.influxdb3.copies import Pair, contents, target, write
 from tests.integration.proxy import Answer, Seen, running_proxy
 
@@ -497,3 +498,25 @@ def test_a_table_that_cannot_be_read_is_named_and_the_export_is_not_whole(files:
     assert not files.load(dry_run=True).done
     files.export()  # it can be read again
     assert (files.manifest.rows, files.manifest.unread) == (20, {})
+
+
+def test_rows_of_a_table_that_breaks_off_are_in_no_other_tables_file(files: Files) -> None:
+    files.pair.write("bad,d=a v=1i 1", *rows(0, 50))
+    line = '{"d":"a","time":"2023-11-14T22:13:20","v":1}\n'
+
+    def break_off(seen: Seen) -> Answer:
+        if b'FROM \\"bad\\"' in seen.body and b"COUNT" not in seen.body:
+            text = line * 5_000 + line.replace('"a"', '"a\\\\"')
+            return 200, "application/jsonl", text.encode()
+        return None
+
+    with running_proxy(files.pair.source.url) as proxy:
+        proxy.before = break_off
+        source, files.pair.source = files.pair.source, Api(proxy.url)
+        *_, told = files.steps(without_tables=("bad",))
+        files.pair.source = source
+    assert list(told.unread) == ["bad"]
+    assert files.manifest.rows == 50
+    assert len(files.parts()) == 1
+    found = {table.name: [part.rows for part in table.parts] for table in files.manifest.tables}
+    assert found == {"bad": [], "telemetry": [50]}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from influxops.plugin import Severity
+from influxops.plugin import RunContext, Severity
 from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3.copy import backfill, job, slices
 from influxops_influxdb3.copy.time_bounds import divide, smaller
@@ -112,9 +112,10 @@ def rows(blocks: int, each: int = 2, table: str = "telemetry", what: str = "v") 
 def whole_move(pair: Pair, *, paused: bool = False) -> None:
     """Copy as a move does that nobody writes to: see, copy, compare, cut over, and the rest."""
     pair.all(dry_run=True)
-    told = pair.all(paused=paused)
+    run = RunContext()
+    told = pair.all(run, paused=paused)
     if paused:
-        assert pair.all(only_missing=True, paused=True, progress=told.progress).rows == 0
+        assert pair.all(run, only_missing=True, paused=True, progress=told.progress).rows == 0
         return
     pair.all(only_missing=True, recent=True, progress=told.progress)
     assert pair.all(only_missing=True).rows == 0
@@ -304,18 +305,19 @@ def test_a_server_that_is_killed_among_many_files_loses_nothing(
 
 def test_a_source_whose_writers_are_paused_is_read_once(wire: Wire) -> None:
     wire.write(*rows(300))
-    told = wire.pair.all(paused=True)
+    run = RunContext()
+    told = wire.pair.all(run, paused=True)
     (read,) = [q for q in asked(wire.proxies[0]) if q.startswith("SELECT") and '"v"' in q]
     assert "COUNT" not in read
     # The copy is always read back.
     assert [q for q in asked(wire.proxies[1]) if '"v"' in q]
     # Whether nobody writes is tested by the files, and by what is young.
     wire.proxies[0].seen.clear()
-    quiet = wire.pair.all(paused=True, progress=told.progress)
+    quiet = wire.pair.all(run, paused=True, progress=told.progress)
     assert (quiet.rows, quiet.total) == (0, 600)
     # A file more says that somebody does: then all is compared.
     wire.write(*(f"telemetry,device=x v=1i {START + n * TEN_MINUTES}" for n in range(3)))
-    again = wire.pair.all(paused=True, progress=quiet.progress)
+    again = wire.pair.all(run, paused=True, progress=quiet.progress)
     assert (again.rows > 0, again.total) == (True, 603)
     assert wire.assert_equal(300, "telemetry") == 603
 

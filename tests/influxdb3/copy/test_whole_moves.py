@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from tests.bench import Bench
 from tests.devserver.api import Api
 from tests.fakes import KINDS
 from tests.influxdb3.copies import Pair, contents, write
-from tests.influxdb3.counts import Counts
+from tests.influxdb3.counts import Counts, reads_rows
 from tests.integration.proxy import Answer, Seen, running_proxy
 
 pytestmark = pytest.mark.stand_in
@@ -56,6 +57,7 @@ class Fleet:
     servers: tuple[Api, Api]
     counts: Counts
     cache_ttl: str = "0s"
+    last_pass: str = "10s"
     ids: tuple[str, ...] = ()
     waits: list[float] = field(default_factory=list)
 
@@ -70,7 +72,12 @@ class Fleet:
         urls = {"eu1": self.counts.source.url, "eu2": self.counts.copy.url}
         data = self.bench.configuration() | {
             "targets": {name: {"kind": "influxdb3", "url": urls[name]} for name in names},
-            "ledger": {"kind": "books", "world": self.bench.name, "cache_ttl": self.cache_ttl},
+            "ledger": {
+                "kind": "books",
+                "world": self.bench.name,
+                "cache_ttl": self.cache_ttl,
+                "last_pass": self.last_pass,
+            },
         }
         targets = frozenset(names[:1]) if isinstance(operation, Drain) else None
         context = Waiting(tenants=frozenset(scope) or None, targets=targets)
@@ -230,6 +237,33 @@ def test_where_the_times_of_rows_do_not_say_that_nobody_writes_it_is_looked_once
     report = fleet.move()
     assert looks(fleet) > at_once
     assert "paused" not in " ".join(f.message for f in report.findings)
+    fleet.assert_equal()
+
+
+def test_where_writers_are_not_paused_the_passes_before_the_cut_over_look_at_what_is_young(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in any move: else they take as long as the whole copy, and it is never cut over."""
+    monkeypatch.setattr(backfill, "_NOT_PAUSED", 0.0)
+    monkeypatch.setattr(backfill, "_BETWEEN", 0.05)
+    fleet.last_pass = "1s"
+    fleet.made()
+    fleet.fill(2, 400)
+    fleet.write(f"t00,d=now v=1i {time.time_ns()}")
+    read = list[str]()
+
+    def slowly(seen: Seen) -> Answer:
+        if reads_rows(seen) and fleet.record().target == "eu1":
+            read.append(json.loads(seen.body)["q"])
+            if len(read) == 1:
+                time.sleep(1.2)  # the first pass takes longer than the last one may
+        return None
+
+    fleet.counts.source.before = slowly
+    report = fleet.move()
+    assert "its writers are not paused" in " ".join(f.message for f in report.findings)
+    assert len(read) > 2  # once each, and what came since
+    assert all("time >=" in sql for sql in read[-2:]), read
     fleet.assert_equal()
 
 
