@@ -1020,6 +1020,17 @@ def test_a_source_that_gives_nothing_at_all_is_a_fault(bench: Bench) -> None:
     assert report.exit_code == 1
 
 
+@pytest.mark.parametrize("attributes", [None, "", ()])
+def test_attributes_that_are_no_mapping_are_a_fault_of_their_source(
+    bench: Bench, attributes: Any
+) -> None:
+    bench.tenants("a", Tenant("b", attributes))
+    report = bench.run()
+    assert "attributes are " in report.findings[0].message
+    assert report.findings[0].source == "registry"
+    assert (report.tenants, report.exit_code) == ((), 1)
+
+
 class Unmarked(Source):
     def influxops_tenants(self, context: RunContext) -> list[Tenant]:
         return []
