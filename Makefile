@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Workers for pytest: more than cores, because tests wait for servers half of their time.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0)) + 1)')
+# Where it is set, each worker compiles all tests by itself, which takes a third of a minute in all.
+export PYTHONDONTWRITEBYTECODE :=
 # Neighbours stay together, because they share servers.
 PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
 
@@ -71,7 +73,7 @@ test: $(VENV)/.dev
 SEED ?= 1
 faults: $(VENV)/.dev
 ifdef MINUTES
-	$(BIN)/python -m tests.faults --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) --seed $(SEED) $(OPTIONS)
 else
 	$(BIN)/$(PYTEST) --ignore=tests/ansible -m faults
 endif

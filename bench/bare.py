@@ -1,4 +1,4 @@
-"""What bench/ratios.py measures influxops against: the same requests, sent by psycopg and urllib3.
+"""What influxops is measured beside: the same requests, sent by psycopg and urllib3.
 
 python bench/bare.py look | make | count | turn
 

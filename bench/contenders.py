@@ -67,8 +67,6 @@ def in_turn(setting: Setting) -> Taken:
 
 def processes(setting: Setting) -> Taken:
     """Start a process for each tenant."""
-    if shutil.which("curl") is None:
-        raise ContenderFailed("curl is not installed")
     script = setting.folder / "loop.sh"
     script.write_text(_LOOP)
     return setting.timed("sh", str(script))
@@ -190,6 +188,12 @@ class Contender:
     rounds: int = 5
     slow: bool = False
 
+    def left_out(self, tenants: int) -> str:
+        """Say why it is not tried with so many tenants; nothing where it is."""
+        if self.work is processes and shutil.which("curl") is None:
+            return "curl is not installed"
+        return self.why if tenants > self.most else ""
+
 
 CONTENDERS = (
     Contender("bare script", bare),
@@ -197,7 +201,7 @@ CONTENDERS = (
     Contender("Ansible module", module, 10_000, "it is ensure, and takes minutes", rounds=3),
     Contender("Provisioner", provisioner, 10_000, "it would take minutes", rounds=3),
     Contender("worker", worker, 10_000, "it would take minutes", rounds=3),
-    Contender("a process a tenant", processes, 1_000, "minutes", False, 1, slow=True),
+    Contender("a process a tenant", processes, 1_000, "it would take minutes", False, 1, True),
     Contender("Ansible uri loop", uri_loop, 20, "a third of a second a tenant", False, 1, True),
     Contender("ordinary writes", in_turn, 20, "a second a tenant", rounds=1, slow=True),
 )

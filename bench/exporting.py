@@ -1,25 +1,19 @@
-"""How fast a tenant is exported beside a bare read of the same rows, and how large the files are.
+"""The rows of an export, the export itself in a process of its own, and its bare contender.
 
-python bench/exporting.py [ROWS] [--runs 3]
+python bench/exporting.py read URL
+python bench/exporting.py export URL FOLDER
 
-A stand-in has the rows (1,000,000 unless told otherwise) of a fleet: 500 devices that tell every
-ten seconds what they measure, to the second. In turns a process of its own exports them, and
-another one reads them once: each line of the same answers with `json.loads`, and nothing else. It
-prints the medians, the ratio (at most 1.3), the peak of the export's memory (at most 100 MB), and
-the bytes of the files beside what gzip makes of these JSON lines (at most half).
+The rows are of a fleet: 500 devices that tell every ten seconds what they measure, to the second.
+`read` reads them once, each line with `json.loads`, and does nothing else; `export` exports them.
+Both print their seconds, without what importing took.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
-import resource
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
 import zlib
 from collections.abc import Iterator
@@ -28,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.copying import DATABASE, connections, fill  # noqa: E402
+from bench.copying import DATABASE, connections  # noqa: E402
 
 _TABLES = ("status", "telemetry")
 _DEVICES, _START = 500, 1_790_000_000
@@ -64,19 +58,18 @@ def answers(url: str) -> Iterator[bytes]:
         yield from answer.stream(2**16)
 
 
-def read(url: str) -> dict[str, float]:
-    """Read all rows once."""
-    began, rows, rest = time.monotonic(), 0, b""
+def read(url: str) -> float:
+    """Read all rows once; return the seconds."""
+    began, rest = time.monotonic(), b""
     for chunk in answers(url):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             json.loads(line)
-        rows += len(lines)
-    return {"rows": rows, "seconds": time.monotonic() - began}
+    return time.monotonic() - began
 
 
-def export(url: str, folder: str) -> dict[str, float]:
-    """Export all rows."""
+def export(url: str, folder: str) -> float:
+    """Export all rows; return the seconds."""
     from influxops.plugin import CopyRequest, RunContext, Secret
     from influxops_influxdb3 import InfluxDB3Target
     from influxops_influxdb3.settings import InfluxDB3Settings
@@ -88,9 +81,7 @@ def export(url: str, folder: str) -> dict[str, float]:
     order = CopyRequest(DATABASE, folder=folder, tenant="bench")
     *_, last = plugin.influxops_export(order, RunContext())
     assert last.done
-    seconds = time.monotonic() - began
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return {"rows": last.rows, "seconds": seconds, "megabytes": usage.ru_maxrss / 1024}
+    return time.monotonic() - began
 
 
 def zipped(url: str) -> int:
@@ -101,43 +92,5 @@ def zipped(url: str) -> int:
     return size + len(packer.flush())
 
 
-def main() -> None:
-    from influxops_devserver.testing import running_stand_in
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", type=int, nargs="?", default=1_000_000)
-    parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
-
-    def run(*arguments: str) -> dict[str, float]:
-        command = [sys.executable, __file__, *arguments]
-        found: dict[str, float] = json.loads(subprocess.check_output(command))
-        assert found["rows"] == options.rows, found
-        return found
-
-    with running_stand_in() as server, tempfile.TemporaryDirectory() as base:
-        fill(server.url, lines(options.rows))
-        bare, ours, memory, files = [], [], 0.0, 0
-        for number in range(options.runs):
-            bare.append(run("read", server.url)["seconds"])
-            folder = Path(base, str(number))
-            folder.mkdir()
-            found = run("export", server.url, str(folder))
-            ours.append(found["seconds"])
-            memory = max(memory, found["megabytes"])
-            files = sum(path.stat().st_size for path in folder.glob("*.lp.*"))
-        json_lines = zipped(server.url)
-    took, beside = statistics.median(ours), statistics.median(bare)
-    print(f"{options.rows:,} rows: exported in {took:.1f} s, read in {beside:.1f} s")
-    print(f"ratio             {took / beside:6.2f}  (at most 1.3)")
-    print(f"memory            {memory:6.0f} MB (at most 100)")
-    print(f"files / gzip JSON {files / json_lines:6.2f}  (at most 0.5): {files:,} bytes")
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["read"]:
-        print(json.dumps(read(sys.argv[2])))
-    elif sys.argv[1:2] == ["export"]:
-        print(json.dumps(export(*sys.argv[2:4])))
-    else:
-        main()
+    print(read(sys.argv[2]) if sys.argv[1] == "read" else export(*sys.argv[2:]))

@@ -44,8 +44,10 @@ class Sizes:
     small: int
     #: Tenants with telemetry, for `status`.
     status: Sequence[int]
-    #: Tenants of service and console.
+    #: Tenants of service and console; of those in `tenants`.
     pages: Sequence[int]
+    #: Tenants of the ledger, and of an application's registry.
+    ledger: Sequence[int]
     #: Tenants of three targets, and of several workers.
     fleet: Sequence[int]
     #: How many workers there are.
@@ -66,7 +68,8 @@ SIZES: Mapping[Literal["small", "full"], Sizes] = {
         rows=(2_000,),
         small=3_000,
         status=(20,),
-        pages=(200,),
+        pages=(3,),
+        ledger=(200,),
         fleet=(6,),
         workers=(1,),
         slow=(6,),
@@ -81,6 +84,7 @@ SIZES: Mapping[Literal["small", "full"], Sizes] = {
         small=3_000,
         status=(1_000, 10_000),
         pages=(10_000, 100_000),
+        ledger=(10_000, 100_000),
         fleet=(1_000,),
         workers=(1, 2, 4),
         slow=(100,),
@@ -98,6 +102,8 @@ class Taken:
     seconds: float
     cpu: float | None = None
     memory: float | None = None
+    #: What it printed.
+    output: str = ""
 
 
 class Unfit(Exception):
@@ -295,11 +301,12 @@ def timed(
             check=True,
         )
         found = json.loads(done.stdout)
+        output.seek(0)
+        told = output.read()
         if found["code"] not in codes:
-            output.seek(0)
-            tail = " / ".join(output.read().strip().splitlines()[-5:])
+            tail = " / ".join(told.strip().splitlines()[-5:])
             raise ContenderFailed(f"{Path(path).name} ended with {found['code']}: {tail[-600:]}")
-    return Taken(found["seconds"], found["cpu"], found["memory"])
+    return Taken(found["seconds"], found["cpu"], found["memory"], told)
 
 
 def inside(work: Callable[[], object]) -> Taken:

@@ -175,7 +175,8 @@ def markdown(run: Run) -> str:
     """Write all tables for the page."""
     a = run.about
     lines = [
-        f"`make bench` on {a['date']}, influxops {a['version']}: {a['machine']}; {a['servers']}.",
+        f"`make bench` on {a['date']}, influxops {a['version']}, size {a['size']}: {a['machine']}, "
+        f"load {a['load']} at the start; {a['servers']}.",
         "",
         "![Seconds against tenants, a line for each contender](images/bench.svg)",
     ]

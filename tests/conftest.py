@@ -18,9 +18,10 @@ from tests.bench import bench
 from tests.integration.command import Cli
 from tests.integration.proxy import Proxy, running_proxy
 from tests.integration.servers import LOCK, REAL_TOKEN, REAL_URL, Influx, for_one_test, new_stand_in
+from tests.outputs import pytest_runtest_makereport
 from tests.pg import TestDatabase, new_database, postgres_server
 
-__all__ = ["bench"]
+__all__ = ["bench", "pytest_runtest_makereport"]
 
 testing._start = fork_server.start_stand_in
 

@@ -12,7 +12,6 @@ from bench.cases import (
     fleet,
     ledger,
     moving,
-    pages,
     registry,
     starts,
     status,
@@ -34,7 +33,7 @@ def _once(place: Place) -> Sequence[int]:
 
 
 def _last(place: Place) -> Sequence[int]:
-    return place.sizes.pages[-1:]
+    return place.sizes.ledger[-1:]
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,11 @@ CASES = (
     Case("workers", fleet.WORKERS, fleet.workers, 300, lambda place: place.sizes.fleet),
     Case("slow", fleet.SLOW, fleet.slow_store, 300, lambda place: place.sizes.slow),
     Case("placing", fleet.PLACING, fleet.full_servers, 300),
-    Case("status", status.TITLE, status.run, 400, lambda place: place.sizes.status),
+    Case("status", status.TITLE, status.run, 600, lambda place: place.sizes.status),
     Case("registry", registry.WHOLE, registry.run, 300, lambda place: (place.sizes.devices,)),
     Case("application", application.TITLE, application.run, 180, _last),
-    Case("pages", pages.TITLE, pages.run, 120, lambda place: place.sizes.pages),
     Case("trigger", trigger.MANY, trigger.run, 240, lambda place: (place.sizes.trigger,)),
-    Case("ledger", ledger.TITLE, ledger.run, 120, lambda place: place.sizes.pages),
+    Case("ledger", ledger.TITLE, ledger.run, 180, lambda place: place.sizes.ledger),
     Case("moving", moving.ROWS, moving.run, 600, lambda place: place.sizes.rows),
     Case("tables", moving.TABLES, moving.run_small, 240, lambda place: (place.sizes.small,)),
     Case("exports", exports.TITLE, exports.run, 300, lambda place: place.sizes.rows[:1]),

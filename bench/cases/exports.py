@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,16 +24,20 @@ def run(place: Place, rows: int) -> None:
     script = [sys.executable, str(ROOT / "bench/exporting.py")]
     files: list[float] = []
 
+    def told(*arguments: str) -> Taken:
+        found = timed([*script, *arguments], environment(), limit=400)
+        return replace(found, seconds=float(found.output))
+
     def export(url: str) -> Taken:
         with tempfile.TemporaryDirectory() as folder:
-            found = timed([*script, "export", url, folder], environment(), limit=400)
+            found = told("export", url, folder)
             files.append(sum(each.stat().st_size for each in Path(folder).rglob("*.lp.*")) / 1e6)
             return found
 
     with place.servers() as (server,):
         fill(server.url, lines(rows))
         measures = {
-            BARE: partial(timed, [*script, "read", server.url], environment(), limit=400),
+            BARE: partial(told, "read", server.url),
             OURS: partial(export, server.url),
         }
         place.in_turns(TITLE, column(rows), measures, place.sizes.few, BARE)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from bench.cases import pages
 from bench.contenders import (
     CONTENDERS,
     Contender,
@@ -83,10 +84,10 @@ def missing(place: Place, db: TestDatabase, tenants: int, kept: Kept) -> None:
     contenders = [*CONTENDERS]
     if place.base:
         contenders.insert(2, Contender(f"{OURS}, base", base, 100_000, ""))
-    chosen = [each for each in contenders if tenants <= each.most]
+    chosen = [each for each in contenders if not each.left_out(tenants)]
     for each in contenders:
         if each not in chosen:
-            place.left_out(MISSING, each.name, column(tenants), each.why)
+            place.left_out(MISSING, each.name, column(tenants), each.left_out(tenants))
     place.in_turns(
         MISSING,
         column(tenants),
@@ -122,18 +123,21 @@ def there(place: Place, db: TestDatabase, tenants: int, kept: Kept) -> None:
         chosen: dict[str, Callable[[], Taken]] = {}
         for name, work in measures.items():
             known = most.get(name)
-            if known and known.slow and tenants > known.most:
-                place.left_out(THERE, name, column(tenants), known.why)
+            if known and known.slow and (why := known.left_out(tenants)):
+                place.left_out(THERE, name, column(tenants), why)
             else:
                 chosen[name] = partial(work, given)
         many = place.sizes.rounds if tenants < 1_000 else place.sizes.few
-        times = {name: 1 if name in most and most[name].slow else many for name in chosen}
+        once = {each.name for each in CONTENDERS if each.slow or each.most < tenants}
+        times = {name: 1 if name in once else many for name in chosen}
         place.in_turns(THERE, column(tenants), chosen, times, BARE)
         check(given.influx, tenants, marks=True)
+        if tenants in place.sizes.pages and not place.rooms:
+            pages.measure(place, given.influx, tenants)
 
 
 def run(place: Place, tenants: int) -> None:
-    """Measure both."""
+    """Measure both, and what is shown of so many tenants."""
     with place.registry(tenants) as db, Kept() as kept:
         missing(place, db, tenants, kept)
         there(place, db, tenants, kept)

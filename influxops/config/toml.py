@@ -52,6 +52,10 @@ class TomlFile:
                 where=f"{path}:{(position and position[1]) or last}",
                 hint="put text in quotes, close every bracket, write each key and table once",
             ) from None
+        except ValueError:  # tomllib leaves it to Python, which has a limit
+            raise ConfigError(
+                "invalid TOML: a number has thousands of digits", where=str(path)
+            ) from None
 
     def where(self, *keys: str) -> str:
         """Return `file:line` of a key, or of the nearest table around it that is found."""

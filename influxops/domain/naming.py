@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from influxops.domain.text import truncate
+
 #: How a tenant's database is named unless the configuration says otherwise.
 DEFAULT_TEMPLATE = "telemetry_{tenant_id}"
 _FIELD = "{tenant_id}"
@@ -16,7 +18,9 @@ class Template:
     def __init__(self, text: str) -> None:
         for field in _ANY_FIELD.findall(text):
             if field != _FIELD:
-                raise ValueError(f"{field} is not known in a naming template; use {_FIELD}")
+                raise ValueError(
+                    f"{truncate(field)} is not known in a naming template; use {_FIELD}"
+                )
         if text.count(_FIELD) != 1:
             raise ValueError(f"the naming template needs {_FIELD} exactly once")
         self.text = text

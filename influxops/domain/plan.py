@@ -90,6 +90,9 @@ class Outcome(Struct, frozen=True, gc=False):
     #: Whether it was abandoned without an answer: it may still be carried out, so that reading that
     #: nothing has changed does not settle it.
     abandoned: bool = False
+    #: The identity of the server that answered, where the target tells it: what another server
+    #: than the planned one did counts for nothing.
+    identity: str | None = None
 
 
 class TenantStatus(StrEnum):

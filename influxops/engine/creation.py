@@ -18,7 +18,7 @@ from influxops.domain.plan import (
     TenantStatus,
 )
 from influxops.domain.record import LedgerUpdate, State
-from influxops.errors import InfluxopsError, LedgerError
+from influxops.errors import InfluxopsError, LedgerError, TargetError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by
@@ -53,7 +53,7 @@ def create_databases(
     """
     ledger = request.ledger
     if ledger is None:
-        return _create(plans, target, context, tell, is_complete=True)
+        return _create(plans, observed, target, context, tell, is_complete=True)
     done: list[TenantPlan] = []
     try:
         with ledger.error_boundary(), ledger.session(context):
@@ -73,6 +73,7 @@ def create_databases(
                 tell(tenants[id_])
             failure = _create(
                 mine,
+                observed,
                 target,
                 context,
                 done.append,
@@ -101,6 +102,7 @@ def create_databases(
 
 def _create(
     plans: Sequence[TenantPlan],
+    observed: RunState,
     target: TargetHandle,
     context: RunContext,
     tell: Tell,
@@ -123,8 +125,14 @@ def _create(
                 if faults
                 else None
             )
+        planned = observed.identity(target.name) or observed.ledger_view.identity(target.name)
         for outcome in target.create_databases(changes, context):
             plan = places[outcome.change.tenant]
+            if planned and outcome.identity and outcome.identity != planned:
+                what = f"another server answered: its {target.capabilities.identity} is "
+                error = TargetError(f"{what}{outcome.identity}, not {planned}")
+                tell(_ended(plan, Outcome(outcome.change, ChangeResult.UNKNOWN, error.message)))
+                return TargetFailure(target.full_name, error)  # nothing more is sent to it
             if outcome.status is not ChangeResult.DONE:
                 tell(_ended(plan, outcome))
             elif outcome.partially_applied:

@@ -56,6 +56,11 @@ class LedgerView(Struct, frozen=True):
         read = server.read if server and record.state is State.READY else None
         return max(filter(None, (record.last_seen_at, read)), default=None)
 
+    def identity(self, target: str) -> str | None:
+        """Return the identity of a target's recorded server; None where none is recorded."""
+        server = self.servers.get(target)
+        return server.identity if server is not None else None
+
     def with_records(self, records: Mapping[str, Record]) -> LedgerView:
         """Return this with some records as they stand now."""
         return replace(self, records={**self.records, **records}) if records else self

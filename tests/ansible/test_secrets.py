@@ -70,7 +70,11 @@ def test_secrets_of_a_task_reach_the_servers_and_nothing_else(
                 {"influx_tenant_db": {"targets": targets, "tenant": "a", "secrets": {}}},
                 play={"vars": {"vault": secrets}},
                 arguments=["-vvvv"],
-                environment={**environment, "ANSIBLE_LOG_PATH": str(stage.folder / "log")},
+                environment={
+                    **environment,
+                    "ANSIBLE_LOG_PATH": str(stage.folder / "log"),
+                    "ANSIBLE_PIPELINING": "0",
+                },
             )
     failed = [result["failed"] for result in played.results]
     assert failed == [False, False, False, True, True, True], played.results

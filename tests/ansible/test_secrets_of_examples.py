@@ -146,6 +146,7 @@ def world(stage: Stage, registry: TestDatabase) -> Iterator[World]:
         "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"),
         "ANSIBLE_LOG_PATH": str(folder / "ansible.log"),
         "ANSIBLE_REMOTE_TMP": str(folder / "remote"),
+        "ANSIBLE_PIPELINING": "0",  # as it is by default: modules are files there
         "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
         "ANSIBLE_ASYNC_DIR": str(folder / "async"),
         "ANSIBLE_CACHE_PLUGIN": "jsonfile",

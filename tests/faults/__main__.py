@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep all outputs in this folder")
     given = parser.parse_args()
     testing._start = fork_server.start_stand_in
+    # What was started and mounted is ended and unmounted, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     chosen = [kind for kind in kinds(given.pause) if given.only in f"{kind.group}: {kind.name}"]
     try:
         program()

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import urllib3
 
-from influxops_devserver.postgres import make_work_dir, start_cluster
+from influxops_devserver.postgres import ended_with_this_process, make_work_dir, start_cluster
 from influxops_devserver.testing import StandIn, start_stand_in
 from tests.faults.toxiproxy import free_port
 from tests.pg import in_memory, postgres_server
@@ -129,7 +129,7 @@ class Primary:
         }
         self._folder = str(self.disk.folder) if self.disk.folder else in_memory()
         self.server = stack.enter_context(postgres_server(options, folder=self._folder))
-        self._first = self.server
+        self._ends = contextlib.ExitStack()
         stack.callback(self._end_standby)
         self.password = f"canary-{secrets.token_hex(8)}"
         self.server = replace(self.server, password=self.password)
@@ -197,7 +197,10 @@ class Primary:
         standby.run("pg_ctl", "promote", "-D", str(data_dir), "-w")
         self._end_standby()
         self.server = standby
+        self._ends = contextlib.ExitStack()
+        self._ends.callback(standby.stop)
+        self._ends.enter_context(ended_with_this_process(standby))
 
     def _end_standby(self) -> None:
-        if self.server.work_dir != self._first.work_dir:
-            self.server.stop()
+        """End the standby that was promoted last, where there is one."""
+        self._ends.close()

@@ -27,7 +27,7 @@ from tests.faults.world import NAMES, World, Writer, new_world
 #: Tenants of a world, and of a round: a world is used for so many rounds.
 TENANTS, A_ROUND = 300, 30
 #: Seconds in which all is well again after the last fault.
-_RECOVERY = 120.0
+_RECOVERY = 60.0
 #: Seconds after which a call is reported as slow.
 _SLOW = 10.0
 
@@ -132,7 +132,11 @@ class Round:
                     row.note, times = str(why), 0
                 except (psycopg.Error, urllib3.exceptions.HTTPError, OSError, InfluxopsError):
                     times = 0  # another fault was in its way
-                self.injected.append(_Injected(kind, began, time.monotonic(), times))
+                ended = time.monotonic()
+                self.injected.append(_Injected(kind, began, ended, times))
+                with (self.world.folder / "faults.txt").open("a") as log:
+                    clock = time.strftime("%H:%M:%S")
+                    log.write(f"{clock} {ended - began:.2f} s {row.group}: {row.fault} {times}\n")
                 time.sleep(r.uniform(0.0, pause))
 
         return [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from influxops.config.load import TABLES, load_config
@@ -87,6 +87,8 @@ def read(path: Path) -> None:
 
 
 @given(data=broken([EXAMPLE]))
+@example(data=b'[naming]\ndatabase = "{\ttenant_id}"')
+@example(data=b"[run]\nx = " + b"9" * 5_000)
 def test_a_broken_configuration_is_taken_or_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "influxops.toml"
     path.write_bytes(data)

@@ -15,6 +15,7 @@ from typing import Any
 import urllib3
 
 from influxops_devserver.testing import StandIn, running_stand_in
+from tests import outputs
 
 REAL_URL = os.environ.get("INFLUXOPS_TEST_INFLUXDB_URL", "")
 REAL_TOKEN = os.environ.get("INFLUXOPS_TEST_INFLUXDB_TOKEN", "")
@@ -161,4 +162,5 @@ def new_stand_in(**options: Any) -> Iterator[Influx]:
         if options.get("with_auth"):
             answer = urllib3.request("POST", f"{stand_in.url}/api/v3/configure/token/admin")
             token = answer.json()["token"]
+            outputs.SECRETS.add(token)
         yield Influx(stand_in.url, token, stand_in)

@@ -16,6 +16,7 @@ import pytest
 import urllib3
 
 from influxops_devserver.postgres import EmbeddedPostgres
+from tests import outputs
 from tests.integration.command import Cli
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import TestDatabase, new_database
@@ -135,7 +136,7 @@ def serving(
                     process.wait(30)
                 except subprocess.TimeoutExpired:
                     process.kill()
-    assert "Traceback" not in log.read_text(), log.read_text()
+    outputs.look(log.read_text())
 
 
 @contextlib.contextmanager

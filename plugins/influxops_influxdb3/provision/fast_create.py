@@ -59,12 +59,14 @@ def _create(client: Client, context: RunContext, change: Change) -> Outcome:
     try:
         client.create(context, change.database, retention if isinstance(retention, int) else None)
     except AlreadyExists:
-        return Outcome(change, ChangeResult.DONE, "it was there already")
+        there = "it was there already"
+        return Outcome(change, ChangeResult.DONE, there, identity=client.cluster_uuid)
     except DatabaseLimit as error:
         return Outcome(change, ChangeResult.NO_CAPACITY, error.reason, error.remedy)
     except _OF_ONE_DATABASE as error:
         return Outcome(change, ChangeResult.FAILED, error.reason, error.remedy)
-    return Outcome(change, ChangeResult.DONE, partially_applied=True)
+    uuid = client.cluster_uuid
+    return Outcome(change, ChangeResult.DONE, partially_applied=True, identity=uuid)
 
 
 def _refuse_another(client: Client, expected: str, context: RunContext) -> None:

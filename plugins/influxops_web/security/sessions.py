@@ -98,7 +98,7 @@ class Sessions:
         try:
             found: Any = self._signer.loads(cookie, max_age=self.lifetime)
             number, beginning = int(found[0]), bytes.fromhex(found[1])
-        except (BadSignature, ValueError, TypeError, LookupError):
+        except (BadSignature, ValueError, TypeError, LookupError, OverflowError):
             return None
         csrf = self.csrf(cookie)
         return Credentials("cookie", token=number, beginning=beginning, csrf=csrf)

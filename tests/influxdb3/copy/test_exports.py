@@ -300,6 +300,7 @@ def _digest(files: Files) -> tuple[int, int]:
     return sum(part.rows for part in parts), total
 
 
+@pytest.mark.tracebacks
 def test_a_full_disk_is_said_and_it_goes_on_with_room(files: Files) -> None:
     files.pair.write(*(f'big,d={n} s="{os.urandom(300).hex()}" {n}' for n in range(3000)))
     pair = files.pair

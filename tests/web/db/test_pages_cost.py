@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from bench.pages import fill_tables
+from bench.cases.pages import fill_tables
 from influxops.config.load import load_config
 from influxops.engine.engine import Engine
 from influxops_devserver.postgres import EmbeddedPostgres
