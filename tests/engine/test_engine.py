@@ -1031,6 +1031,14 @@ def test_attributes_that_are_no_mapping_are_a_fault_of_their_source(
     assert (report.tenants, report.exit_code) == ((), 1)
 
 
+def test_what_is_found_comes_in_the_same_order_in_each_process(bench: Bench) -> None:
+    names = [f"gone{number:02}" for number in range(20)]
+    bench.extra = {"tenants": {"ignore": names[::-1]}}
+    report = bench.run()
+    found = [each.message for each in report.findings if each.kind is FindingKind.UNKNOWN_TENANT]
+    assert found == [f"[tenants] ignore names '{name}', which no source knows" for name in names]
+
+
 class Unmarked(Source):
     def influxops_tenants(self, context: RunContext) -> list[Tenant]:
         return []
