@@ -64,9 +64,12 @@ class Selection(Struct, frozen=True):
     def takes_found(self, plan: TenantPlan) -> bool:
         """Return whether a tenant is meant, by whether its database was found."""
         from influxops.domain.plan import TenantStatus
+        from influxops.engine.status import copies_of
 
-        is_there = None if plan.status is TenantStatus.UNKNOWN else plan.before is not None
-        states, targets, record = [FOUND[is_there]], [plan.target], plan.record
+        copies, record = [copy["target"] for copy in copies_of(plan)], plan.record
+        is_there = plan.before is not None or bool(copies)
+        states = [FOUND[None if plan.status is TenantStatus.UNKNOWN else is_there]]
+        targets = [plan.target, *copies]
         if record is not None:
             states.append(record.state.value)
             targets += [record.target, record.secondary_target]

@@ -62,6 +62,10 @@ def is_this_machine(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+#: Of a whole number, without its sign: what TOML, JSON and databases hold.
+_BITS = 63
+
+
 class SettingError(ValueError):
     """Says what cannot be, after a setting's name and a colon; it repeats no value.
 
@@ -129,6 +133,8 @@ class SettingSpec(Struct, frozen=True):
             raise ValueError(f"expected {expected}{suffix}") from None
         if isinstance(found, float) and not math.isfinite(found):
             raise ValueError("expected a finite number")
+        if isinstance(found, int) and found.bit_length() > _BITS:
+            raise ValueError(f"expected a whole number of at most {_BITS + 1} bits")
         return found
 
 

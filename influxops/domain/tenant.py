@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from types import MappingProxyType
 
 from msgspec import Struct, field
 
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.text import pluralize, summarize, truncate
-
-#: One mapping for all tenants of which nothing else is said.
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Tenant(Struct, frozen=True, gc=False):
@@ -22,7 +18,7 @@ class Tenant(Struct, frozen=True, gc=False):
     #: What else the source says of it. The engine reads `database` (overrides the naming
     #: template), `retention` (a duration, or `none`) and `target` (overrides the placement);
     #: what is NULL in the source is left out.
-    attributes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    attributes: Mapping[str, str] = field(default_factory=dict)
     source: str = ""  # the name of the source's section; the engine fills it in
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
@@ -69,6 +69,10 @@ class SourceHandle(Handle):
                 )
             else:
                 attributes = found.attributes
+                if not isinstance(attributes, (dict, Mapping)):  # the first is quicker
+                    raise TypeError(
+                        f"a tenant's attributes are {type(attributes).__name__}, not a mapping"
+                    )
                 if attributes:
                     attributes = {str(k): str(v) for k, v in attributes.items() if v is not None}
                 tenants.append(Tenant(found.id, attributes, name))

@@ -199,6 +199,24 @@ class LedgerContract(PluginContract):
             other = write(Server("eu1", "uuid-2"))
             assert other == Server("eu1", "uuid-2", since=other.since)
 
+    def test_that_another_server_answers_is_kept_until_the_recorded_one_is_back(self) -> None:
+        """None leaves it; of a server that is not the recorded one it is not taken."""
+        with self.handle() as ledger:
+
+            def write(server: Server) -> str | None:
+                self.commit(ledger, servers=(server,))
+                return self.load(ledger).servers[0].replaced_by
+
+            assert write(Server("eu1", "uuid-1")) is None
+            assert write(Server("eu1", "uuid-1", replaced_by="uuid-2")) == "uuid-2"
+            assert write(Server("eu1", "uuid-1")) == "uuid-2"
+            assert write(Server("eu1", "uuid-1", edition="Core", unrecorded=2)) == "uuid-2"
+            assert write(Server("eu1", "uuid-1", replaced_by="")) is None
+            assert write(Server("eu1", "uuid-1", replaced_by="uuid-2")) == "uuid-2"
+            assert write(Server("eu1", "uuid-2")) is None, "it was allowed"
+            assert write(Server("eu1", "uuid-1", replaced_by="uuid-2")) is None
+            assert self.load(ledger).servers[0].identity == "uuid-2"
+
     def test_targets_get_new_names_even_each_other_s(self) -> None:
         """They take effect before all else, and give no record another version."""
         moving = replace(allocated("m", "a"), state=State.MOVING, secondary_target="b")

@@ -17,7 +17,7 @@ _WEB = (
 )
 
 
-@click.command("demo")
+@click.command("demo", short_help="See influxops at work, on this machine.")
 @click.option(
     "--keep",
     is_flag=True,

@@ -83,7 +83,8 @@ def command(
     \b
     Exit codes:
       0    as asked; with --watch: it was stopped
-      1    the ledger cannot be read, the file cannot be written, or a tenant is not in the ledger
+      1    the ledger cannot be read, the file cannot be written, or a tenant is
+           not in the ledger
       2    the command line or the configuration is wrong, or there is no ledger
       4    the file would change too much at once: --allow mass-change
     """

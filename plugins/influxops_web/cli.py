@@ -217,7 +217,8 @@ def serve(
     Exit codes:
       0    it was ended
       1    PostgreSQL is away
-      2    something is not configured or not installed; the message says what to write
+      2    something is not configured or not installed; the message says what to
+           write
     """
     if proxies and not proxy_headers:
         raise ConfigError("--trusted-proxy goes with --proxy-headers")

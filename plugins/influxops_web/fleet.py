@@ -38,7 +38,7 @@ _SHARE = 0.8
 #: Seconds for which what was read is read.
 _FRESH = 5.0
 #: A page waits no longer for servers that were read so many seconds ago: a server with very many
-#: databases is not listed while somebody looks at a page.
+#: databases is not listed while somebody looks at a page. Programs, which see no age, wait.
 _PATIENCE, _STALE = 0.25, 60.0
 #: What the ledger has noted since, or so shortly before, is newer than what was read.
 _SKEW = timedelta(seconds=5)
@@ -76,6 +76,7 @@ class ServerStatus(Struct, frozen=True):
     identity: str | None = None
     read_at: datetime | None = None  # when that was read
     is_complete: bool = False  # whether `databases` has all that it held then
+    is_late: bool = False  # whether it is being read again, and that was not waited for
     fault: str = ""  # what is wrong, in a word of `FAULTS`; empty where all is well
     trouble: str = ""  # what is wrong, in a sentence
 
@@ -147,19 +148,27 @@ class Fleet:
         self._engines.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    async def servers(self, recorded: Mapping[str, TargetSummary]) -> dict[str, ServerStatus]:
-        """Return all servers, with what the ledger has recorded of each, by target."""
+    async def servers(
+        self, recorded: Mapping[str, TargetSummary], *, soon: bool = False
+    ) -> dict[str, ServerStatus]:
+        """Return all servers, with what the ledger has recorded of each, by target.
+
+        With `soon`, a reading that takes long is not waited for where the last one is not old.
+        """
         is_over = self._reading is None or self._reading.done()
         if is_over and (self._reading is None or time.monotonic() - self._read_at >= _FRESH):
             self._reading = asyncio.create_task(self._read())
         assert self._reading is not None
-        is_known = self._last and time.monotonic() - self._read_at < _STALE
-        await asyncio.wait({self._reading}, timeout=_PATIENCE if is_known else None)
-        if self._reading.done():
-            self._reading.result()
-        answering = {each.identity for each in self._last.values()}
+        is_known = soon and self._last and time.monotonic() - self._read_at < _STALE
+        reading = self._reading
+        await asyncio.wait({reading}, timeout=_PATIENCE if is_known else None)
+        if reading.done():
+            reading.result()
+        is_late = not reading.done()
+        last = {name: replace(each, is_late=is_late) for name, each in self._last.items()}
+        answering = {each.identity for each in last.values()}
         return {
-            name: _compared(name, self._last.get(name), recorded.get(name), answering)
+            name: _compared(name, last.get(name), recorded.get(name), answering)
             for name in dict.fromkeys([*self.targets, *recorded])
         }
 

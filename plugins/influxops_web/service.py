@@ -171,11 +171,14 @@ class Service:
 
     # InfluxDB --------------------------------------------------------------------------------
 
-    async def servers(self) -> dict[str, ServerStatus]:
-        """Return the servers as they were read last, and what the ledger has of each."""
+    async def servers(self, *, soon: bool = False) -> dict[str, ServerStatus]:
+        """Return the servers as they were read last, and what the ledger has of each.
+
+        With `soon`, a reading that takes long is not waited for where the last one is not old.
+        """
         async with self.connection() as database:
             recorded = await queries.targets(database)
-        return await self.fleet.servers(recorded)
+        return await self.fleet.servers(recorded, soon=soon)
 
     async def create(self, tenant: str, name: str, origin: RunOrigin) -> EnsureResult:
         """Create a tenant, and ensure its database; the tenant stays if that cannot be."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from influxops.config.load import Config, Section, load_config, parse_config
+from influxops.config.settings import InvalidSettings
 from influxops.config.toml import TomlFile
 from influxops.plugin import (
     Change,
@@ -31,6 +32,7 @@ from influxops.plugin import (
 )
 from influxops.plugin_host.base import ResolvedSection
 from influxops.plugin_host.resolve import resolve
+from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.fakes import KINDS, kind
 
 
@@ -387,6 +389,16 @@ def test_a_numbers_that_is_none_is_refused() -> None:
         )
         with pytest.raises(ConfigError, match="`timeout`: expected a "):
             resolve(config, KINDS)
+
+
+@pytest.mark.parametrize(
+    "number", [2**63, -(2**64), 2**20_000], ids=["64 bits", "negative", "thousands of digits"]
+)
+def test_a_number_that_nothing_else_could_hold_is_refused(number: int) -> None:
+    url = {"url": "http://127.0.0.1:1"}
+    with pytest.raises(InvalidSettings, match="capacity: expected a whole number"):
+        InfluxDB3Settings.parse({**url, "capacity": number})
+    assert InfluxDB3Settings.parse({**url, "capacity": 2**63 - 1}).capacity == 2**63 - 1
 
 
 def test_how_long_reading_may_take_is_configured(tmp_path: Path) -> None:

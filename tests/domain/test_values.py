@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from influxops.config.secrets import Redactor
@@ -14,6 +17,7 @@ from influxops.domain.naming import Template
 from influxops.plugin import (
     ConfigError,
     Secret,
+    Tenant,
     did_you_mean,
     format_duration,
     is_this_machine,
@@ -21,6 +25,12 @@ from influxops.plugin import (
     parse_duration,
     quote,
 )
+
+
+def test_a_tenant_can_be_copied_kept_and_written_as_json() -> None:
+    tenant = Tenant("acme")
+    assert copy.deepcopy(tenant) == pickle.loads(pickle.dumps(tenant)) == tenant  # noqa: S301
+    assert msgspec.json.decode(msgspec.json.encode(tenant), type=Tenant) == tenant
 
 
 @pytest.mark.parametrize("text", ["30d", " 30 D ", "720h", "4w2d", "2592000s"])

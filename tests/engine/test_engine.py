@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from influxops.cli.selection import Selection
 from influxops.config.load import parse_config
 from influxops.domain.database import UNKNOWN, Database, TableStats
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import Action, ChangeResult, TenantStatus
 from influxops.domain.tenant import Tenant
 from influxops.engine.engine import Engine
-from influxops.engine.operations import Drop, Ensure
+from influxops.engine.operations import Drop, Ensure, Export
 from influxops.errors import ConfigError, LockBusy
 from influxops.plugin import Check, Source, hookimpl
 from influxops.plugin_host.validation import validate_hooks
@@ -1018,6 +1019,38 @@ def test_a_source_that_gives_nothing_at_all_is_a_fault(bench: Bench) -> None:
     report = bench.run()
     assert "does it lack a `yield`?" in report.findings[0].message
     assert report.exit_code == 1
+
+
+@pytest.mark.parametrize("attributes", [None, "", ()])
+def test_attributes_that_are_no_mapping_are_a_fault_of_their_source(
+    bench: Bench, attributes: Any
+) -> None:
+    bench.tenants("a", Tenant("b", attributes))
+    report = bench.run()
+    assert "attributes are " in report.findings[0].message
+    assert report.findings[0].source == "registry"
+    assert (report.tenants, report.exit_code) == ((), 1)
+
+
+@pytest.mark.parametrize("chosen", [{"targets": ("eu2",)}, {"states": ("ok",)}])
+def test_a_tenant_with_two_databases_is_not_left_out_of_an_export_without_a_word(
+    bench: Bench, tmp_path: Path, chosen: dict[str, Any]
+) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a", "b")
+    for name in bench.targets:
+        bench.server(name, databases=there("telemetry_a"))
+    report = bench.run(operation=Export(tmp_path, chosen=Selection(**chosen)))
+    assert (states(report), report.exit_code) == ({"a": "blocked"}, 1)
+    assert "telemetry_a is on eu1" in why(report, 0)
+
+
+def test_what_is_found_comes_in_the_same_order_in_each_process(bench: Bench) -> None:
+    names = [f"gone{number:02}" for number in range(20)]
+    bench.extra = {"tenants": {"ignore": names[::-1]}}
+    report = bench.run()
+    found = [each.message for each in report.findings if each.kind is FindingKind.UNKNOWN_TENANT]
+    assert found == [f"[tenants] ignore names '{name}', which no source knows" for name in names]
 
 
 class Unmarked(Source):

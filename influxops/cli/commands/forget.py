@@ -25,7 +25,8 @@ def command(ctx: click.Context, /, tenants: tuple[str, ...], **options: Any) -> 
     \b
     Exit codes:
       0    they are forgotten
-      1    something failed, or speaks against it: a source has the tenant, a target its database
+      1    something failed, or speaks against it: a source has the tenant, a
+           target its database
       2    the command line or the configuration is wrong; nothing was done
       4    a guard refused; see --allow
       130  interrupted; what was done stays done

@@ -41,8 +41,8 @@ def command(ctx: click.Context, /, folder: Path, to: str | None, **options: Any)
     \b
     Exit codes:
       0    all rows of the files are in the databases
-      1    something failed or is blocked, everything else was done; or a manifest is not as it was
-            written, and nothing was done
+      1    something failed or is blocked, everything else was done; or a manifest
+           is not as it was written, and nothing was done
       2    the command line or the configuration is wrong; nothing was done
       4    a guard refused; see --allow
       130  interrupted; run it again to go on

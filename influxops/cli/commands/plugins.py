@@ -36,7 +36,7 @@ def _list_command(ctx: click.Context, output: str) -> None:
     _list(ctx, output)
 
 
-@command.command("show")
+@command.command("show", short_help="Show what a plugin takes.")
 @click.argument("kind", shell_complete=kinds)
 @format_option
 @common_options
@@ -85,7 +85,7 @@ def _show_command(ctx: click.Context, kind: str, output: str) -> None:
     )
 
 
-@command.command("new")
+@command.command("new", short_help="Write a distribution to start from.")
 @click.argument("name")
 @click.option(
     "--role",

@@ -224,7 +224,7 @@ def unknown_configured_tenants(
     desired: Mapping[str, TenantPlan], rules: Rules
 ) -> Iterator[Finding]:
     """Yield findings on configured tenants that no source knows: a misspelt pin pins no tenant."""
-    names = dict.fromkeys(rules.acknowledged - desired.keys(), "[tenants] ignore")
+    names = dict.fromkeys(sorted(rules.acknowledged - desired.keys()), "[tenants] ignore")
     names |= {id_: "[placement] pins" for id_ in rules.pins if id_ not in desired}
     for number, (id_, table) in enumerate(names.items()):
         hint = _nearest_tenant(id_, desired, number)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from influxops_influxdb3.http.client import Client
 
 _TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
+_LEFT_OUT = "the server answered without it"
 #: A statement asks for no more tables.
 MAX_TABLES = 50
 #: Databases that one query names; beyond that it asks for all of them.
@@ -144,8 +145,11 @@ class _Collector:
                 return self._at_once(known)
             names = table_names(self._client, self._context, self._database)
         except QueryFileLimit:
-            # It is known once all columns are known to be there.
-            names = dict.fromkeys(known, True)
+            # It is known once all columns of the statement are known to be there.
+            if len(known) <= MAX_TABLES:
+                names = dict.fromkeys(known, True)
+            else:
+                names = table_names(self._client, self._context, self._database)
         except (BadRequest, ConnectionFailed, ServerFailed):
             if not known:
                 raise
@@ -186,7 +190,7 @@ class _Collector:
         sql = " UNION ALL ".join(part.sql for part in parts)
         rows = self._client.query(self._context, self._database, sql, retries=retries)
         told = {text_of(row, "name"): row for row in rows}
-        return {part.table: self._stats(part, told.get(part.table, {})) for part in parts}
+        return {part.table: self._stats(part, told.get(part.table)) for part in parts}
 
     def _without(self, part: _Part, error: InfluxDBError) -> TableStats:
         if isinstance(error, QueryFileLimit) and part.after is None:
@@ -201,9 +205,11 @@ class _Collector:
         self._problems.setdefault(why, []).append(truncate(part.table))
         return TableStats(part.table)
 
-    def _stats(self, part: _Part, row: Mapping[str, Any]) -> TableStats:
-        rows = number_of(row, "count") if row else 0
-        last = read_timestamp(row.get("last"))
+    def _stats(self, part: _Part, row: Mapping[str, Any] | None) -> TableStats:
+        if row is None:
+            self._problems.setdefault(_LEFT_OUT, []).append(truncate(part.table))
+            return TableStats(part.table)
+        rows, last = number_of(row, "count"), read_timestamp(row.get("last"))
         if part.after is None:
             return TableStats(part.table, rows, last_write=last)
         if not part.files.count:

@@ -55,8 +55,8 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
     Exit codes:
       0    it was stopped
       1    it could not start: no ledger can be read, or no queue is installed
-      2    the command line or the configuration is wrong, it cannot listen there, or a pooler in
-           between lends connections by the transaction
+      2    the command line or the configuration is wrong, it cannot listen there,
+           or a pooler in between lends connections by the transaction
     """
     from influxops_postgres.connection.pool import connected
     from influxops_queue.db.schema import check_installed

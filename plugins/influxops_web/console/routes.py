@@ -110,7 +110,7 @@ class Console:
         status = status if status in queries.STATUSES else ""
         key = sort.removeprefix("-")
         key = key if key in queries.SORTS else "tenant"
-        servers = await self._service.servers()
+        servers = await self._service.servers(soon=True)
         asked = queries.TenantFilter(
             q,
             state,
@@ -154,7 +154,7 @@ class Console:
         chosen = SPANS.get(span, SPANS["24h"])
         row, lines, devices = await self._read(request, id)
         servers, (contents, where) = await asyncio.gather(
-            self._service.servers(), self._ask(row, chosen)
+            self._service.servers(soon=True), self._ask(row, chosen)
         )
         fault = fault_now(row, contents, where, servers)
         drawn = None
@@ -181,7 +181,7 @@ class Console:
 
     async def fleet(self, request: Request) -> Any:
         """Show the servers, and the tenants that wait for a database."""
-        servers = await self._service.servers()
+        servers = await self._service.servers(soon=True)
         async with self._service.transaction() as database:
             counts, missing = await self._service.fleet.count_states(database, servers)
             waiting, total = await queries.waiting(database, _WAITING_SHOWN)
@@ -266,7 +266,7 @@ class Console:
         """Ask where a tenant is to be moved, and show where there is room."""
         row, _, _ = await self._read(request, id)
         servers, (contents, _) = await asyncio.gather(
-            self._service.servers(), self._ask(row, SPANS["24h"])
+            self._service.servers(soon=True), self._ask(row, SPANS["24h"])
         )
         begun = row.secondary_target if row.state == "moving" else None
         if begun and row.drop_after is not None:

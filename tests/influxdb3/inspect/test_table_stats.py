@@ -312,3 +312,31 @@ def test_a_span_of_too_many_files_is_asked_for_by_halves() -> None:
         ours.influxops_close()
     assert sum(spans.values()) == 100
     assert spans[BEGIN] == 6
+
+
+def test_a_table_without_time_holds_no_rows_among_very_many_and_beside_very_large_ones() -> None:
+    database = new_database()
+    options: StandInOptions = {**FEW_FILES, "max_databases": None, "max_tables": None}
+    with running_stand_in(**options) as stand_in:
+        api = Api(stand_in.url)
+        write(api, database, lines("a", 5))
+        write(api, database, *(lines(f"m{number}", 1) for number in range(60)))
+        assert api.write(database, "zz,device=a v=1,v=2").status == 400
+        into_files(api)
+        stats = described(stand_in.url, database)
+    found = {table.name: table for table in stats.tables or ()}
+    assert found["zz"] == TableStats("zz", 0)
+    assert found["a"] == TableStats("a", 5, at_most=True, last_write=BEGIN + 4 * SPAN)
+    assert (len(found), stats.last_write, stats.message) == (62, BEGIN + 4 * SPAN, "")
+
+
+def test_a_table_that_an_answer_leaves_out_is_not_said_to_be_empty(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    server.databases = {"telemetry_a": Held(tables={"_init", "cpu"})}
+    row = json.dumps([{"name": "_init", "count": 1, "last": "2023-11-14T22:00:00"}])
+    server.fault = lambda asked, number: Told(200, row) if 'FROM "cpu"' in _sql(asked) else None
+    (stats,) = target.influxops_database_stats(["telemetry_a"], RunContext())
+    assert stats.tables == (TableStats("cpu"),)
+    assert (stats.rows, stats.last_write, stats.complete) == (None, None, True)
+    assert stats.message == "cpu: the server answered without it"
