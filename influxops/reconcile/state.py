@@ -167,6 +167,11 @@ class RunState(Struct, frozen=True):
         inventory = self.inventories.get(target or "")
         return inventory.identity if inventory is not None else None
 
+    def is_replaced(self, target: str | None) -> bool:
+        """Return whether another server answers at a target, and nobody said that it is meant."""
+        is_allowed = "replaced-server" in self.request.allow
+        return target in self.ledger_view.replaced and not is_allowed
+
     def targets_holding(self, database: str) -> list[str]:
         """Return the names of the targets that hold a database, as the configuration has them."""
         found = self.inventories.items()

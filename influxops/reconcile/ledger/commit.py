@@ -202,7 +202,7 @@ class _Writer:
     def _seen(self, plan: TenantPlan, before: Record) -> Record:
         """Return a tenant's record where the run did not change it."""
         if plan.kind is FindingKind.LOST:
-            if before.state is State.LOST:
+            if before.state is State.LOST or self.observed.is_replaced(before.target):
                 return before
             again = is_recreated(before, plan.before)
             self.entries.append(
@@ -221,7 +221,7 @@ class _Writer:
             return replace(before, state=State.LOST, drop_after=due)
         if plan.status is not TenantStatus.OK or plan.before is None:
             return before
-        if plan.target in self.ledger_view.replaced and "replaced-server" not in self.request.allow:
+        if self.observed.is_replaced(plan.target):
             return before  # no one has confirmed that this is its server
         state = self._state(plan.before, plan.target)
         if before.state is State.UNCONFIRMED and state is not State.READY:

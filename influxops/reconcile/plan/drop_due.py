@@ -321,7 +321,7 @@ def _kept(plan: TenantPlan, record: Record, observed: RunState) -> TenantPlan | 
     if is_recreated(now.record, now.before):
         return lost(now, observed)
     if now.before is None and inventory.complete:
-        return misplaced(plan, record, record.secondary_target or "")
+        return misplaced(plan, record, record.secondary_target or "", observed)
     return None
 
 

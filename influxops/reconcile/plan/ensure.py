@@ -238,7 +238,7 @@ class _EnsurePlanner:
         if len(homes) > 1:
             return self._acknowledged(self._on_several(plan, homes))
         if record is not None and recorded.is_elsewhere(record, home, self.observed):
-            return self._acknowledged(recorded.misplaced(plan, record, home))
+            return self._acknowledged(recorded.misplaced(plan, record, home, self.observed))
         if recorded.is_recreated(record, before):
             # For the guards `recreate-lost` and `drop`.
             why = recorded.explain_lost(record, self.observed)

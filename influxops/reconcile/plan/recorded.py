@@ -174,8 +174,13 @@ def is_elsewhere(record: Record, home: str, observed: RunState) -> bool:
     return record.state is not State.ALLOCATED or record.target not in observed.inventories
 
 
-def misplaced(plan: TenantPlan, record: Record, home: str) -> TenantPlan:
+def misplaced(plan: TenantPlan, record: Record, home: str, observed: RunState) -> TenantPlan:
     """Return a tenant blocked whose database is elsewhere than recorded."""
+    if observed.is_replaced(record.target):
+        # Its own server may come back, with all that it holds.
+        why = f"another server answers at {record.target}, where it is recorded; {home} has a copy"
+        when = "check where the target leads; if its server was replaced on purpose"
+        return plan.blocked(FindingKind.MISPLACED, why, Hint.allow("replaced-server", when))
     adopt = typed("adopt", f"{plan.tenant}={plan.database}")
     by = f" by run {record.created_by}" if record.created_by else ""
     since = f"since {format_time(record.created_at)}{by}" if record.created_at else by.strip()

@@ -188,6 +188,32 @@ def test_a_server_that_was_replaced_gets_nothing_until_it_is_allowed(kept: Bench
     assert "another server answers" in lost.message
 
 
+def test_a_tenant_being_moved_is_not_lost_where_another_server_answers_for_a_while(
+    kept: Bench,
+) -> None:
+    kept.targets = ("eu1", "eu2")
+    kept.tenants("a")
+    kept.run()
+    record = books(kept).records["a"]
+    moving = replace(record, state=State.MOVING, secondary_target="eu2", secondary_identity="eu2")
+    books(kept).records["a"] = moving
+    kept.server("eu2").databases["telemetry_a"] = database()
+    held = dict(kept.server().databases)
+    kept.server(uuid="another").databases.clear()
+
+    report = kept.run()
+
+    assert report.exit_code is not ExitCode.OK
+    finding = report.tenants[0].finding
+    assert finding is not None
+    assert "another server answers at eu1" in finding.message
+    assert states(kept) == {"a": "moving"}
+    assert "lost" not in events(kept, "a")
+    kept.server(uuid="eu1").databases.update(held)
+    assert kept.run().exit_code is ExitCode.OK
+    assert states(kept) == {"a": "moving"}
+
+
 def test_another_server_that_is_gone_again_when_it_is_read_again_changes_nothing(
     kept: Bench,
 ) -> None:
