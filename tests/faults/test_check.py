@@ -110,7 +110,7 @@ def test_a_row_that_is_missing_is_lost_and_one_that_nobody_sent_is_wrong(stage: 
 
     lost, _, wrong = stage.found()
 
-    assert "acme on eu1 (ready): 1 acknowledged rows, [2] …" in lost
+    assert "acme on eu1 (ready): 1 acknowledged rows, 2 to 2 of 2, on no server" in lost
     assert "acme on eu1 (ready): 1 rows that nobody sent, [7] …" in wrong
 
 
