@@ -52,24 +52,21 @@ class Selection(Struct, frozen=True):
 
     def takes_plan(self, view: ReportView, plan: TenantPlan) -> bool:
         """Return whether a tenant of a dry run is meant."""
-        from influxops.engine.status import copies_of
-
-        record, states = plan.record, [FOUND[view.exists(plan)]]
-        targets = [plan.target, *(copy["target"] for copy in copies_of(plan))]
-        if record is not None:
-            states.append(record.state.value)
-            targets += [record.target, record.secondary_target]
-        return self.takes(plan.tenant, states, targets)
+        return self._takes(plan, view.exists(plan))
 
     def takes_found(self, plan: TenantPlan) -> bool:
         """Return whether a tenant is meant, by whether its database was found."""
         from influxops.domain.plan import TenantStatus
         from influxops.engine.status import copies_of
 
-        copies, record = [copy["target"] for copy in copies_of(plan)], plan.record
-        is_there = plan.before is not None or bool(copies)
-        states = [FOUND[None if plan.status is TenantStatus.UNKNOWN else is_there]]
-        targets = [plan.target, *copies]
+        is_there = plan.before is not None or bool(copies_of(plan))
+        return self._takes(plan, None if plan.status is TenantStatus.UNKNOWN else is_there)
+
+    def _takes(self, plan: TenantPlan, is_there: bool | None) -> bool:
+        from influxops.engine.status import copies_of
+
+        record, states = plan.record, [FOUND[is_there]]
+        targets = [plan.target, *(copy["target"] for copy in copies_of(plan))]
         if record is not None:
             states.append(record.state.value)
             targets += [record.target, record.secondary_target]

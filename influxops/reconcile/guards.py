@@ -18,7 +18,7 @@ from influxops.domain.plan import Action, Change, Refusal, TenantPlan, TenantSta
 from influxops.domain.record import State
 from influxops.domain.text import did_you_mean, pluralize, summarize, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_recreated
+from influxops.reconcile.plan.recorded import IF_REPLACED, due_on, how_to_go_on, is_recreated
 from influxops.reconcile.plan.warnings import tenant_databases
 from influxops.reconcile.state import RunState
 
@@ -271,7 +271,7 @@ _GUARDS = (
         "replaced-server",
         "writing to a server that is not the recorded one",
         _is_on_another_server,
-        when="check where the target leads; if its server was replaced on purpose",
+        when=IF_REPLACED,
         why="another server answers at {}",
     ),
     Guard(

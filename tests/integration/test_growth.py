@@ -77,14 +77,19 @@ def grow(registry: TestDatabase, server: Double, tenants: int, present: int) -> 
     server.databases |= {name: Held(tables={"_init"}) for name in names}
 
 
+def counted(cli: Cli, registry: TestDatabase, server: Double, ledger: str) -> SqlLog:
+    """Let runs have a ledger, or none, and give the log of all statements."""
+    cli.config(CONFIG.format(server.url) + ledger)
+    if ledger:
+        assert cli("ledger", "install").code == 0
+    return SqlLog(registry.server, registry.name)
+
+
 @pytest.mark.parametrize("ledger", ["", LEDGER], ids=["no-ledger", "ledger"])
 def test_requests_and_statements_do_not_grow_with_what_is_right(
     cli: Cli, registry: TestDatabase, server: Double, ledger: str
 ) -> None:
-    cli.config(CONFIG.format(server.url) + ledger)
-    if ledger:
-        assert cli("ledger", "install").code == 0
-    log = SqlLog(registry.server, registry.name)
+    log = counted(cli, registry, server, ledger)
     costs = []
     for tenants in (100, 2_000):
         grow(registry, server, tenants, tenants)
@@ -101,10 +106,7 @@ def test_requests_and_statements_do_not_grow_with_what_is_right(
 def test_a_missing_database_is_one_request_and_no_statement_of_its_own(
     cli: Cli, registry: TestDatabase, server: Double, ledger: str
 ) -> None:
-    cli.config(CONFIG.format(server.url) + ledger)
-    if ledger:
-        assert cli("ledger", "install").code == 0
-    log = SqlLog(registry.server, registry.name)
+    log = counted(cli, registry, server, ledger)
     requests, statements = [], []
     for tenants in (20, 220):  # 20 are missing, and then 200
         grow(registry, server, tenants, 0)

@@ -202,7 +202,7 @@ class _Writer:
     def _seen(self, plan: TenantPlan, before: Record) -> Record:
         """Return a tenant's record where the run did not change it."""
         if plan.kind is FindingKind.LOST:
-            if before.state is State.LOST or self.observed.is_replaced(before.target):
+            if before.state is State.LOST:
                 return before
             again = is_recreated(before, plan.before)
             self.entries.append(

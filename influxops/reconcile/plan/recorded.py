@@ -16,6 +16,7 @@ from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import RunState
 
 MAY_READ_ALL = "give its target a token that may read all"
+IF_REPLACED = "check where the target leads; if its server was replaced on purpose"
 
 
 def plan_from_record(record: Record, target: str | None, observed: RunState) -> TenantPlan:
@@ -179,8 +180,7 @@ def misplaced(plan: TenantPlan, record: Record, home: str, observed: RunState) -
     if observed.is_replaced(record.target):
         # Its own server may come back, with all that it holds.
         why = f"another server answers at {record.target}, where it is recorded; {home} has a copy"
-        when = "check where the target leads; if its server was replaced on purpose"
-        return plan.blocked(FindingKind.MISPLACED, why, Hint.allow("replaced-server", when))
+        return plan.blocked(FindingKind.MISPLACED, why, Hint.allow("replaced-server", IF_REPLACED))
     adopt = typed("adopt", f"{plan.tenant}={plan.database}")
     by = f" by run {record.created_by}" if record.created_by else ""
     since = f"since {format_time(record.created_at)}{by}" if record.created_at else by.strip()
