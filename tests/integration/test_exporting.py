@@ -224,7 +224,7 @@ def test_one_that_was_moved_is_brought_up_to_date_in_the_same_folder(
 def test_a_drop_after_an_export_costs_the_same_however_many_are_due(
     cli: Cli, db: TestDatabase, stand_in: GiveStandIn, is_well: bool
 ) -> None:
-    server, few, many = stand_in(max_databases=None), 5, 20
+    server, few, many = stand_in(max_databases=None), 3, 9
     db.registry("stays", *(f"t{number}" for number in range(few + many)))
     costs: list[tuple[int, int, int]] = []
     with running_proxy(server.url) as proxy, pg_proxy(db.server.port) as postgres:
