@@ -280,6 +280,10 @@ class World:
         done = run("token", "create", "--role", "operator_admin", "--name", "faults")
         assert done.code == 0, done.all
         self.secrets.append(done.out.strip())
+        # The first answer of a server decides which one it is: no fault may come before that.
+        self.register(["first"])
+        done = run("ensure")
+        assert done.code == 0, done.all
 
 
 @contextlib.contextmanager
