@@ -16,6 +16,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import importlib.metadata
 import io
 import json
 import os
@@ -58,6 +59,18 @@ here=${{0%/*}}
 mkfifo "$here/$$" && exec 3<> "$here/$$" 4<&0 5>&1
 echo "$$" > "$here/orders" && read -r code <&3 && exit "$code"
 """
+#: What is imported only where it is used.
+_LATER = (
+    "anyio._backends._asyncio",
+    "anyio.streams.tls",
+    "click._textwrap",
+    "difflib",
+    "encodings.idna",
+    "tomllib",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+)
 #: A thread of PyArrow's allocator, which takes care of forks; the server has no other.
 _ALLOCATOR = "jemalloc_bg_thd"
 _LARGEST = 1 << 17
@@ -288,6 +301,24 @@ def _import_all() -> None:
         for module in pkgutil.walk_packages([folder], f"{package}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
+    for name in _LATER:
+        importlib.import_module(name)
+    _keep_entry_points()
+
+
+def _keep_entry_points() -> None:
+    """Let a child with the server's paths not read again which plugins are installed."""
+    paths, read = [*sys.path], importlib.metadata.entry_points
+    kept = read()
+
+    def entry_points(**given: Any) -> Any:
+        return kept.select(**given) if sys.path == paths else read(**given)
+
+    importlib.metadata.entry_points = entry_points
+    for kind in importlib.import_module("influxops.plugin_host.discovery").installed().values():
+        # These are kept as well.
+        assert kind.distribution
+        kind.load().Settings.declared()
 
 
 class _Packed(list[str]):
