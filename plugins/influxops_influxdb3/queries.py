@@ -81,6 +81,7 @@ def table_names(databases: Iterable[str] | None) -> str:
 MARKER = "SELECT time FROM _init LIMIT 1"
 OLDEST_MARKER = "SELECT * FROM _init ORDER BY time LIMIT 1"
 NO_MARKER_TABLE = re.compile(r"table '[^']*\b_init' not found", re.IGNORECASE)
+NO_TIME = re.compile(r"no field named time|should have a time column", re.IGNORECASE)
 NO_TABLE = re.compile(r"table '.*' not found", re.IGNORECASE)
 
 #: The tables, with how many columns `time` each has: one, or none.

@@ -44,6 +44,7 @@ class Proxy:
         answers: Each request that was answered, with the bytes and the lines of its answer.
         before: Called with each request before the server gets it; what it returns is answered.
         after: Called with each request once the server has answered, before the client gets it.
+        breaks: Whether the connection ends before the last byte of an answer.
     """
 
     url: str = ""
@@ -51,6 +52,7 @@ class Proxy:
     answers: list[tuple[Seen, int, int]] = field(default_factory=list)
     before: Callable[[Seen], Answer] = field(default=lambda seen: None)
     after: Callable[[Seen], None] = field(default=lambda seen: None)
+    breaks: Callable[[Seen], bool] = field(default=lambda seen: False)
 
     @property
     def writes(self) -> list[Seen]:
@@ -102,7 +104,8 @@ def running_proxy(upstream: str, token: str = "") -> Iterator[Proxy]:
             for name, value in headers.items():
                 self.send_header(name, value)
             if status != 204:
-                self.send_header("content-length", str(len(body)))
+                self.close_connection = proxy.breaks(seen)
+                self.send_header("content-length", str(len(body) + self.close_connection))
             self.end_headers()
             if status != 204:
                 self.wfile.write(body)

@@ -79,6 +79,7 @@ class CopyJob:
         self._at_most = False
         self._counts_only = bool(order.folder) and not order.compare
         self._are_read = False  # whether tables were read, and no pass has begun since
+        self._table_read = ""  # the table that is read
         self._checks: list[SliceCheck] = []
         self._findings: list[Finding] = []
         self._unread = UnreadableTables(self._skip)
@@ -120,10 +121,21 @@ class CopyJob:
             except (_Restarted, ConnectionFailed) as error:
                 failures += 1
                 partial = error.partial if isinstance(error, ConnectionFailed) else True
-                if not partial or failures > _ATTEMPTS:
+                if not partial or (failures > _ATTEMPTS and not self._leave_out(error)):
                     raise
+                failures %= _ATTEMPTS + 1
                 self._context.log.info("%s; going on from where it was durable", error.message)
                 self._context.sleep(0.2 * 2**failures)
+
+    def _leave_out(self, error: TargetError) -> bool:
+        """Leave out a table whose answers break off each time, as the server has them fail."""
+        name, self._table_read = self._table_read, ""
+        if not name or not isinstance(error, ConnectionFailed):
+            return False
+        self._source.handshake()
+        self._copy.handshake()
+        self._tables.broken[name] = f"its rows cannot be read to the end: {error.reason}"
+        return True
 
     # Before anything is copied ---------------------------------------------------------------
 
@@ -273,6 +285,7 @@ class CopyJob:
         for name in self._tables.series_keys:
             if name < at.table or (at.partial and at.files and self._watch.is_older(name, start)):
                 continue
+            self._table_read = name
             with self._unread.table(name):
                 table = self._source.table(name)
                 begin = max(start, at.time) if name == at.table else start
@@ -298,6 +311,7 @@ class CopyJob:
                 # It took so long that rows may have expired; the next pass tells.
                 self._count(new=int(self._state.number == 1))
                 continue
+            self._table_read = check.table.name
             with self._unread.table(check.table.name):
                 new, lost = yield from check.verify(self._source, self._copy, self._context)
                 self._count(new=new, lost=lost)

@@ -53,12 +53,15 @@ class TableSync:
     without_time: list[str] = field(default_factory=list)
     #: Why other tables cannot be copied, by name.
     uncopyable: dict[str, str] = field(default_factory=dict)
+    #: Those of them whose answers break off, each time.
+    broken: dict[str, str] = field(default_factory=dict)
     _existing: dict[str, str] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
 
     def read(self, *, copy_is_there: bool = True) -> None:
         """Read which tables there are on both sides."""
-        self.series_keys, self.without_time, self.uncopyable = self.source.tables(), [], {}
+        self.series_keys, self.without_time = self.source.tables(), []
+        self.uncopyable = {n: why for n, why in self.broken.items() if n in self.series_keys}
         self._existing = self.copy.tables() if copy_is_there else {}
         for name in list(self.series_keys):
             try:
@@ -68,7 +71,7 @@ class TableSync:
             else:
                 if table.columns and not table.has_time:
                     self.without_time.append(name)
-        for name in (*self.without_time, *self.uncopyable):
+        for name in {*self.without_time, *self.uncopyable}:
             del self.series_keys[name]
 
     @property

@@ -12,7 +12,13 @@ from msgspec.structs import replace
 
 from influxops.plugin import UNKNOWN, Database, Marker, RunContext, Unknown
 from influxops_influxdb3 import queries
-from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound, QueryFileLimit
+from influxops_influxdb3.errors import (
+    AccessRefused,
+    BadRequest,
+    NotFound,
+    QueryFileLimit,
+    Unreadable,
+)
 from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.naming_rules import MARKER_TABLE, marker_time
 from influxops_influxdb3.queries import read_timestamp
@@ -119,6 +125,10 @@ class MarkerCheck:
             return UNKNOWN
         except BadRequest as error:
             return False if queries.NO_MARKER_TABLE.search(error.server_message) else UNKNOWN
+        except Unreadable as error:
+            # A refused line has left a table without rows, which a good one completes; what else
+            # hinders reading may hide the marker.
+            return False if queries.NO_TIME.search(error.server_message) else UNKNOWN
         return self.without_row(name, database)
 
     def without_row(self, name: str, database: Database) -> bool | Unknown:
@@ -138,7 +148,7 @@ def oldest_marker(client: Client, context: RunContext, name: str) -> Marker | No
     try:
         # Another program's table of that name may have other columns.
         rows = client.query(context, name, queries.OLDEST_MARKER)
-    except (NotFound, AccessRefused, BadRequest, QueryFileLimit):
+    except (NotFound, AccessRefused, BadRequest, QueryFileLimit, Unreadable):
         return None
     row = rows[0] if rows else {}
     at = read_timestamp(row.get("time"))

@@ -183,7 +183,10 @@ class _Collector:
         try:
             # What one table hinders is soon asked again, without it.
             return self._ask(parts, retries=0 if len(parts) > 1 else 1)
-        except (BadRequest, QueryFileLimit, ServerFailed) as error:
+        except (BadRequest, ConnectionFailed, QueryFileLimit, ServerFailed) as error:
+            # What fails once the server has begun to answer ends the connection.
+            if isinstance(error, ConnectionFailed) and (error.timed_out or not error.sent):
+                raise
             if len(parts) == 1:
                 return {parts[0].table: self._without(parts[0], error)}
             middle = len(parts) // 2

@@ -24,6 +24,7 @@ from influxops_devserver.testing import running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
+from tests.devserver.api import Api
 from tests.influxdb3.conftest import Creates, MakeTarget
 from tests.influxdb3.double import UNAUTHENTICATED, Double, Held, Told
 
@@ -215,6 +216,35 @@ def test_a_marker_that_is_looked_at_closely_is_its_row_and_not_its_table(
     databases = target.influxops_list_databases({"telemetry_a", "gone"}, RunContext()).databases
     assert databases["telemetry_a"].complete is complete
     assert databases["telemetry_b"].complete is True, "nobody asked for it"
+
+
+def test_a_marker_table_that_a_refused_line_has_left_hides_no_other(
+    make_target: MakeTarget,
+) -> None:
+    """Each query of it is 500 until a good line comes: it holds no marker."""
+    names = ["telemetry_a", "telemetry_b"]
+    with running_stand_in(wal_flush_interval="10ms") as stand_in:
+        api, ours = Api(stand_in.url), make_target(url=stand_in.url, retries=0)
+        marker = "_init,source=provisioning,tenant=b value=1i,initialized=1i"
+        assert api.write("telemetry_a", f"{marker},value=1i").status == 400
+        assert api.write("telemetry_b", marker).status == 204
+        found = ours.influxops_list_databases(names, RunContext()).databases
+        assert [found[name].complete for name in names] == [False, True]
+        assert [name for name, _ in ours.influxops_get_markers(names, RunContext())] == names[1:]
+        assert api.write("telemetry_a", marker).status == 204
+        found = ours.influxops_list_databases(names, RunContext()).databases
+        assert [found[name].complete for name in names] == [True, True]
+
+
+def test_a_marker_that_cannot_be_read_is_unknown(server: Double, target: InfluxDB3Target) -> None:
+    server.databases = {name: Held(tables={"_init"}) for name in ("telemetry_a", "telemetry_b")}
+    server.fault = lambda asked, number: (
+        Told(500, "record batch of another length")
+        if asked.path.endswith("query_sql") and asked.document["db"] == "telemetry_a"
+        else None
+    )
+    found = target.influxops_list_databases(list(server.databases), RunContext()).databases
+    assert [found[name].complete for name in sorted(found)] == [UNKNOWN, True]
 
 
 @pytest.mark.parametrize(("retention", "complete"), [(None, False), (86_400, False)])

@@ -228,20 +228,29 @@ def test_without_a_list_of_too_many_files_only_the_last_day_is_known(
     assert stats.complete is True
 
 
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (
+            Told(500, "record batch of another length"),
+            "the server answered 500: record batch of another length",
+        ),
+        (Told(drop=True), "the connection was lost"),
+    ],
+    ids=["while it is planned", "while it is read"],
+)
 def test_a_table_that_cannot_be_read_is_named_and_hides_no_other(
-    server: Double, target: InfluxDB3Target
+    server: Double, target: InfluxDB3Target, told: Told, why: str
 ) -> None:
     tables = {f"m{number}" for number in range(9)}
     server.databases = {"telemetry_a": Held(tables={"_init", "telemetry", *tables})}
     server.statistics["telemetry_a"] = {"count": 2, "last": "2023-11-14T22:00:00"}
-    server.fault = lambda asked, number: (
-        Told(500, "record batch of another length") if 'FROM "m4"' in _sql(asked) else None
-    )
+    server.fault = lambda asked, number: told if 'FROM "m4"' in _sql(asked) else None
     (stats,) = target.influxops_database_stats(["telemetry_a"], RunContext())
     unread = {table.name for table in stats.tables or () if table.rows is None}
     assert unread == {"m4"}
     assert (stats.telemetry_count, stats.rows, stats.last_write) == (2, None, None)
-    assert stats.message == "m4: the server answered 500: record batch of another length"
+    assert stats.message.startswith(f"m4: {why}")
 
 
 def test_a_server_in_trouble_is_no_fault_of_its_tables(
