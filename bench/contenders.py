@@ -198,7 +198,7 @@ class Contender:
 CONTENDERS = (
     Contender("bare script", bare),
     Contender("influxops ensure", cli),
-    Contender("Ansible module", module, 10_000, "it is ensure, and takes minutes", rounds=3),
+    Contender("Ansible module", module, 10_000, "it is ensure, and a minute more", rounds=3),
     Contender("Provisioner", provisioner, 10_000, "it would take minutes", rounds=3),
     Contender("worker", worker, 10_000, "it would take minutes", rounds=3),
     Contender("a process a tenant", processes, 1_000, "it would take minutes", False, 1, True),

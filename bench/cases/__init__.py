@@ -58,7 +58,7 @@ CASES = (
     Case("tenants", tenants.MISSING, tenants.run, 900, _tenants),
     Case("targets", fleet.TARGETS, fleet.targets, 300, lambda place: place.sizes.fleet),
     Case("workers", fleet.WORKERS, fleet.workers, 300, lambda place: place.sizes.fleet),
-    Case("slow", fleet.SLOW, fleet.slow_store, 300, lambda place: place.sizes.slow),
+    Case("slow", fleet.SLOW, fleet.slow_store, 600, lambda place: place.sizes.slow),
     Case("placing", fleet.PLACING, fleet.full_servers, 300),
     Case("status", status.TITLE, status.run, 600, lambda place: place.sizes.status),
     Case("registry", registry.WHOLE, registry.run, 300, lambda place: (place.sizes.devices,)),

@@ -119,6 +119,7 @@ def there(place: Place, db: TestDatabase, tenants: int, kept: Kept) -> None:
             measures["plan --format json, base"] = lambda given: base(
                 given, "plan", "--format", "json"
             )
+        place.left_out(THERE, "worker", column(tenants), "without a change it has no work")
         most = {each.name: each for each in CONTENDERS}
         chosen: dict[str, Callable[[], Taken]] = {}
         for name, work in measures.items():
