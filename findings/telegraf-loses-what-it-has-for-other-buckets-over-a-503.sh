@@ -3,8 +3,8 @@
 #
 # Guess:  one outputs.influxdb_v2 with bucket_tag writes to a bucket a tenant; where a proxy or a server answers
 #         503 (429, 502, 504) for one of them, Telegraf keeps what it has for all, or for that one, and tries again.
-# Seen:   it keeps the lines of the bucket that was answered 503. What it had not sent by then of the same batch,
-#         which is what there was for all buckets that it had not come to, in no order, is gone: it counts as
+# Seen:   it keeps the lines of the bucket that was answered 503. What of the same batch it had not sent before
+#         that, for all buckets that it had not come to, in no order, is gone: it counts as
 #         written, so that the buffer is empty afterwards and no line in the log says so, and the servers that
 #         work never get it. The log has the one bucket, "will retry", and the retry succeeds.
 # So:     507 or 500 from a proxy for a bucket that has to wait, on which Telegraf keeps its lines and goes on; an
