@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct, field
@@ -110,7 +110,7 @@ class RunState(Struct, frozen=True):
     # What was done ----------------------------------------------------------------------------
 
     settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # after their changes
-    recorded: frozenset[str] = frozenset()  # those of them whose result is in the ledger
+    recorded: Set[str] = frozenset()  # those of them whose result is in the ledger
     #: The tenants whose claims stay at the end: a write of their copy was abandoned.
     kept: frozenset[str] = frozenset()
     events: tuple[HistoryEntry, ...] = ()  # what was written into the ledger's history

@@ -83,6 +83,8 @@ def command(
         chosen=selection if selection.is_filter else None,
     )
     named = sorted(selection.named or ())
+    # A target that was not asked for is not this export's trouble.
+    options["targets"] = targets
     report = execute(ctx, operation, named=named, allow=(), endless=True, **options)
     if not report.tenants and not report.exit_code:
         say(NONE, err=True)

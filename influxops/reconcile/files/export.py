@@ -120,13 +120,14 @@ class Export(Operation):
     def execute(self, state: RunState) -> Iterator[RunState]:
         """Export one tenant after the other; what fails is that tenant's own."""
         handles = {handle.name: handle for handle in state.request.targets}
+        # It grows while the run goes on: each tenant costs the same, however many there are.
+        settled = dict(state.settled)
+        state = replace(state, settled=settled, recorded=settled.keys())
         for plan in [plan for plan in state.plans.values() if plan.changes]:
             state.context.check()
-            handle = handles[plan.target or ""]
-            settled = self._export(plan, handle, state.context)
-            state = replace(state, settled={**state.settled, plan.tenant: settled})
-            state = replace(state, recorded=frozenset(state.settled))
-            yield (state := tell(settled, state))
+            done = self._export(plan, handles[plan.target or ""], state.context)
+            settled[plan.tenant] = done
+            yield (state := tell(done, state))
 
     def _export(self, plan: TenantPlan, handle: TargetHandle, context: RunContext) -> TenantPlan:
         order = CopyRequest(
@@ -195,8 +196,11 @@ def export_first(
             why = f"it could not be exported, so it is not dropped: {error.message}"
             tenants[plan.tenant] = plan.defer(FindingKind.EXPORTED, why, error.remedy)
         else:
-            tenants[plan.tenant] = plan.note(*_notes(plan, copied, own))
-            whole.append(tenants[plan.tenant])
+            # The history of the drop says where the data is.
+            changes = [replace(each, reason=f"exported to {own}") for each in plan.changes]
+            written = plan.with_changes(*changes).note(*_notes(plan, copied, own))
+            tenants[plan.tenant] = written
+            whole.append(written)
     return replace(state, plans=tenants), whole
 
 

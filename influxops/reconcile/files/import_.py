@@ -202,28 +202,39 @@ class Import(Operation):
         state = _without_imports(self._marked(state, {*filter(partial(_is_new, state), wanted)}))
         for known in execute_plan(state, creating):
             yield (state := known)
+        # These grow while the run goes on: each tenant costs the same, however many there are.
+        plans, settled, recorded = dict(state.plans), dict(state.settled), set(state.recorded)
+        records = dict(state.ledger_view.records)
         for id_ in wanted:
             state.context.check()
-            now = state.settled.get(id_) or state.plans[id_]
-            if now.status in (TenantStatus.OK, TenantStatus.CHANGED):
-                for known in self._import(now, state):
-                    yield (state := known)
+            now = settled.get(id_) or plans[id_]
+            if now.status not in (TenantStatus.OK, TenantStatus.CHANGED):
+                continue
+            own = {id_: records[id_]} if id_ in records else {}
+            view = replace(state.ledger_view, records=own)
+            alone = replace(state, settled={}, recorded=frozenset(), ledger_view=view)
+            known = self._import(now, alone)
+            settled.pop(id_, None)
+            recorded.discard(id_)
+            plans |= known.plans
+            settled |= known.settled
+            recorded |= known.recorded
+            records |= known.ledger_view.records
+            view = replace(known.ledger_view, records=records)
+            state = replace(
+                known, plans=plans, settled=settled, recorded=recorded, ledger_view=view
+            )
+            yield state
 
-    def _import(self, made: TenantPlan, state: RunState) -> Iterator[RunState]:
+    def _import(self, made: TenantPlan, state: RunState) -> RunState:
+        """Import one tenant; return a state that has only what is known of it."""
         request, context = state.request, state.context
         before = made.after
         plan = replace(made, status=TenantStatus.OK, outcomes=(), changes=(), before=before)
         plan = plan.with_changes(plan.change(Action.IMPORT, after=before))
-        state = replace(
-            state,
-            plans={**state.plans, plan.tenant: plan},
-            settled={id_: each for id_, each in state.settled.items() if id_ != plan.tenant},
-            recorded=state.recorded - {plan.tenant},
-        )
-        state, own = reserve([plan], state)
+        state, own = reserve([plan], replace(state, plans={plan.tenant: plan}))
         if not own:
-            yield state
-            return
+            return state
         handle = next(each for each in request.targets if each.name == plan.target)
         folder, _ = self._exports[plan.tenant]
         order = CopyRequest(plan.database, folder=str(folder), tenant=plan.tenant)
@@ -238,12 +249,11 @@ class Import(Operation):
             settled = _failed(plan, error)
         else:
             settled = _imported(plan, copied, folder)
-        state = replace(state, settled={**state.settled, plan.tenant: settled})
-        state = record(state)
+        state = record(replace(state, settled={plan.tenant: settled}))
         settled = state.settled[plan.tenant]
         whole = replace(settled, before=made.before, outcomes=(*made.outcomes, *settled.outcomes))
         whole = replace(whole, changes=(*made.changes, *plan.changes))
-        yield replace(state, settled={**state.settled, plan.tenant: whole})
+        return replace(state, settled={plan.tenant: whole})
 
 
 def _is_new(state: RunState, tenant: str) -> bool:

@@ -143,7 +143,7 @@ class MovesInProgress:
             ledger_view=ledger_view,
             plans=self.tenants,
             settled=self.settled,
-            recorded=frozenset(self.settled),
+            recorded=self.settled.keys(),
             kept=frozenset(self.kept),
         )
 

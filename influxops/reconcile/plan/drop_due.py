@@ -52,8 +52,9 @@ from influxops.reconcile.state import RunState
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
 #: from before; and how often all may be read again, however many there are.
 _AT_ONCE, _COPIES, _READINGS = 200, 16, 20
-#: Seconds of an export after which all else is looked at again before the drop.
-_SHORT = 1.0
+#: Seconds of an export after which all else is looked at again before the drop. So are all tenants
+#: after so many, or after so many times as long as that takes: another may have its database now.
+_SHORT, _SHARE = 1.0, 10
 
 
 class DropDue(RecordOperation, Struct, frozen=True):
@@ -138,7 +139,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
         folder = self.export or state.request.ledger.settings.export_before_drop
         # The ledger remembers it, and is read elsewhere.
         folder = Path(folder).absolute() if folder else None
-        alone: list[str] = []
+        alone, look = list[str](), _Look()
         while batch := _next_batch(state, 1 if folder else _AT_ONCE):
             state.context.check()
             state, batch = reserve(batch, state)
@@ -148,7 +149,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
             if folder and not drops_old_copy(batch[0]):
                 alone += [plan.tenant for plan in batch]
                 whole = state
-                for known in self._drop_exported(batch, folder, state):
+                for known in self._drop_exported(batch, folder, state, look):
                     yield (state := _with_done(whole, known))
                 continue
             state, batch = self._plan_again(batch, state)
@@ -167,18 +168,18 @@ class DropDue(RecordOperation, Struct, frozen=True):
             yield reread(made, state)  # what is reported of the targets is how they are now
 
     def _drop_exported(
-        self, batch: Sequence[TenantPlan], folder: Path, state: RunState
+        self, batch: Sequence[TenantPlan], folder: Path, state: RunState, look: _Look
     ) -> Iterator[RunState]:
-        """Drop a tenant right after its export; only what concerns it is read, however many are."""
+        """Drop a tenant right after its export, and after a look at what concerns it."""
         began = time.monotonic()
-        state, left = self._plan_again(batch, state, _observe_alone)
+        state, left = self._plan_again(batch, state, look)
         if any(map(_is_dropped, left)):
             state, left = export_first(left, folder, state)
             yield state
             if left and time.monotonic() - began > _SHORT:
                 # A source may have it again, and another run may have claimed it.
                 state, left = reserve(left, state)
-                state, left = self._plan_again(left, state, _observe_alone)
+                state, left = self._plan_again(left, state, look)
                 state, left = export_first(left, folder, state, recent=True)
                 yield state
         if left:
@@ -265,6 +266,22 @@ class DropCopies(DropDue, Struct, frozen=True):
 
 def _is_dropped(plan: TenantPlan) -> bool:
     return any(change.action is Action.DROP for change in plan.changes)
+
+
+class _Look:
+    """Reads what concerns some tenants, however many there are, and now and then all."""
+
+    def __init__(self) -> None:
+        self._at, self._took = time.monotonic(), 0.0
+
+    def __call__(self, state: RunState, tenants: Collection[str]) -> RunState:
+        began = time.monotonic()
+        if began - self._at <= max(_SHORT, _SHARE * self._took):
+            return _observe_alone(state, tenants)
+        state = observe(state)
+        self._at = time.monotonic()
+        self._took = self._at - began
+        return state
 
 
 def _observe_alone(state: RunState, tenants: Collection[str]) -> RunState:

@@ -300,10 +300,17 @@ class CopyEndpoint:
     ) -> Iterator[list[Any]]:
         """Yield the rows of a table in a range of time, some at a time, in no order.
 
+        They are on their way from now on, before the first is taken.
+
         Raises:
             ConnectionFailed: Also when they break off.
             QueryFileLimit: When a single moment is in too many files for the server.
         """
+        return read_ahead(self._rows(table, span, decode), _READ_AHEAD)
+
+    def _rows(
+        self, table: Table, span: Span, decode: Callable[[bytes], list[Any]]
+    ) -> Generator[list[Any]]:
         todo = [span] if table.may_have_rows else []
         while todo:
             part = todo.pop()
@@ -311,7 +318,7 @@ class CopyEndpoint:
                 # What is refused is refused before a row comes.
                 sql = table.select(part)
                 answer = self.client.rows(self._context, self.database, sql, decode=decode)
-                for rows in read_ahead(answer, _READ_AHEAD):
+                for rows in answer:
                     self._context.check()
                     yield rows
             except QueryFileLimit:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -81,6 +81,8 @@ class CopyJob:
         self._are_read = False  # whether tables were read, and no pass has begun since
         self._table_read = ""  # the table that is read
         self._checks: list[SliceCheck] = []
+        #: The slices whose rows are on their way.
+        self._opened: dict[Span, tuple[LineEncoder, Iterator[list[bytes]]]] = {}
         self._findings: list[Finding] = []
         self._unread = UnreadableTables(self._skip)
         self._rows_by_table: Counter[str] = Counter()
@@ -289,7 +291,12 @@ class CopyJob:
             with self._unread.table(name):
                 table = self._source.table(name)
                 begin = max(start, at.time) if name == at.table else start
-                for span in slices(self._source, name, begin, other=copy):
+                if self._has_as_many(table, Span(begin, at.settled)):
+                    begin = at.settled
+                    self._state = replace(self._state, table=name, time=begin)
+                    yield True
+                spans = slices(self._source, name, begin, other=copy)
+                for span in self._ahead(table, spans) if is_copied and not at.files else spans:
                     for _ in self._slice(table, span):
                         yield False
                     self._state = replace(self._state, table=name, time=span.end)
@@ -361,9 +368,11 @@ class CopyJob:
 
     def _copy_rows(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         """Copy a slice, and return the digest of what was read."""
-        digest, encoder = Digest(), LineEncoder(table)
+        digest = Digest()
+        is_open = span in self._opened
+        encoder, rows = self._opened.pop(span) if is_open else self._open(table, span)
         self._writer.begin(table, span)
-        for lines in self._source.lines(encoder, span):
+        for lines in rows:
             digest.add(lines)
             self._writer.add(lines)
             self._context.on_progress(len(lines))
@@ -371,6 +380,36 @@ class CopyJob:
         self._writer.end(digest)
         self._count(empty=encoder.empty)
         return digest
+
+    def _open(self, table: Table, span: Span) -> tuple[LineEncoder, Iterator[list[bytes]]]:
+        encoder = LineEncoder(table)
+        return encoder, self._source.lines(encoder, span)
+
+    def _ahead(self, table: Table, spans: Iterable[Span]) -> Iterator[Span]:
+        """Yield slices; the rows of the next one are on their way while one is copied."""
+        last = None
+        try:
+            for span in spans:
+                self._opened[span] = self._open(table, span)
+                if last is not None:
+                    yield last
+                last = span
+            if last is not None:
+                yield last
+        finally:
+            self._opened.clear()
+
+    def _has_as_many(self, table: Table, span: Span) -> bool:
+        """Return whether a copy that is compared by counts has all rows of a range of time."""
+        if not self._counts_only or self._retention is not None or span.start >= span.end:
+            return False
+        name = table.name
+        ours = self._source.count(name, span, self._source.files(name))
+        if ours != self._copy.count(name, span) or self._copy.like(table).columns != table.columns:
+            return False
+        self._context.on_progress(ours)
+        self._count(seen=ours)
+        return True
 
     def _copy_first(self, table: Table, span: Span) -> Iterator[None]:
         """Copy a slice for the first time; where no pass may follow, what stays is read back."""

@@ -52,10 +52,16 @@ def in_flight(
 
 
 def read_ahead(items: Generator[_T], limit: int) -> Generator[_T]:
-    """Yield items while a thread fetches those that come next, `limit` of them at most.
+    """Yield items that a thread fetches, from now on, `limit` of them ahead at most.
 
     Where it is left before the end, the thread ends after the item that it waits for.
     """
+    found = _read_ahead(items, limit)
+    next(found)
+    return found
+
+
+def _read_ahead(items: Generator[_T], limit: int) -> Generator[_T]:
     ready: Queue[tuple[_T | None, BaseException | None]] = Queue(limit + 1)
     left = threading.Event()
 
@@ -73,6 +79,7 @@ def read_ahead(items: Generator[_T], limit: int) -> Generator[_T]:
 
     threading.Thread(target=run, name="influxdb3-read", daemon=True).start()
     try:
+        yield None  # type: ignore[misc]  # it has begun, and is ended where nothing is taken
         while True:
             item, end = ready.get()
             if isinstance(end, StopIteration):

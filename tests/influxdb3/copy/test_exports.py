@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -520,3 +521,32 @@ def test_rows_of_a_table_that_breaks_off_are_in_no_other_tables_file(files: File
     assert len(files.parts()) == 1
     found = {table.name: [part.rows for part in table.parts] for table in files.manifest.tables}
     assert found == {"bad": [], "telemetry": [50]}
+
+
+def test_the_next_slice_is_asked_for_while_one_is_read_and_rows_are_counted_again_at_once(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "MAX_ROWS", 100)
+    files.pair.write(*rows(0, 350))
+    next_one, asked, overlapped = threading.Event(), list[str](), list[bool]()
+    first = list[str]()
+
+    def see(seen: Seen) -> Answer:
+        text = seen.body.decode()
+        if 'FROM \\"telemetry\\"' in text:
+            asked.append("count" if "COUNT" in text else "rows")
+            if asked[-1] == "rows" and first in ([], [text]):  # or it is asked again
+                first[:] = [text]
+                overlapped.append(next_one.wait(20))
+            elif asked[-1] == "rows":
+                next_one.set()
+        return None
+
+    with running_proxy(files.pair.source.url) as proxy:
+        proxy.before = see
+        files.pair.source = Api(proxy.url)
+        assert files.export().total == 350
+    assert overlapped == [True]
+    assert len(files.parts()) == 4
+    fourth = [n for n, each in enumerate(asked) if each == "rows"][3]
+    assert asked[fourth + 1 :] in (["count", "count", "rows"], ["count", "count", "count", "rows"])
