@@ -47,11 +47,6 @@ class Guard(Struct, frozen=True):
         """Return one thing that it refuses, for the report."""
         return Refusal(self.name, message, tuple(plan.tenant for plan in plans), self.when)
 
-    def refused(self, plan: TenantPlan, observed: RunState) -> list[Change]:
-        """Return the changes of a tenant that it refuses."""
-        actions, refuses = self.actions, self.refuses
-        return [c for c in plan.changes if c.action in actions and refuses(plan, c, observed)]
-
     def refuse(
         self, plan: TenantPlan, refused: Sequence[Change], at: str = "its target"
     ) -> TenantPlan:
@@ -414,7 +409,8 @@ def guard(state: RunState, *, drops: bool = False) -> RunState:
             continue
         actions = [change.action for change in tenant.changes]
         for each in concerned(*actions, beside=tenant.target in replaced):
-            changes, name = each.refused(tenant, state), each.name
+            refuses, of, name = each.refuses, each.actions, each.name
+            changes = [c for c in tenant.changes if c.action in of and refuses(tenant, c, state)]
             # A database on a server that replaced the recorded one is not the provisioned one, even
             # if its name and marker are right.
             is_beside = name == "replaced-server" and tenant.status is TenantStatus.OK
