@@ -59,7 +59,12 @@ def execute_plan(state: RunState, plan_again: Callable[[RunState], RunState]) ->
 
 
 def _went_as_planned(batch: Iterable[TenantPlan], state: RunState) -> bool:
-    """Return whether nothing was learned that the first plan of the others does not reckon with."""
+    """Return whether nothing was learned that the first plan of the others does not reckon with.
+
+    With a ledger, other runs may have claimed some of these meanwhile.
+    """
+    if state.request.ledger is not None:
+        return False
     done = map(state.settled.get, (plan.tenant for plan in batch))
     return all(plan is not None and plan.status is TenantStatus.CHANGED for plan in done)
 
