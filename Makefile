@@ -6,12 +6,14 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0)) + 1)')
 # Where it is set, each worker compiles all tests by itself, which takes a third of a minute in all.
 export PYTHONDONTWRITEBYTECODE :=
+# What of Ansible's is no test of pytest's.
+ANSIBLE_ALONE := ansible-molecule ansible-integration ansible-lint
 # Neighbours stay together, because they share servers.
 PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo web routing test test-ansible test-clients faults check words docs reference
-.PHONY: bench fuzz sanity collection changelog
+.PHONY: help demo web routing test pytest pytest-shown test-ansible test-clients faults
+.PHONY: check words docs reference bench fuzz sanity collection changelog
 .PHONY: dist format clean ansible-lint ansible-plays ansible-integration ansible-molecule
 
 help:
@@ -65,9 +67,15 @@ web: $(VENV)/.web
 routing: $(VENV)/.demo
 	@$(BIN)/influxops demo --routing
 
+# What is one process after the other runs beside the tests, and is shown when it has ended.
 test: $(VENV)/.dev
-	$(BIN)/$(PYTEST) --ignore=tests/ansible -m 'not faults and not clients'
-	$(MAKE) --no-print-directory test-ansible
+	$(MAKE) --no-print-directory --jobs --output-sync=target pytest-shown $(ANSIBLE_ALONE)
+
+pytest: $(VENV)/.dev
+	$(BIN)/$(PYTEST) -m 'not faults and not clients'
+
+pytest-shown:
+	@$(MAKE) --no-print-directory --jobs=1 --output-sync=none pytest
 
 # With MINUTES, the long version of one of them, and nothing else: make faults MINUTES=30 SEED=1
 SEED ?= 1
@@ -85,7 +93,7 @@ fuzz: $(VENV)/.dev
 	INFLUXOPS_FUZZ=long $(BIN)/$(PYTEST) tests/fuzz
 
 # Molecule and ansible-lint look for Ansible's programs in PATH; Ansible insists on UTF-8.
-ANSIBLE_PARTS := ansible-plays ansible-molecule ansible-integration ansible-lint
+ANSIBLE_PARTS := ansible-plays $(ANSIBLE_ALONE)
 $(ANSIBLE_PARTS) sanity collection changelog: export PATH := $(abspath $(BIN)):$(PATH)
 $(ANSIBLE_PARTS) sanity collection changelog: export LC_ALL := C.UTF-8
 

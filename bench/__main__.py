@@ -127,13 +127,21 @@ def main() -> int:
             measure_all(run, options)
     except KeyboardInterrupt:
         run.failures.append(Failure("all", "", "it was interrupted"))
+        tell_failures(run, options.output)
         report.write(run, options.output, docs=False)
         return 130
-    print(report.text(run) if options.earlier else report.targets(run))
+    print(report.text(run) if options.earlier else report.targets(run), flush=True)
     report.write(run, options.output, docs=options.docs)
+    tell_failures(run, options.output)
+    return 1 if run.failures else 0
+
+
+def tell_failures(run: Run, folder: Path) -> None:
+    """Say at the very end what failed, and why."""
     for failed in report.failures(run):
         print(failed, file=sys.stderr)
-    return 1 if run.failures else 0
+    if run.failures:
+        print(f"{len(run.failures)} failed; more is in {folder / 'bench.log'}", file=sys.stderr)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -231,8 +231,9 @@ class Place:
                 raise Unfit(f"it needs {first + number} servers, and {URLS} names {len(real)}")
             given = real[first : first + number]
             for server in given:
-                if self.rooms[server.url] < databases:
-                    raise Unfit(f"the server holds {self.rooms[server.url]:,} databases")
+                if (room := self.rooms[server.url]) < databases:
+                    more = "; more was not looked for" if room >= LOOKED_FOR else ""
+                    raise Unfit(f"the server holds {room:,} databases{more}")
                 stack.callback(server.clean)
                 server.clean()
             yield given

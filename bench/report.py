@@ -115,6 +115,10 @@ def notes(run: Run, table: str) -> list[str]:
         sizes = ", ".join(filter(None, at))
         what = " at ".join(filter(None, (who, sizes)))
         told.append(f"left out: {what}: {why}" if what else f"left out: {why}")
+    for failure in run.failures:
+        of, _, size = failure.case.rpartition(", ")
+        if of == table and failure.contender:
+            told.append(f"failed: {' at '.join(filter(None, (failure.contender, size)))}")
     return told
 
 

@@ -5,8 +5,10 @@ command. The child is what `influxops` in a new process would be: its arguments,
 and standard streams are its own, it inherits no other file, and signals do what they do
 there. What its start costs and imports is for tests that start `PROGRAM` itself.
 
-Another one has imported Ansible, and forks for each `ansible-playbook`. The modules of a play are
-forked by the first one: their interpreter is a shell script that tells it of itself.
+It has not imported the stand-in, because a process costs the more to fork the more it holds: that
+is forked by another one. A third has imported Ansible, and forks for each `ansible-playbook`. The
+modules of a play are forked by the first one: their interpreter is a shell script that tells it of
+itself.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import importlib.metadata
 import io
 import json
 import os
@@ -33,13 +36,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 PROGRAM = Path(sys.executable).with_name("influxops")
 STAND_IN = [sys.executable, "-m", "influxops_devserver.cli"]
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 _ROOT = Path(__file__).parents[1]
 _PLUGINS = _ROOT / "plugins"
+_STAND_IN = "influxops_devserver"
+Kind = Literal["command", "stand-in", "playbook"]
+#: What is no command, by its program.
+_KINDS: dict[str, Kind] = {STAND_IN[0]: "stand-in", str(PLAYBOOK): "playbook"}
 #: What a play finds this checkout's plugins by.
 ANSIBLE = {
     "LC_ALL": "C.UTF-8",
@@ -58,6 +65,18 @@ here=${{0%/*}}
 mkfifo "$here/$$" && exec 3<> "$here/$$" 4<&0 5>&1
 echo "$$" > "$here/orders" && read -r code <&3 && exit "$code"
 """
+#: What is imported only where it is used.
+_LATER = (
+    "anyio._backends._asyncio",
+    "anyio.streams.tls",
+    "click._textwrap",
+    "difflib",
+    "encodings.idna",
+    "tomllib",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+)
 #: A thread of PyArrow's allocator, which takes care of forks; the server has no other.
 _ALLOCATOR = "jemalloc_bg_thd"
 _LARGEST = 1 << 17
@@ -93,7 +112,7 @@ class Forked(subprocess.Popen[str]):
             own if own != -1 else number for number, own in enumerate((p2cread, c2pwrite, errwrite))
         ]
         with theirs:
-            _server(args[0] == str(PLAYBOOK)).give(order, [theirs.fileno(), *streams])
+            _server(_KINDS.get(args[0], "command")).give(order, [theirs.fileno(), *streams])
         self.pid = struct.unpack("i", self._status.recv(4))[0]
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
@@ -136,7 +155,8 @@ def python() -> Path:
 
 def can_fork(env: Mapping[str, str], *, is_playbook: bool = False) -> bool:
     """Return whether a fork with these variables is as a process that is started with them."""
-    return _at_start(env) == _at_start(_server(is_playbook).environment)
+    server = _server("playbook" if is_playbook else "command")
+    return _at_start(env) == _at_start(server.environment)
 
 
 def _at_start(env: Mapping[str, str]) -> dict[str, str]:
@@ -144,7 +164,7 @@ def _at_start(env: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Server:
-    def __init__(self, python: Path | None = None) -> None:
+    def __init__(self, kind: Kind, python: Path | None = None) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
         self._folder = tempfile.TemporaryDirectory(prefix="influxops-fork-")
         self.environment = {**kept, **(ANSIBLE if python else {"LANG": "C.UTF-8"})}
@@ -155,7 +175,7 @@ class _Server:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno()), str(python or "")],
+                [sys.executable, __file__, str(theirs.fileno()), kind, str(python or "")],
                 env={**self.environment, "HOME": self._folder.name},
                 cwd=self._folder.name,
                 stdin=subprocess.DEVNULL,
@@ -177,21 +197,23 @@ class _Server:
 
 
 @functools.cache
-def _started(pid: int, is_playbook: bool) -> _Server:
-    return _Server(_started(pid, False).python if is_playbook else None)
+def _started(pid: int, kind: Kind) -> _Server:
+    return _Server(kind, _started(pid, "command").python if kind == "playbook" else None)
 
 
 _lock = threading.Lock()
 
 
-def _server(is_playbook: bool = False) -> _Server:
-    """Return the server of this process, started when it is first asked for."""
+def _server(kind: Kind = "command") -> _Server:
+    """Return a server of this process, started when it is first asked for."""
     with _lock:
-        return _started(os.getpid(), is_playbook)
+        return _started(os.getpid(), kind)
 
 
-def _serve(orders: socket.socket, python: str) -> None:
-    if python:
+def _serve(orders: socket.socket, kind: str, python: str) -> None:
+    if kind == "stand-in":
+        _import_modules(_STAND_IN)
+    elif kind == "playbook":
         _import_ansible()
     else:
         _import_all()
@@ -282,12 +304,34 @@ def _run_module(pid: str, python: str) -> NoReturn:
 
 
 def _import_all() -> None:
-    packages = sorted(path.name for path in _PLUGINS.glob("influxops_*"))
-    for package in ("influxops", *packages):
+    packages = {path.name for path in _PLUGINS.glob("influxops_*")} - {_STAND_IN}
+    _import_modules("influxops", *sorted(packages))
+    _keep_entry_points()
+
+
+def _import_modules(*packages: str) -> None:
+    for package in packages:
         (folder, *_) = importlib.import_module(package).__path__
         for module in pkgutil.walk_packages([folder], f"{package}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
+    for name in _LATER:
+        importlib.import_module(name)
+
+
+def _keep_entry_points() -> None:
+    """Let a child with the server's paths not read again which plugins are installed."""
+    paths, read = [*sys.path], importlib.metadata.entry_points
+    kept = read()
+
+    def entry_points(**given: Any) -> Any:
+        return kept.select(**given) if sys.path == paths else read(**given)
+
+    importlib.metadata.entry_points = entry_points
+    for kind in importlib.import_module("influxops.plugin_host.discovery").installed().values():
+        # These are kept as well.
+        assert kind.distribution
+        kind.load().Settings.declared()
 
 
 class _Packed(list[str]):
@@ -368,10 +412,13 @@ def _main(program: Sequence[str]) -> Callable[[], object]:
     if program == [str(PLAYBOOK)]:
         play: Callable[[], object] = importlib.import_module("ansible.cli.playbook").main
         return play
-    from influxops.cli.main import main
-    from influxops_devserver.cli import command
+    if program == STAND_IN:
+        from influxops_devserver.cli import command
 
-    return main if program == [str(PROGRAM)] else command
+        return command
+    from influxops.cli.main import main
+
+    return main
 
 
 def _open_streams() -> None:
@@ -392,4 +439,4 @@ def _open_streams() -> None:
 if __name__ == "__main__":
     # What a console script has before the modules of Python.
     sys.path[0] = str(PROGRAM.parent)
-    _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    _serve(socket.socket(fileno=int(sys.argv[1])), *sys.argv[2:])

@@ -222,9 +222,18 @@ class Handle:
         )
 
 
+class _Manager(pluggy.PluginManager):
+    # What each class has of Python's is no hook, and is most of what it has.
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        return None if name.startswith("__") else super().parse_hookspec_opts(module_or_class, name)
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+
+
 def manager() -> pluggy.PluginManager:
     """Return a plugin manager that knows the hooks; each engine has its own."""
-    made = pluggy.PluginManager(PROJECT)
+    made = _Manager(PROJECT)
     for spec in (*REQUIRED.values(), *OPTIONAL):
         made.add_hookspecs(spec)
     return made

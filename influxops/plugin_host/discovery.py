@@ -6,6 +6,7 @@ door. Only the kinds that a configuration uses are imported.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections import defaultdict
 from collections.abc import Mapping
@@ -41,7 +42,7 @@ class PluginType(Struct, frozen=True):
     def distribution(self) -> str:
         """The distributions that offer it, each with its version."""
         return self.origin or " and ".join(
-            f"{each.dist.name} {each.dist.version}" if each.dist else "an unknown distribution"
+            _called(each.dist) if each.dist else "an unknown distribution"
             for each in self.entry_points
         )
 
@@ -86,6 +87,13 @@ class PluginType(Struct, frozen=True):
         if not roles and issubclass(plugin, ReporterHooks):
             return ("reporters",)  # one that only wraps the hooks of others, for tracing
         return roles
+
+
+@functools.cache
+def _called(distribution: importlib.metadata.Distribution) -> str:
+    # Both are in one file, which is parsed each time that it is asked for.
+    metadata = distribution.metadata
+    return f"{metadata['Name']} {metadata['Version']}"
 
 
 def installed(group: str = PLUGIN_GROUP) -> dict[str, PluginType]:

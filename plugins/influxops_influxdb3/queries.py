@@ -92,13 +92,6 @@ COLUMNS = (
     "SELECT table_name, column_name, data_type FROM information_schema.columns "
     "WHERE table_schema = 'iox'"
 )
-#: The files of all tables.
-FILES = "SELECT table_name, min_time, max_time, row_count FROM system.parquet_files"
-#: For each table, how many files it has and what they tell.
-FILE_TOTALS = (
-    "SELECT table_name, COUNT(*) AS files, SUM(row_count) AS rows, MAX(max_time) AS last "
-    "FROM system.parquet_files GROUP BY table_name"
-)
 
 
 def columns_of(table: str) -> str:
@@ -106,9 +99,26 @@ def columns_of(table: str) -> str:
     return f"{COLUMNS} AND table_name = {literal(table)}"
 
 
-def files_of(table: str) -> str:
-    """Ask for the files of one table."""
-    return f"{FILES} WHERE table_name = {literal(table)}"
+# Where no table is named, a server tells a file once for each database that it has, under the name
+# that a table with the same number has there. So each table is named, in a SELECT of its own.
+
+
+def files_of(tables: Iterable[str]) -> str:
+    """Ask for the files of some tables."""
+    return " UNION ALL ".join(
+        "SELECT table_name, min_time, max_time, row_count FROM system.parquet_files "
+        f"WHERE table_name = {literal(table)}"
+        for table in tables
+    )
+
+
+def file_totals(tables: Iterable[str]) -> str:
+    """Ask how many files each of some tables has, and what they tell."""
+    return " UNION ALL ".join(
+        f"SELECT {literal(table)} AS name, COUNT(*) AS files, SUM(row_count) AS rows, "
+        f"MAX(max_time) AS last FROM system.parquet_files WHERE table_name = {literal(table)}"
+        for table in tables
+    )
 
 
 def row_count(table: str, after: int | None) -> str:

@@ -99,6 +99,22 @@ def test_hundreds_of_files_come_of_one_write_and_are_listed_apart(
     assert listed(files_api, database) == [(1, 7, 7)]
 
 
+def test_without_a_name_files_are_listed_as_those_of_tables_of_other_databases_too(
+    files_api: Api, database: str
+) -> None:
+    """As the source of the recorded revision does it: ParquetFilesTable::scan."""
+    names = [f"{database}_{side}" for side in ("one", "two")]
+    for name, tables in zip(names, (("t", "u"), ("u", "t")), strict=True):
+        for table in tables:
+            assert write(files_api, name, f"{table} v=1i {len(tables)}").status == 204
+        write_files(files_api, name)
+    for name in names:
+        assert listed(files_api, name, "t") == listed(files_api, name, "u") == [(1, 2, 2)]
+        sql = "SELECT table_name, COUNT(*) AS n FROM system.parquet_files GROUP BY 1"
+        found = {row["table_name"]: row["n"] for row in files_api.sql(name, sql)}
+        assert found["t"] >= 2 <= found["u"]
+
+
 @pytest.fixture(scope="module")
 def ten(files_api: Api) -> str:
     """A database with ten files of the table t, and one that reaches over the first five."""

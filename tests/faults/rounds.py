@@ -308,6 +308,8 @@ class Round:
         self.result.tracebacks += [f"round {self.name}: {each}" for each in broken]
         self.result.secrets += [f"round {self.name}: {each}" for each in shown]
         self.result.wrong += [f"round {self.name}: {each}" for each in said.odd]
+        for each in said.odd:
+            self.tell(f"  wrong: {each}")
         said.odd.clear()
 
     def _count(self, calls: Sequence[Call]) -> None:

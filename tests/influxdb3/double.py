@@ -100,6 +100,7 @@ class Double:
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
+        self.answered = 0  # bytes of all answers
         self.fault: Fault | None = None
         self.databases: dict[str, Held] = {}
         self.durable: set[tuple[str, str]] = set()
@@ -383,6 +384,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         body = told.body.encode()
+        with self.owner._lock:
+            self.owner.answered += len(body)
         self.send_response_only(told.status)
         self.send_header("cluster-uuid", self.owner.cluster_uuid)
         self.send_header("date", self.owner.date or self.date_time_string())

@@ -15,6 +15,7 @@ from influxops_devserver.postgres import EmbeddedPostgres
 from tests.golden.statements import LOGGING, SqlLog
 from tests.influxdb3.double import Double, Held
 from tests.integration.command import STUCK, Cli
+from tests.line_proxy import line_proxy
 from tests.pg import TestDatabase, new_database, postgres_server
 
 CONFIG = """
@@ -117,6 +118,27 @@ def test_a_missing_database_is_one_request_and_no_statement_of_its_own(
         statements.append(len(log.statements()))
     assert requests[1] - requests[0] == 200 - 20
     assert statements[1] <= statements[0]  # the first run has the source recorded, too
+
+
+@pytest.mark.parametrize(("ledger", "rows"), [("", 30), (LEDGER, 260)], ids=["no-ledger", "ledger"])
+def test_the_bytes_that_are_read_grow_with_tenants_and_no_faster(
+    cli: Cli, registry: TestDatabase, server: Double, ledger: str, rows: int
+) -> None:
+    counted(cli, registry, server, ledger)
+    sizes, given = [], list[int]()
+    with line_proxy(registry.server.port) as proxy:
+        proxy.on_answer = lambda data: given.append(len(data))
+        for tenants in (500, 1_500):
+            grow(registry, server, tenants, tenants)
+            assert not ledger or cli("ensure").code == 0  # records them
+            server.answered = 0
+            given.clear()
+            assert cli("ensure", env={"PG_PORT": str(proxy.port)}).code == 0
+            sizes.append((server.answered, sum(given)))
+    print(sizes)  # noqa: T201
+    for (few, many), most in zip(zip(*sizes, strict=True), (100, rows), strict=True):
+        assert 10 < (many - few) / 1_000 < most
+        assert many <= 3 * few
 
 
 @pytest.mark.parametrize(

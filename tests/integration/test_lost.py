@@ -10,9 +10,10 @@ import psycopg
 import pytest
 
 from influxops_devserver.testing import running_stand_in
-from tests.conftest import GiveStandIn, targets_toml
+from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.earlier import ledger_of_version
 from tests.integration.command import Cli
+from tests.integration.proxy import Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
@@ -165,3 +166,43 @@ def test_one_upgraded_run_confirms_what_an_earlier_version_called_ready(
     server.drop("telemetry_beta")
     assert kept("ensure").code == 1
     assert states(db) == {"acme": "ready", "beta": "lost", "gamma": "ready"}
+
+
+@pytest.mark.parametrize("ledger", [True, False])
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_database_that_is_deleted_while_its_marker_is_written_is_not_called_good(
+    kept: Cli,
+    db: TestDatabase,
+    stand_in: GiveStandIn,
+    proxied: StartProxy,
+    ledger: bool,
+    goes_on: bool,
+) -> None:
+    server = stand_in(max_databases=None)
+    proxy = proxied(server)
+    kept.config(targets_toml({"eu1": proxy}, LEDGER if ledger else ""))
+    if ledger:
+        assert kept("ledger", "install").code == 0
+    for name in ("telemetry_acme", "telemetry_beta"):
+        write(server, name)
+        server.drop(name)  # what was deleted before says nothing
+        write(server, name)
+    once = iter([None])
+
+    def delete(seen: Seen) -> None:
+        if seen.writes and "db=telemetry_acme" in seen.path and next(once, True) is None:
+            if goes_on:
+                path = "/api/v3/configure/database"
+                assert server.request("DELETE", path, fields={"db": "telemetry_acme"}).status == 200
+                write(server)
+            else:
+                server.drop("telemetry_acme")  # its name is in no list afterwards
+
+    proxy.before = delete
+    done = kept("ensure")
+    assert done.code == 1, done.all
+    (said,) = [line for line in done.lines if "it was deleted while its marker was written" in line]
+    assert "telemetry_acme" in said
+    if ledger:
+        assert states(db) == {"acme": "unconfirmed", "beta": "ready", "gamma": "ready"}
+        assert "deleted while its marker was written" in kept("history", "acme").out

@@ -158,6 +158,18 @@ def test_medians_ratios_targets_and_what_was_left_out_are_told(tmp_path: Path) -
     assert "FAILED start-up: influxops --help it ended with 1" in text
 
 
+def test_what_failed_is_told_at_the_end_and_beside_its_table(tmp_path: Path) -> None:
+    run = a_run()
+    run.failures.append(Failure(f"{tenants.THERE}, 20", "Ansible module", "it ended with 2"))
+    run.write(tmp_path / "kept.json")
+    done = bench("--from", str(tmp_path / "kept.json"), "--output", str(tmp_path))
+    assert done.returncode == 1
+    assert "  failed: Ansible module at 20\n" in done.stdout
+    first, last = done.stderr.splitlines()
+    assert first == f"FAILED {tenants.THERE}, 20: Ansible module it ended with 2"
+    assert last == f"1 failed; more is in {tmp_path / 'bench.log'}"
+
+
 def test_what_was_measured_before_is_written_again_without_measuring(tmp_path: Path) -> None:
     a_run().write(tmp_path / "kept.json")
     done = bench("--from", str(tmp_path / "kept.json"), "--output", str(tmp_path))

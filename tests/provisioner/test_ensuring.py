@@ -17,6 +17,7 @@ from influxops.provisioner import DatabaseInspection, EnsureStatus
 from influxops.provisioner import results as known
 from influxops_devserver.testing import running_stand_in
 from tests.conftest import GiveStandIn, StartProxy
+from tests.integration.command import STUCK
 from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
@@ -106,6 +107,25 @@ def test_what_is_known_is_asked_again_when_its_time_is_over(
     assert made.ensure("acme").status == "existing"
     assert until(lambda: made.ensure("acme").status == "created")
     assert server.databases() == ["telemetry_acme"]
+
+
+def test_many_that_are_there_are_looked_at_together_and_not_asked_for_one_by_one(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
+) -> None:
+    ids = [f"t{number}" for number in range(300)]
+    db.registry(*ids)
+    server = stand_in(max_databases=None)
+    for id_ in ids:
+        server.create(f"telemetry_{id_}")
+    proxy = proxied(server)
+    # Shorter than theirs, which is a full run's to say.
+    made = provide(targets={"eu1": proxy}, extra='[database]\nretention = "1d"\n')
+    found = made.ensure_many([*ids, "nobody"], timeout=STUCK)
+    assert [each.status for each in found] == [*["existing"] * 300, "failed"]
+    assert sum("configure" in seen.path for seen in proxy.seen) < 100  # of small batches
+    # None had its marker; a database that is looked at gets it.
+    marked = "SELECT count(*) AS n FROM system.tables WHERE table_name = '_init'"
+    until(lambda: server.rows("_internal", marked)[0]["n"] > 200)
 
 
 def test_a_tenant_that_is_not_committed_is_its_own_result_and_nobody_elses(

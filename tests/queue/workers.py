@@ -99,12 +99,34 @@ def working(
 
 
 def until(holds: Callable[[], Any], timeout: float = STUCK) -> Any:
-    """Wait for what another process does; return what holds then."""
+    """Wait for what another process does; return what holds then.
+
+    Where it does not come about, the ledger and the queue are shown of a database that it asks.
+    """
     end = time.monotonic() + timeout
     while not (found := holds()):
-        assert time.monotonic() < end, "it did not come about in time"
+        if time.monotonic() >= end:
+            closure = getattr(holds, "__closure__", None) or ()
+            asked = (each.cell_contents for each in closure)
+            shown = "; ".join(_shown(each) for each in asked if isinstance(each, TestDatabase))
+            raise AssertionError(f"it did not come about within {timeout} s: {found!r}; {shown}")
         time.sleep(0.05)
     return found
+
+
+def _shown(db: TestDatabase) -> str:
+    """What the ledger has of tenants that are not ready, and what waits in the queue."""
+    queries: dict[str, LiteralString] = {
+        "hints": "SELECT count(*) FROM influxops_queue.hints",
+        "jobs": "SELECT task_name, args, status, attempts, scheduled_at - now(), worker_id "
+        "FROM influxops_queue.procrastinate_jobs",
+        "workers": "SELECT id, now() - last_heartbeat FROM influxops_queue.procrastinate_workers",
+        "tenants": "SELECT target, state, error, claimed_by, claim_key, count(*), min(tenant), "
+        "now() - min(state_since) FROM influxops.tenants WHERE state <> 'ready' "
+        "GROUP BY 1, 2, 3, 4, 5",
+    }
+    found = {name: [[*map(str, row)] for row in rows(db, query)] for name, query in queries.items()}
+    return f"{states(db)} {found}"
 
 
 def rows(db: TestDatabase, query: LiteralString, *values: Any) -> list[tuple[Any, ...]]:

@@ -234,10 +234,11 @@ def test_the_grace_ends_by_itself() -> None:
         assert not str(first + seconds).startswith(begins)
 
 
-def test_a_server_that_does_not_answer_is_to_be_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("refused", [429, 503])
+def test_a_server_that_does_not_answer_is_to_be_waited_for(tmp_path: Path, refused: int) -> None:
     with recorders("eu3") as found, running_proxy("") as busy:
         text = file_of({"telemetry_x": "eu3", "telemetry_y": "eu4"}, {**found, "eu4": busy})
-        busy.before = lambda seen: (503, "text/plain", b"not now")
+        busy.before = lambda seen: (refused, "text/plain", b"not now")
         found["eu3"].server.server_close()
         with nginx(tmp_path, text) as proxy:
             for name in ("telemetry_x", "telemetry_y"):

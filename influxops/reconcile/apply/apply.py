@@ -84,6 +84,7 @@ def carry_out(batch: Sequence[TenantPlan], state: RunState) -> RunState:
         for change in plan.changes
         if change.needs_target and not (plan.tenant in ended and change.action is Action.DROP)
     ]
+    planned = state.inventories
     context.on_stage("ensuring", len(changes))
     outcomes, faults = apply(changes, request.targets, context)
     state = reread(outcomes, state.note(*faults))
@@ -92,7 +93,7 @@ def carry_out(batch: Sequence[TenantPlan], state: RunState) -> RunState:
         completions, faults = apply(missing, request.targets, context)
         outcomes = with_completion(outcomes, completions)
         state = reread(completions, state.note(*faults), verify=True)
-    done = verify(batch, outcomes, state, before, ended)
+    done = verify(batch, outcomes, state, before, ended, planned)
     closed = closed_by(outcomes, state.closed)
     return replace(state, closed=closed, settled={**state.settled, **done})
 

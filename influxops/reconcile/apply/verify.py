@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.database import UNKNOWN, UNMANAGED, Database
+from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Inventory
 from influxops.domain.finding import FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import Action, Change, ChangeResult, Outcome, TenantPlan, TenantStatus
@@ -67,17 +67,19 @@ def verify(
     observed: RunState,
     closed: Mapping[str, str],
     ended: Mapping[str, Sequence[Outcome]] | None = None,
+    planned: Mapping[str, Inventory] | None = None,
 ) -> dict[str, TenantPlan]:
     """Return tenants with the results of their changes, without those to try on another target.
 
-    A target that was `closed` before keeps nothing going; `ended` has what was tried before.
+    A target that was `closed` before keeps nothing going; `ended` has what was tried before, and
+    `planned` what targets held when their changes were planned.
     """
     by_tenant: dict[str, list[Outcome]] = {plan.tenant: [] for plan in plans}
     for outcome in outcomes:
         by_tenant[outcome.change.tenant].append(outcome)
     found = {}
     for plan in plans:
-        own = [settled(o, plan, observed) for o in by_tenant[plan.tenant]]
+        own = [settled(o, plan, observed, planned) for o in by_tenant[plan.tenant]]
         if any(_wants_another_place(o, closed) for o in own):
             continue
         decided = [_decided(c, own) for c in plan.changes if not c.needs_target]
@@ -115,7 +117,12 @@ def _wants_another_place(outcome: Outcome, closed: Mapping[str, str]) -> bool:
     )
 
 
-def settled(outcome: Outcome, plan: TenantPlan, observed: RunState) -> Outcome:
+def settled(
+    outcome: Outcome,
+    plan: TenantPlan,
+    observed: RunState,
+    planned: Mapping[str, Inventory] | None = None,
+) -> Outcome:
     """Return the outcome of a change, corrected by what its target holds afterwards."""
     change, status = outcome.change, outcome.status
     state = next(state for state in observed.targets if state.name == change.target)
@@ -133,6 +140,15 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: RunState) -> Outcome:
     applied = (found is None) != (change.before is None)
     if status is ChangeResult.UNCONFIRMED:
         return replace(outcome, remedy=_LOOK_CLOSELY, partially_applied=applied)
+    if _deleted_meanwhile(change, (planned or {}).get(change.target), observed):
+        # A server creates a database for any write, so that the marker has made what was lost.
+        return replace(
+            outcome,
+            status=ChangeResult.UNCONFIRMED,
+            message="it was deleted while its marker was written, which created it again, empty",
+            remedy="if its data is needed, restore it; what is there is kept by the next run",
+            partially_applied=applied,
+        )
     good = _is_good(change, found, managed=plan.retention is not UNMANAGED)
     if status in (ChangeResult.DONE, ChangeResult.UNKNOWN) and good:
         if change.action is Action.DROP:
@@ -172,6 +188,19 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: RunState) -> Outcome:
     if status is ChangeResult.UNKNOWN and (found is None or found.complete is False):
         return replace(outcome, status=ChangeResult.FAILED, remedy=outcome.remedy or "run it again")
     return outcome
+
+
+def _deleted_meanwhile(change: Change, before: Inventory | None, observed: RunState) -> bool:
+    """Return whether a database that a change was to complete was deleted since it was planned."""
+    was = before.databases.get(change.database) if before is not None else None
+    after = observed.inventories[change.target]
+    found = after.databases.get(change.database)
+    if change.action is not Action.COMPLETE or before is None or was is None or found is None:
+        return False
+    if was.in_use is True and found.in_use is False:
+        return True  # whether the server still tells of what was deleted, or not
+    known, now = (each.deleted.get(change.database, False) for each in (before, after))
+    return before.complete and now is not False and now != known
 
 
 def _is_good(change: Change, found: Database | None, *, managed: bool) -> bool:

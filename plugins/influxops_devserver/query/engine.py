@@ -56,7 +56,21 @@ class QueryEngine:
         tables = {_name("iox", t.name): self._batches(found, t) for t in found.tables.values()}
         for name, batch in self._system_tables(found, files).items():
             tables[_name("system", name)] = [batch]
-        return await asyncio.to_thread(_run, tables, sql, params, self._check(found, files))
+        listed = self._listed_files(found) if "parquet_files" in sql else None
+        check = self._check(found, files)
+        return await asyncio.to_thread(_run, tables, sql, params, check, listed)
+
+    def _listed_files(self, database: Database) -> Any:
+        """Return the files of a database as the server lists them where it is asked for no table.
+
+        Each is there once for each database that has a table with the number of its own, under the
+        name of that table: numbers are a database's own, and the server asks for those of all.
+        """
+        return parquet_files(
+            (table.name, self.wal.files.of(database.id, table.id))
+            for each in self.catalog.databases.values()
+            for table in each.tables.values()
+        )
 
     def _check(
         self, database: Database, files: Mapping[str, list[File]]
@@ -99,7 +113,7 @@ class QueryEngine:
 
     def _system_tables(self, database: Database, files: Mapping[str, list[File]]) -> dict[str, Any]:
         if database.id != 0:
-            return {"parquet_files": parquet_files(files)}
+            return {"parquet_files": parquet_files(files.items())}
         version, tables = self._system
         if version != self.catalog.version:
             tables = system_tables(self.catalog, started_ms=self._started_ms)
@@ -112,8 +126,12 @@ def _run(
     sql: str,
     params: dict[str, Any] | None,
     check: Callable[[Scan], None] | None,
+    listed: Any,
 ) -> list[Any]:
-    """Run a statement, in a thread, over record batches by the qualified names of their tables."""
+    """Run a statement, in a thread, over record batches by the qualified names of their tables.
+
+    A scan of the `listed` files is of one table; where it is not, it has these.
+    """
     config = (
         SessionConfig()
         .with_create_default_catalog_and_schema(True)
@@ -136,9 +154,13 @@ def _run(
         unknown = text.startswith("This feature is not implemented")
         raise ApiError(405 if unknown else 500, text) from None
     try:
-        if check is not None:
+        if check is not None or listed is not None:
             for scan in scans(frame.optimized_logical_plan()):
-                check(scan)
+                if scan.table == "system.parquet_files" and not scan.is_of_one and listed:
+                    tables = {**tables, _name("system", "parquet_files"): [listed]}
+                    return _run(tables, sql, params, check, None)
+                if check is not None:
+                    check(scan)
         return list(frame.collect())
     except ApiError:
         raise

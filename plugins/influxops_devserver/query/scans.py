@@ -22,6 +22,8 @@ class Scan:
     columns: frozenset[str]
     first: int
     last: int
+    #: Whether it asks for the rows of one `table_name`.
+    is_of_one: bool = False
 
 
 def scans(plan: Any) -> Iterator[Scan]:
@@ -39,10 +41,22 @@ def _scans(plan: Any, predicate: Any) -> Iterator[Scan]:
         _, schema, name = node.fqn()
         table = name if schema in (None, "iox") else f"{schema}.{name}"
         columns = frozenset(column for _, column in node.projection())
-        yield Scan(table, columns, *_bounds(predicate))
+        yield Scan(table, columns, *_bounds(predicate), _names_table(predicate))
     below = node.predicate() if isinstance(node, Filter) else None
     for part in plan.inputs():
         yield from _scans(part, below)
+
+
+def _names_table(predicate: Any) -> bool:
+    expression = predicate.to_variant() if predicate is not None else None
+    if not isinstance(expression, BinaryExpr):
+        return False
+    left, operator, right = expression.left(), expression.op(), expression.right()
+    if operator == "AND":
+        return _names_table(left) or _names_table(right)
+    if left.variant_name() != "Column" or left.to_variant().name() != "table_name":
+        return False
+    return bool(operator == "=" and right.variant_name() == "Literal")
 
 
 def _bounds(predicate: Any) -> tuple[int, int]:

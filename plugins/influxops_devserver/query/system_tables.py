@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -65,7 +65,7 @@ def system_tables(catalog: Catalog, *, started_ms: int) -> dict[str, Any]:
     """Return what the internal database shows of the catalog, as record batches by name."""
     databases = catalog.databases.values()
     return {
-        "parquet_files": parquet_files({}),
+        "parquet_files": parquet_files(()),
         "databases": _batch("databases", map(_database, databases)),
         "tables": _batch("tables", (_table(d, t) for d in databases for t in d.tables.values())),
         "nodes": _batch("nodes", [("n1", ["core"], os.cpu_count() or 1, "running", started_ms)]),
@@ -79,13 +79,13 @@ def tokens_table(tokens: Iterable[Token], *, with_auth: bool) -> Any:
     return table if with_auth else table.drop_columns(["hash"])
 
 
-def parquet_files(files: Mapping[str, Iterable[File]]) -> Any:
-    """Return the table of a database's files, given by table, as a record batch."""
+def parquet_files(files: Iterable[tuple[str, Iterable[File]]]) -> Any:
+    """Return the table of a database's files, given with the names of tables, as a record batch."""
     return _batch(
         "parquet_files",
         (
             (table, file.path, _ROW_BYTES * file.rows, file.rows, file.first, file.last)
-            for table, found in files.items()
+            for table, found in files
             for file in found
         ),
     )

@@ -122,7 +122,9 @@ class CopyEndpoint:
         found = {text_of(r, "table_name"): str(r.get("series_key_columns", "")) for r in rows}
         found.pop(MARKER_TABLE, None)
         self._asked_at = -math.inf
-        self._columns = self._read_columns(queries.COLUMNS)
+        # A table that was dropped keeps its columns, under another name.
+        columns = self._read_columns(queries.COLUMNS)
+        self._columns = {name: columns[name] for name in found if name in columns}
         return dict(sorted(found.items()))
 
     def _read_columns(self, sql: str) -> dict[str, list[tuple[str, str]]]:
@@ -135,12 +137,15 @@ class CopyEndpoint:
 
     def table(self, name: str, *, refresh: bool = False) -> Table:
         """Return the columns of a table, as `tables` read them unless they are to be refreshed."""
-        if self._columns is None:
-            self._columns = self._read_columns(queries.COLUMNS)
-        elif refresh:
+        if self._columns is not None and refresh:
             found = self._read_columns(queries.columns_of(name))
             self._columns[name] = found.get(name, [])
-        return table_of(name, self._columns.get(name, ()))
+        return table_of(name, self._read_all_columns().get(name, ()))
+
+    def _read_all_columns(self) -> dict[str, list[tuple[str, str]]]:
+        if self._columns is None:
+            self._columns = self._read_columns(queries.COLUMNS)
+        return self._columns
 
     def like(self, table: Table) -> Table:
         """Return this side's own table of that name, read again where it lacked columns."""
@@ -166,10 +171,13 @@ class CopyEndpoint:
         if not self._lists_files:
             return None
         if time.monotonic() - self._asked_at > _FRESH:
-            found = files_by_table(self.client, self._context, self.database, most=_MOST_FILES)
+            names = sorted({table, *self._read_all_columns()} - {MARKER_TABLE})
+            found = files_by_table(
+                self.client, self._context, self.database, names, most=_MOST_FILES
+            )
             self._all_files, self._counts, self._asked_at = found, None, time.monotonic()
-        if self._all_files is not None and not refresh:
-            return self._all_files.get(table, [])
+        if self._all_files is not None and table in self._all_files and not refresh:
+            return self._all_files[table]
         files = files_of(self.client, self._context, self.database, table)
         self._lists_files = files is not None
         return files

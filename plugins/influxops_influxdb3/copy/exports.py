@@ -38,8 +38,8 @@ def export(
     retention = None if period is None else period // _SECOND
     manifest = Manifest(order.tenant, order.database, _KIND, "", source.uuid, retention)
     with exporting(folder, manifest, context) as (files, found):
-        files.refuse_lost(source.tables())
         if found is not None:
+            files.refuse_lost(source.tables())
             state, is_whole = CopyState.decode(found.progress), found.ended is not None
             is_moved = state.source != source.uuid  # the tenant was, since
             if state.done or is_moved:

@@ -33,7 +33,7 @@ TAG: Final = ""
 #: Measurement and tags of a line, its fields by name as it is written, with `=`, and its time.
 Parts = tuple[str, dict[str, str], int]
 _IN_NAME = re.compile(r"\\[\n\t]|[\\,= ]")
-_IN_MEASUREMENT = re.compile(r"[\\, ]")
+_IN_MEASUREMENT = re.compile(r"\\[\n\t\0]|[\\, ]")
 _UNWRITABLE = re.compile(r"(?<!\\)[\n\t]|\\\Z|\A\Z")
 #: What reading a row ends with that is not as its table's columns say.
 _ODD = (LookupError, TypeError, ValueError, AttributeError)
@@ -118,7 +118,7 @@ class LineEncoder:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self._measurement = _IN_MEASUREMENT.sub(r"\\\g<0>", table.name)
+        self._measurement = _name(table.name, _IN_MEASUREMENT)
         self._tags = {name: f",{_name(name)}=" for name in table.tags}
         self._fields: dict[str, tuple[str, Callable[[Any], str]]] = {}
         for name, kind in table.fields.items():
@@ -308,12 +308,13 @@ class LineEncoder:
         return self._escaped[value]
 
 
-def _name(text: str) -> str:
+def _name(text: str, escaped: re.Pattern[str] = _IN_NAME) -> str:
     """Return a name or the value of a tag as line protocol has it.
 
-    A line break or a tab can only be there after a backslash, which stands for itself then.
+    A line break or a tab can only be there after a backslash, which stands for itself then; in the
+    name of a table so can a NUL.
     """
-    return _IN_NAME.sub(lambda m: m[0] if len(m[0]) > 1 else f"\\{m[0]}", text)
+    return escaped.sub(lambda m: m[0] if len(m[0]) > 1 else f"\\{m[0]}", text)
 
 
 def _infinite(sign: int) -> str:

@@ -26,8 +26,9 @@ for _module in ("compression.zstd", "backports.zstd"):
         zstd = importlib.import_module(_module)
         break
 _BROKEN = (OSError, EOFError, ValueError, zlib.error, *([zstd.ZstdError] if zstd else []))
-#: The level of zstd, and that of gzip: faster than rows come.
-_ZSTD, _GZIP = 8, 6
+#: The level of zstd, and that of gzip: faster than rows come. Fewer searches of longer matches take
+#: a third less time, and sorted rows get as small.
+_ZSTD, _SEARCH_LOG, _MIN_MATCH, _HASH_LOG, _GZIP = 8, 2, 7, 17, 6
 _BLOCK = 1024 * 1024
 #: Bytes of rows that are sorted and compressed at once: rows of one series are alike.
 _RUN = 8 * 1024 * 1024
@@ -48,10 +49,13 @@ def time_of(line: bytes) -> int:
 def times_of(lines: list[bytes]) -> tuple[int, int]:
     """Return the first and the last time of some rows."""
     # The times from 2001 to 2286 have as many digits, so that they need not be read one by one.
-    texts = [line[-19:] for line in lines]
-    # A shorter one may have a space of a field's text just there.
-    if {line[-20:-19] for line in lines} == {b" "} and all(map(bytes.isdigit, texts)):
-        return int(min(texts)), int(max(texts))
+    texts = [line[-20:] for line in lines]
+    first, last, joined = min(texts), max(texts), b"".join(texts)
+    # What sorts between two that begin with a space does so, too. A shorter time may have a space
+    # of a field's text just there.
+    is_usual = first[:1] == last[:1] == b" " and joined.count(b" ") == len(texts)
+    if is_usual and joined.replace(b" ", b"").isdigit():
+        return int(first), int(last)
     times = [*map(time_of, lines)]
     return min(times), max(times)
 
@@ -93,6 +97,9 @@ class PartWriter:
         else:
             options = {
                 zstd.CompressionParameter.compression_level: _ZSTD,
+                zstd.CompressionParameter.search_log: _SEARCH_LOG,
+                zstd.CompressionParameter.min_match: _MIN_MATCH,
+                zstd.CompressionParameter.hash_log: _HASH_LOG,
                 zstd.CompressionParameter.checksum_flag: 1,
             }
             self._compressor = zstd.ZstdCompressor(options=options)
@@ -117,8 +124,9 @@ class PartWriter:
         first, last = times_of(lines)
         self._times = (min(self._times[0], first), max(self._times[1], last))
         self.rows += len(lines)
-        text = b"\n".join(lines) + b"\n"
-        self._line_breaks += text.count(b"\n") - len(lines)
+        lines.append(b"")  # a line break at the end
+        text = b"\n".join(lines)
+        self._line_breaks += text.count(b"\n") - len(lines) + 1
         lines.clear()
         with writing(self._path):
             if zstd is None:

@@ -6,7 +6,7 @@ is in no file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from influxops_influxdb3.http.client import Client
 
 _T = TypeVar("_T")
+
+#: Tables that one question names.
+_AT_ONCE = 50
 
 
 class File(Struct, frozen=True):
@@ -41,28 +44,30 @@ class FileTotals(Struct, frozen=True):
 
 def files_of(client: Client, context: RunContext, database: str, table: str) -> list[File] | None:
     """Return the files of a table; None where they are not known."""
-
-    def read() -> list[File]:
-        pages = client.rows(context, database, queries.files_of(table), retries=1)
-        return [_file(row) for rows in pages for row in rows]
-
-    return _unless_unknown(context, database, read)
+    found = files_by_table(client, context, database, [table])
+    return None if found is None else found[table]
 
 
 def files_by_table(
-    client: Client, context: RunContext, database: str, *, most: int
+    client: Client,
+    context: RunContext,
+    database: str,
+    tables: Collection[str],
+    *,
+    most: int | None = None,
 ) -> dict[str, list[File]] | None:
-    """Return the files of all tables, by name; None where they are not known, or more than that."""
+    """Return the files of tables, by name; None where they are not known, or more than that."""
 
     def read() -> dict[str, list[File]] | None:
-        found: dict[str, list[File]] = {}
+        found: dict[str, list[File]] = {name: [] for name in tables}
         number = 0
-        for rows in client.rows(context, database, queries.FILES, retries=1):
-            number += len(rows)
-            if number > most:
-                return None
-            for row in rows:
-                found.setdefault(str(row["table_name"]), []).append(_file(row))
+        for sql in map(queries.files_of, _some(tables)):
+            for rows in client.rows(context, database, sql, retries=1):
+                number += len(rows)
+                if most is not None and number > most:
+                    return None
+                for row in rows:
+                    found[str(row["table_name"])].append(_file(row))
         return found
 
     return _unless_unknown(context, database, read)
@@ -71,43 +76,52 @@ def files_by_table(
 def fingerprint(client: Client, context: RunContext, database: str, tables: Collection[str]) -> str:
     """Return what changes with the files of tables; empty where they are not known.
 
-    One question tells it of all tables; a server that refuses that is asked about each.
+    One question tells it of many tables; a server that refuses that is asked about each.
     """
 
-    def read(sql: str, named: Collection[str]) -> tuple[int, int]:
+    def read(named: Sequence[str]) -> tuple[int, int]:
         number = total = 0
-        for rows in client.rows(context, database, sql, retries=1):
+        for rows in client.rows(context, database, queries.files_of(named), retries=1):
             for name, file in ((str(row["table_name"]), _file(row)) for row in rows):
-                if name in named:
-                    text = repr((name, file.first, file.last, file.rows)).encode()
-                    total += int.from_bytes(blake2b(text, digest_size=16).digest())
-                    number += 1
+                text = repr((name, file.first, file.last, file.rows)).encode()
+                total += int.from_bytes(blake2b(text, digest_size=16).digest())
+                number += 1
         return number, total
 
-    found = _unless_unknown(context, database, partial(read, queries.FILES, tables))
-    known = [found] if found is not None else []
-    for name in sorted(tables) if found is None else ():
-        one = _unless_unknown(context, database, partial(read, queries.files_of(name), (name,)))
-        if one is None:
-            return ""
-        known.append(one)
+    known = []
+    for some in _some(sorted(tables)):
+        for named in (some, *([name] for name in some)):
+            one = _unless_unknown(context, database, partial(read, named))
+            if one is not None:
+                known.append(one)
+                if named is some:
+                    break
+            elif len(named) == 1:
+                return ""
     number = sum(number for number, _ in known)
     return f"{number} {sum(total for _, total in known) % (1 << 128):032x}"
 
 
-def file_totals(client: Client, context: RunContext, database: str) -> dict[str, FileTotals]:
+def file_totals(
+    client: Client, context: RunContext, database: str, tables: Collection[str]
+) -> dict[str, FileTotals]:
     """Return what the files of each table tell, by name; nothing where they are not known."""
 
     def read() -> dict[str, FileTotals]:
-        rows = client.query(context, database, queries.FILE_TOTALS, retries=1)
-        return {
-            str(row["table_name"]): FileTotals(
-                int(row["files"]), int(row["rows"]), int(row["last"])
-            )
-            for row in rows
-        }
+        found = {}
+        for sql in map(queries.file_totals, _some(tables)):
+            for row in client.query(context, database, sql, retries=1):
+                numbers = (int(row.get(each, 0)) for each in ("files", "rows", "last"))
+                found[str(row["name"])] = FileTotals(*numbers)
+        return found
 
     return _unless_unknown(context, database, read) or {}
+
+
+def _some(tables: Collection[str]) -> Iterator[Sequence[str]]:
+    """Divide tables into those that one question names."""
+    names = [*tables]
+    return (names[at : at + _AT_ONCE] for at in range(0, len(names), _AT_ONCE))
 
 
 def usable_limit(limit: int) -> int:

@@ -154,9 +154,12 @@ class _Collector:
             if not known:
                 raise
             names = table_names(self._client, self._context, self._database)
+        if known:
+            # A server lists the columns of a dropped table too, under a name of its own.
+            names = {name: has_time for name, has_time in names.items() if name in known}
         found = {name: TableStats(name, 0) for name, has_time in names.items() if not has_time}
         asked = sorted(name for name, has_time in names.items() if has_time)
-        files = file_totals(self._client, self._context, self._database) if asked else {}
+        files = file_totals(self._client, self._context, self._database, asked)
         limit = usable_limit(self._client.file_limit)
         parts = [_part(name, files.get(name, FileTotals()), limit) for name in asked]
         for batch in _batches(parts, limit):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from influxops.plugin import RunContext
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
-from influxops_influxdb3.inspect.stats import MAX_TABLES, table_names
+from influxops_influxdb3.inspect.stats import MAX_TABLES, table_names, tables_by_database
 from influxops_influxdb3.naming_rules import MARKER_TABLE
 from influxops_influxdb3.queries import number_of, read_timestamp, rows_by_time
 
@@ -35,7 +35,9 @@ def activity(
 ) -> list[tuple[datetime, int]]:
     """Return the rows of all tables but the marker's, by the begin of each span that has any."""
     names = table_names(client, context, name)
-    tables = sorted(t for t, has_time in names.items() if has_time and t != MARKER_TABLE)
+    # Those that were dropped are named there too, and not here.
+    living = tables_by_database(client, context, [name]).get(name, names)
+    tables = sorted(t for t in living if names.get(t) and t != MARKER_TABLE)
     batches = [tables[at : at + MAX_TABLES] for at in range(0, len(tables), MAX_TABLES)]
     asked = [(batch, window) for window in _windows(since, until) for batch in batches]
 

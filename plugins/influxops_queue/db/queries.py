@@ -54,6 +54,14 @@ SELECT tenant, extract(epoch FROM clock_timestamp() - state_since)::float8 FROM 
    AND tenant > %(after)s AND (claim_key IS NULL OR claim_key <> ALL ({held}))
  ORDER BY tenant LIMIT %(most)s
 """)
+# Created, and not confirmed by the process that created it, which takes seconds. What has been so
+# for longer still was looked at in the meantime.
+_LEFT_UNCONFIRMED = sql.SQL("""
+SELECT tenant FROM {tenants}
+ WHERE namespace = %(namespace)s AND state = 'unconfirmed' AND error = ''
+   AND state_since < clock_timestamp() - interval '1 min'
+   AND state_since > clock_timestamp() - interval '3 min' LIMIT 1
+""")
 _WAITING = sql.SQL("""
 SELECT state, coalesce(target, ''), error <> '', count(*),
        count(*) FILTER (WHERE claim_key IS NULL OR claim_key <> ALL ({held})),
@@ -228,6 +236,10 @@ class Queries:
         """Return tenants with a slot on a target, and for how many seconds each waits."""
         rows = await self._rows(connection, _RESERVED, target=target, after=after, most=most)
         return dict(rows)
+
+    async def is_any_left_unconfirmed(self, connection: Connection) -> bool:
+        """Return whether a database was created, and its process died before it confirmed that."""
+        return bool(await self._rows(connection, _LEFT_UNCONFIRMED))
 
     async def stats(self, connection: Connection) -> QueueStats:
         """Return what is in the queue."""

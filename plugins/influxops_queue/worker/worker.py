@@ -53,7 +53,8 @@ _FETCH = 1.0
 _HEARTBEAT, _DEAD = 2.0, 10.0
 #: Seconds for which what is under way may go on once the worker is to stop; Docker kills after 10.
 _GRACE = 6.0
-#: Seconds before a full run that a retiring tenant which is back is waiting for.
+#: Seconds before a full run that a tenant waits for: a retiring one that is back, or one that was
+#: created by a process that died before it had confirmed that.
 _FULL_SOON = 30.0
 #: Seconds after which a session that ended counts as one that worked.
 _STEADY = 15.0
@@ -293,7 +294,7 @@ class Worker:
                     if placed.trouble:
                         raise _Blind(placed.trouble)  # so that the hints stay
             except psycopg.errors.LockNotAvailable:
-                return None  # another worker is at it, and looks until nothing is left
+                return None  # another worker takes long over it; the next poll looks again
             except (_Blind, InfluxopsError) as error:
                 self._say("looking tenants up", str(error))
                 return None
@@ -345,7 +346,9 @@ class Worker:
         if self._full_every:
             if ("reconcile", "") not in there:
                 await self._jobs.defer(connection, "reconcile", queue=self._queries.full_queue)
-            await self._queries.bring_forward(connection, "reconcile", self._full_every)
+            soon = await self._queries.is_any_left_unconfirmed(connection)
+            delay = min(_FULL_SOON, self._full_every) if soon else self._full_every
+            await self._queries.bring_forward(connection, "reconcile", delay)
 
     def _on_target_recovered(self, target: str) -> None:
         """Let what waits for a target begin: it answers again. Called from any thread."""

@@ -146,6 +146,21 @@ def test_a_whole_move_takes_few_queries(wire: Wire, blocks: int, paused: bool) -
     assert all_of_them - reading <= 50
 
 
+def test_tables_of_other_databases_add_nothing_to_the_files_of_a_tenant(wire: Wire) -> None:
+    """A server that is asked for the files of no table names each for all databases."""
+    wire.write(*rows(500), *rows(3, table="small"))
+    for number in range(4):
+        # The number of each table there is that of another one of the tenant.
+        for table in ("_init", "small", "telemetry"):
+            wire.servers[0].write(f"other_{number}", f"{table} v=1i {START}")
+    plan = wire.pair.all(dry_run=True)
+    assert (plan.total, plan.at_most) == (2 * 500 + 2 * 3, True)
+    wire.proxies[0].seen.clear()
+    assert wire.pair.all(paused=True).rows == 2 * 503
+    assert wire.assert_equal(500, "telemetry", "small") == 2 * 503
+    assert len([q for q in asked(wire.proxies[0]) if q.startswith('SELECT "device"')]) == 3
+
+
 def test_every_statement_about_a_table_has_a_bound_where_it_has_many_files(wire: Wire) -> None:
     wire.write(*rows(LIMIT + 1, 1))
     whole_move(wire.pair)

@@ -76,10 +76,14 @@ def test_tables_and_columns_may_have_any_name_that_there_is(pair: Pair) -> None:
             f'{measurement},{column}1={column},z=1 {column}2=1.5,{column}="{name[0]}" 1',
             f"{measurement},p\\,\\ q=1,{column}1={column} {column}2=1e999 2",
         )
+    # What needs no escape keeps its backslash, which is what lets these characters be there.
+    odd = ["line\\\nbreak", "tab\\\tstop", "nul\\\0", "two\\\\\\\nbreaks"]
+    for measurement in odd:
+        pair.write(f"{measurement},p=1 z=1i 1", f'{measurement} z=2i,s="a\nb" 2')
     told = pair.all()
     pair.assert_equal()
-    assert told.tables == len(names)
-    assert told.total == 2 * len(names)
+    assert told.tables == len(names) + len(odd)
+    assert told.total == 2 * len(names) + 2 * len(odd)
 
 
 def test_tags_have_the_order_that_the_source_gave_them(pair: Pair) -> None:

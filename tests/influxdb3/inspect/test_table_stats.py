@@ -161,7 +161,7 @@ def test_a_server_with_a_lower_limit_is_asked_for_less() -> None:
 def test_a_server_that_says_its_limit_is_asked_for_less_in_the_next_statement(
     server: Double, target: InfluxDB3Target
 ) -> None:
-    listed = json.dumps([{"table_name": "cpu", "files": 20, "rows": 40, "last": 10**18}])
+    listed = json.dumps([{"name": "cpu", "files": 20, "rows": 40, "last": 10**18}])
     refusal = QUERY_FILE_LIMIT.replace("432", "10")
 
     def fault(asked: Asked, number: int) -> Told | None:
@@ -299,6 +299,31 @@ def test_what_a_tenant_wrote_over_thirty_days_is_known_for_all_tables(
     ours.influxops_close()
     assert spans.pop(since) == 12 + 1
     assert spans == {since + timedelta(days=day): 145 for day in range(1, days)}
+
+
+def test_tables_of_other_databases_and_dropped_ones_are_none_of_a_tenant(
+    api: Api, database: str
+) -> None:
+    """A server tells the columns of a dropped table, and files by the numbers of tables."""
+    write(api, database, lines("old", 3, begin=BEGIN + timedelta(days=1)))
+    write(api, database, lines("cpu", 500))
+    write(api, database, lines("m", 2, begin=BEGIN + timedelta(days=9)))
+    other = new_database()
+    for table in ("m", "m2", "cpu"):
+        write(api, other, lines(table, 1))
+    into_files(api)
+    api.send("DELETE", "/api/v3/configure/table", query={"db": database, "table": "old"})
+    stats = described(api.url, database)
+    assert stats.tables == (
+        TableStats("cpu", 500, at_most=True, last_write=BEGIN + 499 * SPAN),
+        TableStats("m", 2, last_write=BEGIN + timedelta(days=9) + SPAN),
+    )
+    ours = target("eu1", api.url)
+    since = BEGIN.replace(hour=0)
+    until = since + timedelta(days=10)
+    spans = dict(ours.influxops_write_activity(database, since, until, 86400, RunContext()))
+    ours.influxops_close()
+    assert sum(spans.values()) == 502
 
 
 def test_a_span_of_too_many_files_is_asked_for_by_halves() -> None:

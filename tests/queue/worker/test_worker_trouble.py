@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import LiteralString
 
 import pytest
 import urllib3
@@ -35,6 +36,7 @@ from tests.queue.workers import (
 
 pytestmark = [pytest.mark.stand_in, pytest.mark.faults]
 
+_TENANTS = "SELECT FROM influxops.tenants"
 TWO = """
 [targets.eu2]
 kind = "influxdb3"
@@ -158,11 +160,47 @@ def test_four_workers_share_the_work_and_make_each_database_once(
         until(lambda: any(server.databases() for server in servers), timeout=4 * STUCK)
         workers[0].process.send_signal(signal.SIGKILL)
         workers[0].process.wait(30)
-        # What the killed one had is free once its jobs count as stalled.
-        until(all_ready(db, 600), timeout=4 * STUCK)
+        # What the killed one had claimed is free once its jobs count as stalled. What it created
+        # and did not confirm is left to a full run, which these workers do not make.
+        there = {"ready", "unconfirmed"}
+        until(lambda: states(db).keys() <= there and len(rows(db, _TENANTS)) == 600, 4 * STUCK)
+        until(lambda: cli("ensure").code == 0)
+        assert states(db) == {"ready": 600}
     found = [server.databases() for server in servers]
     assert len(found[0]) + len(found[1]) == 600
     assert not set(found[0]) & set(found[1])
+    check_each_once(db)
+
+
+def test_what_a_killed_worker_had_not_confirmed_is_left_to_a_full_run_that_comes_soon(
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
+) -> None:
+    db.registry()
+    proxy = proxied(stand_in(max_databases=None))
+    cli = queued("--trigger", url=proxy.url)
+    planned: LiteralString = (
+        "SELECT FROM influxops_queue.procrastinate_jobs WHERE task_name = 'reconcile' AND "
+        "status = 'todo' AND scheduled_at "
+    )
+    with working(cli, "--full-run-every", "1h") as worker:
+        until(lambda: rows(db, planned + "> now() + interval '50 min'"))
+        no_marker: Answer = (503, "text/plain", b"out of order")
+        proxy.before = lambda seen: no_marker if "/write_lp" in seen.path else None
+        insert(db, ["acme"])
+        until(lambda: states(db) == {"unconfirmed": 1})
+        worker.process.send_signal(signal.SIGKILL)
+        worker.process.wait(30)
+    proxy.before = lambda seen: None
+    with working(cli, "--full-run-every", "1h"):
+        until(lambda: rows(db, "SELECT FROM influxops_queue.procrastinate_workers"))
+        assert rows(db, planned + "> now() + interval '50 min'")
+        db.execute("UPDATE influxops.tenants SET state_since = state_since - interval '1 min'")
+        until(lambda: rows(db, planned + "< now() + interval '31 s'"))
+        db.execute(
+            "SET search_path = influxops_queue",
+            "UPDATE influxops_queue.procrastinate_jobs SET scheduled_at = now()",
+        )
+        until(all_ready(db, 1))
     check_each_once(db)
 
 
