@@ -192,10 +192,11 @@ def settled(
 
 def _deleted_meanwhile(change: Change, before: Inventory | None, observed: RunState) -> bool:
     """Return whether a database that a change was to complete was deleted since it was planned."""
-    was = before.databases.get(change.database) if before is not None else None
-    after = observed.inventories[change.target]
+    if change.action is not Action.COMPLETE or before is None:
+        return False
+    was, after = before.databases.get(change.database), observed.inventories[change.target]
     found = after.databases.get(change.database)
-    if change.action is not Action.COMPLETE or before is None or was is None or found is None:
+    if was is None or found is None:
         return False
     if was.in_use is True and found.in_use is False:
         return True  # whether the server still tells of what was deleted, or not
