@@ -167,20 +167,24 @@ class TenantPlan(Struct, frozen=True, gc=False):
     @property
     def move(self) -> Change | None:
         """The change that takes its database to another target; None without one."""
-        return next((change for change in self.changes if change.action is Action.MOVE), None)
+        for change in self.changes:
+            if change.action is Action.MOVE:
+                return change
+        return None
 
     @property
     def is_replacement(self) -> bool:
         """Whether a database is to be dropped, and created again in its place."""
+        if len(self.changes) + len(self.refused) < 2:
+            return False
         actions = {change.action for change in (*self.changes, *self.refused)}
         return actions >= {Action.DROP, Action.CREATE}
 
     @property
     def made(self) -> tuple[Change, ...]:
         """The changes that were made, those among them that were not finished too."""
-        return tuple(
-            o.change for o in self.outcomes if o.status is ChangeResult.DONE or o.partially_applied
-        )
+        done = ChangeResult.DONE
+        return tuple([o.change for o in self.outcomes if o.status is done or o.partially_applied])
 
     # Planning and the run make new values of it ---------------------------------------------
 

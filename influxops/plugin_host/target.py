@@ -104,6 +104,8 @@ class TargetHandle(Handle):
 
     def _ended(self, found: Outcome, change: Change) -> Outcome:
         """Return an outcome of the change that was asked for, secrets taken out."""
+        if found.change is change and not found.message and not found.remedy:
+            return found
         message, remedy = self._redact(found.message), self.with_config_location(found.remedy)
         return replace(found, change=change, message=message, remedy=remedy)
 

@@ -6,7 +6,8 @@ refuse leaves the plan here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Final
 
 from msgspec import Struct
@@ -30,12 +31,14 @@ class Guard(Struct, frozen=True):
 
     name: str  # what allows it
     what: str  # what it refuses, for the reference and for completion
+    #: Whether it refuses a change, which is one of its `actions`.
     refuses: Callable[[TenantPlan, Change, RunState], bool] = lambda *_: False
     #: What it refuses of some tenants, as a sentence.
     message: Callable[[Sequence[TenantPlan]], str] = lambda plans: ""
     when: str = "only if that is what you want"  # when it is right to allow it
     why: str = ""  # why a change is refused, where its own reason does not say it; `{}`: where
     note: FindingKind | None = None  # the kind of a tenant's notes that say why instead
+    actions: Collection[Action] = tuple(Action)  # those that it may refuse; none: whole runs
     #: Why all changes of a run are refused, and whose; None where they are not. That takes all
     #: tenants to see, and is left to full runs.
     run: Callable[[RunState], tuple[str, Iterable[TenantPlan]] | None] | None = None
@@ -85,11 +88,14 @@ class Guard(Struct, frozen=True):
 
 
 def _is_on_another_server(plan: TenantPlan, change: Change, observed: RunState) -> bool:
+    replaced = observed.ledger_view.replaced
+    if not replaced and change.action is not Action.DROP:
+        return False
     record, inventory = plan.record, observed.inventories.get(change.target)
     targets: set[str | None] = {change.target}
     if record is not None:
         targets |= {record.target, record.secondary_target if plan.move else None}
-    if targets & observed.ledger_view.replaced.keys():
+    if targets & replaced.keys():
         return True
     if record is None or inventory is None or change.action is not Action.DROP:
         return False
@@ -104,12 +110,13 @@ def _is_on_another_server(plan: TenantPlan, change: Change, observed: RunState) 
 
 
 def _recreates_lost(plan: TenantPlan, change: Change, observed: RunState) -> bool:
-    creates = change.action is Action.CREATE or plan.is_replacement
-    return creates and bool(plan.record and plan.record.is_provisioned) and not plan.move
+    if plan.record is None or not plan.record.is_provisioned or plan.move:
+        return False
+    return change.action is Action.CREATE or plan.is_replacement
 
 
 def _shortens_retention(plan: TenantPlan, change: Change, observed: RunState) -> bool:
-    if change.action is not Action.SET_RETENTION or not change.before or not change.after:
+    if not change.before or not change.after:
         return False
     actual, wanted = change.before.retention, change.after.retention
     return isinstance(wanted, int) and (actual is None or wanted < int(str(actual)))
@@ -241,21 +248,23 @@ def _of_note(
     """Return what refuses that tenants with a note of one kind are retired, or dropped for that."""
 
     def refuses(plan: TenantPlan, change: Change, observed: RunState) -> bool:
-        retires = change.action in (Action.RETIRE, Action.DROP)
-        return retires and any(each.kind is note for each in plan.notes)
+        return any(each.kind is note for each in plan.notes)
 
-    return Guard(name, what, refuses, message, when, note=note)
+    return Guard(
+        name, what, refuses, message, when, note=note, actions=(Action.RETIRE, Action.DROP)
+    )
 
 
 _GUARDS = (
     Guard(
         "unrecorded-changes",
         "creating and dropping while the ledger cannot be read or written",
-        lambda _, change, seen: bool(seen.ledger_view.error) and change.action in _CREATE_OR_DROP,
+        lambda _, change, seen: bool(seen.ledger_view.error),
         lambda plans: (
             "the ledger cannot be used, so no record would exist of what is created or "
             f"dropped for {_number(plans)}"
         ),
+        actions=_CREATE_OR_DROP,
     ),
     Guard(
         "new-source",
@@ -285,13 +294,12 @@ _GUARDS = (
     Guard(
         "unreachable",
         "creating, moving or dropping a database that may be on a server which cannot be read",
-        lambda plan, change, _: (
-            change.action in (*_CREATE_OR_DROP, Action.MOVE) and bool(plan.unseen_on)
-        ),
+        lambda plan, *_: bool(plan.unseen_on),
         lambda plans: (
             f"{_number(plans)} may have a database on "
             f"{' or '.join(plans[0].unseen_on)}, which cannot be read: left alone"
         ),
+        actions=(*_CREATE_OR_DROP, Action.MOVE),
     ),
     _of_note(
         "still-registered",
@@ -323,25 +331,25 @@ _GUARDS = (
         "shortening a retention period, which hides older data at once",
         _shortens_retention,
         lambda plans: _listed(plans, 3, "given a shorter retention period"),
+        actions=(Action.SET_RETENTION,),
     ),
     Guard(
         "overwrite",
         "importing into a database that has rows which the export lacks or has otherwise",
-        lambda plan, change, _: (
-            change.action is Action.IMPORT
-            and any(note.kind is FindingKind.NOT_EMPTY for note in plan.notes)
-        ),
+        lambda plan, *_: any(note.kind is FindingKind.NOT_EMPTY for note in plan.notes),
         lambda plans: (
             f"{_number(plans)} with rows in the database that the export lacks or has with other "
             f"values: {_named_databases(plans)}"
         ),
         "to keep the rows that only the database has, and give the others the export's values",
         note=FindingKind.NOT_EMPTY,
+        actions=(Action.IMPORT,),
     ),
     Guard(
         "empty-source",
         "a run whose sources hold no tenant while the targets hold tenant databases",
         run=_empty_source,
+        actions=(),
     ),
     # In full: each is to be decided.
     Guard(
@@ -357,6 +365,7 @@ _GUARDS = (
         "tenants would be created again or dropped, or are in no source any more; a single "
         "tenant is never many",
         run=_mass_change,
+        actions=(),
     ),
 )
 #: Each guard, by the name that allows it; the first one that refuses a change is reported.
@@ -386,6 +395,11 @@ def guard(state: RunState, *, drops: bool = False) -> RunState:
     """Return what is planned without what the guards refuse."""
     allow = state.request.allow
     active = {name: each for name, each in GUARDS.items() if name not in allow}
+
+    @cache  # of thousands of tenants, most have the same to be done
+    def concerned(*actions: Action, beside: bool) -> list[Guard]:
+        return [each for each in active.values() if beside or {*each.actions} & {*actions}]
+
     refused: dict[str, list[TenantPlan]] = {}
     tenants, replaced = dict(state.plans), state.ledger_view.replaced
     for id_, tenant in state.plans.items():
@@ -393,8 +407,10 @@ def guard(state: RunState, *, drops: bool = False) -> RunState:
             tenants[id_] = tenant = replace(tenant, status=TenantStatus.OK, finding=None)
         if not tenant.changes and tenant.target not in replaced:
             continue
-        for name, each in active.items():
-            changes = [c for c in tenant.changes if each.refuses(tenant, c, state)]
+        actions = [change.action for change in tenant.changes]
+        for each in concerned(*actions, beside=tenant.target in replaced):
+            refuses, of, name = each.refuses, each.actions, each.name
+            changes = [c for c in tenant.changes if c.action in of and refuses(tenant, c, state)]
             # A database on a server that replaced the recorded one is not the provisioned one, even
             # if its name and marker are right.
             is_beside = name == "replaced-server" and tenant.status is TenantStatus.OK

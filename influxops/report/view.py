@@ -120,7 +120,7 @@ class ReportView:
         """Return what was done for a tenant, or is to be done, and its status if it is not ok."""
         is_planned = tenant.status is TenantStatus.PENDING and self.report.dry_run
         form, changes = (TO_DO, tenant.changes) if is_planned else (DONE, tenant.made)
-        if tenant.move is not None and not is_planned and not tenant.status.is_ok:
+        if not is_planned and not tenant.status.is_ok and tenant.move is not None:
             changes = ()  # the copy that was created is a part of a move that has not ended
         parts = [self._words(form, change) + _kept_until(change) for change in _reported(changes)]
         if is_planned:
@@ -424,6 +424,8 @@ _PLACES = {
 
 def _reported(changes: Sequence[Change]) -> Sequence[Change]:
     """Return the changes of one tenant to report: what is created for them is a part of some."""
+    if len(changes) < 2:
+        return changes
     return [change for change in changes if change.action in _WITH_DATA] or changes
 
 

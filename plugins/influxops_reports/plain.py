@@ -160,7 +160,7 @@ def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
     label = view.label(tenant)
     if tenant.status is TenantStatus.OK and not verbose:
         return f"OK {label}"
-    on = view.target_text(tenant)
+    on = view.target_text(tenant) if verbose or tenant.status is not TenantStatus.CHANGED else ""
     if tenant.status is TenantStatus.PENDING:
         line = f"PLAN {view.steps_text(tenant) or 'change'} {label}{on}"
         retention = view.retention(tenant)
@@ -172,7 +172,7 @@ def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
             line += f" {view.kept_text(tenant)}"
         return f"{line} (may exceed the capacity)" if tenant.may_exceed_capacity else line
     if tenant.status is TenantStatus.CHANGED:
-        return f"OK {label}: {view.action_text(tenant)}{on if verbose else ''}"
+        return f"OK {label}: {view.action_text(tenant)}{on}"
     return f"OK {label}: already{on}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -45,6 +45,7 @@ def execute_plan(state: RunState, plan_again: Callable[[RunState], RunState]) ->
         # the server would choose which gets the last slot, and it may have been planned for the
         # other.
         batch = [plan for plan in waiting if not plan.may_exceed_capacity] or waiting
+        asked = batch
         context.check()
         if state.request.ledger is not None:
             state, batch = reserve(batch, state)
@@ -53,8 +54,19 @@ def execute_plan(state: RunState, plan_again: Callable[[RunState], RunState]) ->
             yield (state := carry_out(batch, state))
             yield (state := record(state))
         context.check()
-        if still_open(state) or state.closed:
+        if state.closed or (still_open(state) and not _went_as_planned(asked, state)):
             yield (state := replan(state, plan_again(state)))
+
+
+def _went_as_planned(batch: Iterable[TenantPlan], state: RunState) -> bool:
+    """Return whether nothing was learned that the first plan of the others does not reckon with.
+
+    With a ledger, other runs may have claimed some of these meanwhile.
+    """
+    if state.request.ledger is not None:
+        return False
+    done = map(state.settled.get, (plan.tenant for plan in batch))
+    return all(plan is not None and plan.status is TenantStatus.CHANGED for plan in done)
 
 
 def carry_out(batch: Sequence[TenantPlan], state: RunState) -> RunState:

@@ -79,13 +79,15 @@ def verify(
         by_tenant[outcome.change.tenant].append(outcome)
     found = {}
     for plan in plans:
-        places = {change.action: place for place, change in enumerate(plan.changes)}
         own = [settled(o, plan, observed, planned) for o in by_tenant[plan.tenant]]
         if any(_wants_another_place(o, closed) for o in own):
             continue
         decided = [_decided(c, own) for c in plan.changes if not c.needs_target]
         before = (ended or {}).get(plan.tenant, ())
-        own = sorted([*before, *own, *decided], key=lambda o: places.get(o.change.action, 0))
+        own = [*before, *own, *decided]
+        if len(own) > 1:
+            places = {change.action: place for place, change in enumerate(plan.changes)}
+            own.sort(key=lambda outcome: places.get(outcome.change.action, 0))
         found[plan.tenant] = _with_outcomes(plan, own, observed)
     return found
 
@@ -135,9 +137,9 @@ def settled(
             partially_applied=True,
         )
     found = observed.database(change.target, change.database)
-    outcome = replace(outcome, partially_applied=(found is None) != (change.before is None))
+    applied = (found is None) != (change.before is None)
     if status is ChangeResult.UNCONFIRMED:
-        return replace(outcome, remedy=_LOOK_CLOSELY)
+        return replace(outcome, remedy=_LOOK_CLOSELY, partially_applied=applied)
     if _deleted_meanwhile(change, (planned or {}).get(change.target), observed):
         # A server creates a database for any write, so that the marker has made what was lost.
         return replace(
@@ -145,13 +147,18 @@ def settled(
             status=ChangeResult.UNCONFIRMED,
             message="it was deleted while its marker was written, which created it again, empty",
             remedy="if its data is needed, restore it; what is there is kept by the next run",
+            partially_applied=applied,
         )
     good = _is_good(change, found, managed=plan.retention is not UNMANAGED)
     if status in (ChangeResult.DONE, ChangeResult.UNKNOWN) and good:
         if change.action is Action.DROP:
             until = observed.inventories[change.target].deleted.get(change.database)
-            outcome = replace(outcome, change=replace(change, until=until))
-        return replace(outcome, status=ChangeResult.DONE, message="", remedy="")
+            change = replace(change, until=until)
+        done = ChangeResult.DONE
+        return replace(
+            outcome, change=change, status=done, message="", remedy="", partially_applied=applied
+        )
+    outcome = replace(outcome, partially_applied=applied)
     is_drop = change.action is Action.DROP
     # What a write makes is there again without a marker.
     if (
@@ -185,10 +192,11 @@ def settled(
 
 def _deleted_meanwhile(change: Change, before: Inventory | None, observed: RunState) -> bool:
     """Return whether a database that a change was to complete was deleted since it was planned."""
-    was = before.databases.get(change.database) if before is not None else None
-    after = observed.inventories[change.target]
+    if change.action is not Action.COMPLETE or before is None:
+        return False
+    was, after = before.databases.get(change.database), observed.inventories[change.target]
     found = after.databases.get(change.database)
-    if change.action is not Action.COMPLETE or before is None or was is None or found is None:
+    if was is None or found is None:
         return False
     if was.in_use is True and found.in_use is False:
         return True  # whether the server still tells of what was deleted, or not
@@ -217,10 +225,12 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: RunState
         plan = plan.note(plan.warning(FindingKind.RETENTION_NOT_READ, why, database=None))
     if plan.refused:
         return plan  # what a guard refuses needs a decision first
-    for status, (verdict, kind) in _FINDINGS.items():
-        bad = next((outcome for outcome in outcomes if outcome.status is status), None)
-        if bad is not None:
-            message = bad.message or f"{bad.change.action.value} ended as {status.value}"
-            finding = plan.error(kind, message, bad.remedy, target=bad.change.target)
-            return replace(plan, status=verdict, finding=finding)
-    return replace(plan, status=TenantStatus.CHANGED, finding=None)
+    failed = [outcome for outcome in outcomes if outcome.status is not ChangeResult.DONE]
+    if not failed:
+        return replace(plan, status=TenantStatus.CHANGED, finding=None)
+    worst = [*_FINDINGS]
+    bad = min(failed, key=lambda outcome: worst.index(outcome.status))
+    verdict, kind = _FINDINGS[bad.status]
+    message = bad.message or f"{bad.change.action.value} ended as {bad.status.value}"
+    finding = plan.error(kind, message, bad.remedy, target=bad.change.target)
+    return replace(plan, status=verdict, finding=finding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import ClassVar
 
 from msgspec import Struct
@@ -130,6 +131,7 @@ class _EnsurePlanner:
         self.observed, self.rules, self.context = state, state.rules, state.context
         self.check = check
         self.unread = state.unread
+        self._new = cache(self._created)  # few differ
         self.ledger_view = state.ledger_view
         self.placement = placement_of(state.rules, state.inventories, state.closed, state.used)
         for record in self.ledger_view.records.values():
@@ -170,7 +172,8 @@ class _EnsurePlanner:
                 missing.append(plan)
         # Place tenants that will not be created (acknowledged, or possibly on an unreadable target)
         # last, so they use up no capacity.
-        missing.sort(key=lambda p: (p.tenant in self.rules.acknowledged, bool(self._unseen(p))))
+        if self.unread or self.rules.acknowledged:
+            missing.sort(key=lambda p: (p.tenant in self.rules.acknowledged, bool(self._unseen(p))))
         for number, plan in enumerate(missing):
             if number % LOOK == 0:
                 self.check()
@@ -242,7 +245,7 @@ class _EnsurePlanner:
         if recorded.is_recreated(record, before):
             # For the guards `recreate-lost` and `drop`.
             why = recorded.explain_lost(record, self.observed)
-            new = self._new(plan, home)
+            new = self._new(plan.retention, home)
             return plan.with_changes(
                 plan.change(Action.DROP, reason=why),
                 plan.change(Action.CREATE, reason=why, before=None, after=new),
@@ -287,12 +290,12 @@ class _EnsurePlanner:
     def _acknowledged(self, plan: TenantPlan) -> TenantPlan:
         return plan.acknowledge() if plan.tenant in self.rules.acknowledged else plan
 
-    def _new(self, plan: TenantPlan, target: str) -> Database:
-        """Return a tenant's database as it is once it was created on a target."""
+    def _created(self, wanted: Retention | Unmanaged, target: str) -> Database:
+        """Return a database as it is once it was created on a target."""
         capabilities = self.rules.targets[target].capabilities
         retention: Retention | Unknown = UNKNOWN if capabilities.retention is None else None
-        if not isinstance(plan.retention, Unmanaged) and capabilities.retention is not None:
-            retention = plan.retention
+        if not isinstance(wanted, Unmanaged) and capabilities.retention is not None:
+            retention = wanted
         return new_database(retention, capabilities)
 
     @staticmethod
@@ -352,10 +355,12 @@ class _EnsurePlanner:
             if unseen:
                 return self._not_read(plan, unseen)
             return self._acknowledged(plan.blocked(*self._explain_no_placement(plan.pin)))
-        plan = replace(plan, target=location.target, unseen_on=unseen)
-        new = self._new(plan, location.target)
-        change = plan.change(Action.CREATE, reason=reason, after=new)
-        return plan.with_changes(change, may_exceed_capacity=location.is_over_estimate)
+        target, beyond = location.target, location.is_over_estimate
+        new = self._new(plan.retention, target)
+        change = plan.change(Action.CREATE, target, reason, after=new)
+        return plan.with_changes(
+            change, target=target, unseen_on=unseen, may_exceed_capacity=beyond
+        )
 
     def _unseen(self, plan: TenantPlan) -> list[str]:
         """Return the targets that cannot be read and may hold a tenant's database."""

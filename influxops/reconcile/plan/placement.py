@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -103,11 +103,11 @@ class Placement:
             for each in self.locations.values()
             if not each.draining and (pin is None or each.target == pin)
         ]
-        recorded = [each for each in candidates if each.target == before and each.has_room]
+        roomy = [each for each in candidates if each.has_room]
         chosen = (
-            self._pick(recorded)
-            or self._pick(each for each in candidates if each.has_room)
-            or self._pick(each for each in candidates if each.may_have_room)
+            self._pick([each for each in roomy if each.target == before])
+            or self._pick(roomy)
+            or self._pick([each for each in candidates if each.may_have_room])
         )
         if chosen is not None:
             chosen.used += 1
@@ -125,7 +125,7 @@ class Placement:
             advice = "add a target, or drop tables that are not needed"
         return FindingKind.OVER_CAPACITY, f"no free slot: {why or otherwise}", advice
 
-    def _pick(self, locations: Iterable[Location]) -> Location | None:
-        if self._policy == "spread":
-            return min(locations, key=lambda each: each.used, default=None)
-        return next(iter(locations), None)
+    def _pick(self, locations: Sequence[Location]) -> Location | None:
+        if self._policy == "spread" and len(locations) > 1:
+            return min(locations, key=lambda each: each.used)
+        return locations[0] if locations else None
