@@ -89,7 +89,7 @@ class PluginType(Struct, frozen=True):
         return roles
 
 
-@functools.cache
+@functools.lru_cache  # each call of `installed` makes new ones
 def _called(distribution: importlib.metadata.Distribution) -> str:
     # Both are in one file, which is parsed each time that it is asked for.
     metadata = distribution.metadata

@@ -13,7 +13,7 @@ from influxops_devserver.testing import running_stand_in
 from tests.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.earlier import ledger_of_version
 from tests.integration.command import Cli
-from tests.integration.proxy import Seen
+from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
@@ -206,3 +206,26 @@ def test_a_database_that_is_deleted_while_its_marker_is_written_is_not_called_go
     if ledger:
         assert states(db) == {"acme": "unconfirmed", "beta": "ready", "gamma": "ready"}
         assert "deleted while its marker was written" in kept("history", "acme").out
+
+
+def test_a_marker_that_is_refused_did_not_create_what_somebody_else_made_again(
+    kept: Cli, stand_in: GiveStandIn, proxied: StartProxy
+) -> None:
+    server = stand_in(max_databases=None)
+    proxy = proxied(server)
+    kept.config(targets_toml({"eu1": proxy}))
+    write(server)
+
+    def refuse(seen: Seen) -> Answer:
+        if not (seen.writes and "db=telemetry_acme" in seen.path):
+            return None
+        path = "/api/v3/configure/database"
+        assert server.request("DELETE", path, fields={"db": "telemetry_acme"}).status == 200
+        write(server)
+        return 400, "text/plain", b"not this line"
+
+    proxy.before = refuse
+    done = kept("ensure")
+    assert done.code == 1, done.all
+    assert "not this line" in done.all, done.all
+    assert "deleted while its marker was written" not in done.all

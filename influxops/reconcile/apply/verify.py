@@ -140,17 +140,21 @@ def settled(
     applied = (found is None) != (change.before is None)
     if status is ChangeResult.UNCONFIRMED:
         return replace(outcome, remedy=_LOOK_CLOSELY, partially_applied=applied)
-    if _deleted_meanwhile(change, (planned or {}).get(change.target), observed):
+    is_made = status in (ChangeResult.DONE, ChangeResult.UNKNOWN)
+    if is_made and _deleted_meanwhile(change, (planned or {}).get(change.target), observed):
         # A server creates a database for any write, so that the marker has made what was lost.
+        again = "which created it again, empty"
+        if found is not None and found.in_use is not False:
+            again = "and created again, which clients have done or the marker"
         return replace(
             outcome,
             status=ChangeResult.UNCONFIRMED,
-            message="it was deleted while its marker was written, which created it again, empty",
+            message=f"it was deleted while its marker was written, {again}",
             remedy="if its data is needed, restore it; what is there is kept by the next run",
             partially_applied=applied,
         )
     good = _is_good(change, found, managed=plan.retention is not UNMANAGED)
-    if status in (ChangeResult.DONE, ChangeResult.UNKNOWN) and good:
+    if is_made and good:
         if change.action is Action.DROP:
             until = observed.inventories[change.target].deleted.get(change.database)
             change = replace(change, until=until)

@@ -53,7 +53,8 @@ from influxops.reconcile.state import RunState
 #: from before; and how often all may be read again, however many there are.
 _AT_ONCE, _COPIES, _READINGS = 200, 16, 20
 #: Seconds of an export after which all else is looked at again before the drop. So are all tenants
-#: after so many, or after so many times as long as that takes: another may have its database now.
+#: after so many, or (from the third time on) so many times as long as that takes: another may have
+#: its database now.
 _SHORT, _SHARE = 1.0, 10
 
 
@@ -139,7 +140,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
         folder = self.export or state.request.ledger.settings.export_before_drop
         # The ledger remembers it, and is read elsewhere.
         folder = Path(folder).absolute() if folder else None
-        alone, look = list[str](), _Look()
+        alone, look = list[str](), _Look(state.context.seconds)
         while batch := _next_batch(state, 1 if folder else _AT_ONCE):
             state.context.check()
             state, batch = reserve(batch, state)
@@ -271,16 +272,18 @@ def _is_dropped(plan: TenantPlan) -> bool:
 class _Look:
     """Reads what concerns some tenants, however many there are, and now and then all."""
 
-    def __init__(self) -> None:
-        self._at, self._took = time.monotonic(), 0.0
+    def __init__(self, ago: float) -> None:
+        # All were read so many seconds ago, before planning looked for telemetry.
+        self._at, self._took = time.monotonic() - ago, list[float]()
 
     def __call__(self, state: RunState, tenants: Collection[str]) -> RunState:
         began = time.monotonic()
-        if began - self._at <= max(_SHORT, _SHARE * self._took):
+        share = _SHARE * self._took[-1] if len(self._took) > 1 else 0.0
+        if began - self._at <= max(_SHORT, share):
             return _observe_alone(state, tenants)
         state = observe(state)
         self._at = time.monotonic()
-        self._took = self._at - began
+        self._took.append(self._at - began)
         return state
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
+from influxops_queue.db import queries
 from tests.conftest import GiveStandIn
 from tests.earlier import ledger_of_version, queue_before_its_names
 from tests.integration.command import Cli
@@ -62,6 +64,23 @@ def test_an_older_schema_gets_what_came_since(queued: Queued, db: TestDatabase) 
     assert done.code == 0, done.all
     assert [line.removeprefix("installed ") for line in done.lines[:-1]] == last
     assert installed(db) == before
+
+
+def test_what_workers_look_for_every_few_seconds_is_found_without_reading_all_tenants(
+    queued: Queued, db: TestDatabase
+) -> None:
+    queued()
+    db.execute(
+        "INSERT INTO influxops.tenants (namespace, tenant, state, database, target) "
+        "SELECT 'default', 't' || n, 'ready', 'd' || n, 'eu1' FROM generate_series(1, 5000) n",
+        "ANALYZE influxops.tenants",
+    )
+    tenants = sql.Identifier("influxops", "tenants")
+    with psycopg.connect(db.conninfo) as connection:
+        for query in (queries._LEFT_UNCONFIRMED, queries._WAITING):
+            asked = sql.SQL("EXPLAIN ") + query.format(tenants=tenants, held=queries._HELD)
+            plan = str(connection.execute(asked, {"namespace": "default"}).fetchall())
+            assert "Seq Scan on tenants" not in plan, plan
 
 
 def test_a_newer_schema_is_left_alone(queued: Queued, db: TestDatabase) -> None:
