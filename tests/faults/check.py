@@ -141,6 +141,9 @@ def _check_told(
         if told.target and told.target != home and told.tenant not in facts.moved:
             verdict.wrong.append(f"{said} on {told.target}; it is on {home}")
         database = PREFIX + told.tenant
+        record = records.get(told.tenant)
+        if record is not None and record["state"] == "unconfirmed" and not facts.settled:
+            continue  # it may be written to; its marker follows
         if database not in held[home].marked or (
             (deep is None or told.tenant in deep)
             and not _marker(facts.servers[home], database, told.tenant)

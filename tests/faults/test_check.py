@@ -84,6 +84,16 @@ def test_a_database_without_its_marker_is_none(stage: Stage) -> None:
     assert "the ledger says that acme is ready on eu1; its database has no marker" in wrong
 
 
+def test_a_marker_may_follow_where_the_ledger_says_so_until_all_is_well_again(stage: Stage) -> None:
+    stage.one.drop("telemetry_acme")
+    stage.one.create("telemetry_acme")
+    stage.db.execute("UPDATE influxops.tenants SET state = 'unconfirmed' WHERE tenant = 'acme'")
+
+    assert stage.found() == ("", "", "")
+    stage.facts.settled = True
+    assert "on eu1 it has no marker" in stage.found()[0]
+
+
 def test_the_marker_of_another_tenant_is_none(stage: Stage) -> None:
     stage.one.drop("telemetry_acme")
     stage.one.write("telemetry_acme", "_init,source=provisioning,tenant=beta value=1i")
