@@ -138,18 +138,8 @@ def settled(
         )
     found = observed.database(change.target, change.database)
     applied = (found is None) != (change.before is None)
-    if status is ChangeResult.UNCONFIRMED:
-        return replace(outcome, remedy=_LOOK_CLOSELY, partially_applied=applied)
-    if _deleted_meanwhile(change, (planned or {}).get(change.target), observed):
-        # A server creates a database for any write, so that the marker has made what was lost.
-        return replace(
-            outcome,
-            status=ChangeResult.UNCONFIRMED,
-            message="it was deleted while its marker was written, which created it again, empty",
-            remedy="if its data is needed, restore it; what is there is kept by the next run",
-            partially_applied=applied,
-        )
-    good = _is_good(change, found, managed=plan.retention is not UNMANAGED)
+    is_lost = _deleted_meanwhile(change, (planned or {}).get(change.target), observed)
+    good = _is_good(change, found, managed=plan.retention is not UNMANAGED) and not is_lost
     if status in (ChangeResult.DONE, ChangeResult.UNKNOWN) and good:
         if change.action is Action.DROP:
             until = observed.inventories[change.target].deleted.get(change.database)
@@ -159,6 +149,16 @@ def settled(
             outcome, change=change, status=done, message="", remedy="", partially_applied=applied
         )
     outcome = replace(outcome, partially_applied=applied)
+    if status is ChangeResult.UNCONFIRMED:
+        return replace(outcome, remedy=_LOOK_CLOSELY)
+    if is_lost:
+        # A server creates a database for any write, so that the marker has made what was lost.
+        return replace(
+            outcome,
+            status=ChangeResult.UNCONFIRMED,
+            message="it was deleted while its marker was written, which created it again, empty",
+            remedy="if its data is needed, restore it; what is there is kept by the next run",
+        )
     is_drop = change.action is Action.DROP
     # What a write makes is there again without a marker.
     if (
