@@ -27,7 +27,7 @@ from tests.faults.world import NAMES, World, Writer, new_world
 #: Tenants of a world, and of a round: a world is used for so many rounds.
 TENANTS, A_ROUND = 300, 30
 #: Seconds in which all is well again after the last fault.
-_RECOVERY = 60.0
+_RECOVERY = 120.0
 #: Seconds after which a call is reported as slow.
 _SLOW = 10.0
 

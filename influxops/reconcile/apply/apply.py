@@ -61,7 +61,7 @@ def execute_plan(state: RunState, plan_again: Callable[[RunState], RunState]) ->
 def _went_as_planned(batch: Iterable[TenantPlan], state: RunState) -> bool:
     """Return whether nothing was learned that the first plan of the others does not reckon with.
 
-    With a ledger, other runs may have claimed some of these meanwhile.
+    With a ledger, other runs may have claimed some of these in the meantime.
     """
     if state.request.ledger is not None:
         return False
