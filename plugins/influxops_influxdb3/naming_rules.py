@@ -14,6 +14,8 @@ _CONTROL, _SURROGATE = re.compile(r"[\x00-\x1f\x7f]"), re.compile("[\ud800-\udff
 OLDEST_RELEASE = "3.2.1"
 #: In seconds: what its documentation says, and 64 bits of nanoseconds, signed, in whole days.
 RETENTION_LIMITS = 3600, 106_751 * 86_400
+#: Tables that InfluxDB 3 Core holds by default, in all databases together.
+CORE_TABLES = 2_000
 #: The table that says that a database was made for a tenant.
 MARKER_TABLE = "_init"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

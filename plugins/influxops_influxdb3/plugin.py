@@ -60,12 +60,13 @@ from influxops_influxdb3.inspect.inventory import (
     read_inventory,
 )
 from influxops_influxdb3.naming_rules import (
+    CORE_TABLES,
     OLDEST_RELEASE,
     RETENTION_LIMITS,
     name_rule,
     tenant_rule,
 )
-from influxops_influxdb3.queries import TELEMETRY_TABLE
+from influxops_influxdb3.queries import MAX_DATABASES, TELEMETRY_TABLE, in_batches
 from influxops_influxdb3.settings import InfluxDB3Settings
 
 if TYPE_CHECKING:
@@ -73,10 +74,6 @@ if TYPE_CHECKING:
 
 #: Databases that InfluxDB 3 Core holds by default.
 _CORE_CAPACITY = 5
-#: Tables that it holds by default, in all databases together.
-_CORE_TABLES = 2000
-#: Databases that one query names.
-_NAMED_AT_ONCE = 500
 #: Seconds between two flushes of its log, by default: what came in between is not found before.
 _FLUSH_INTERVAL = 1.0
 
@@ -175,7 +172,7 @@ class InfluxDB3Target(
             identity=self._client.cluster_uuid,
             capacity=_CORE_CAPACITY if is_core else None,
             tables=tables,
-            table_capacity=limit if limit is not None else _CORE_TABLES if is_core else None,
+            table_capacity=limit if limit is not None else CORE_TABLES if is_core else None,
             out_of_tables=self._client.out_of_tables_in == context.id,
             complete=not findings,
             deleted={name: each.until for name, each in deleted.items()},
@@ -214,8 +211,7 @@ class InfluxDB3Target(
         complete = True
         if not asked:
             client.ping(context)
-        for start in range(0, len(asked), _NAMED_AT_ONCE):
-            part = asked[start : start + _NAMED_AT_ONCE]
+        for part in in_batches(asked, MAX_DATABASES):
             try:
                 rows = client.inventory(context, part)
             except (AccessRefused, NotFound, BadRequest, Unreadable):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -14,6 +14,9 @@ from influxops.plugin import TargetError
 
 #: The table that the tenant's devices fill.
 TELEMETRY_TABLE: Final = "telemetry"
+#: A statement names no more databases, or tables.
+MAX_DATABASES: Final = 500
+MAX_TABLES: Final = 50
 
 #: The first and the last time that there is, in nanoseconds since 1970.
 FIRST: Final = -(2**63)
@@ -74,6 +77,12 @@ def table_names(databases: Iterable[str] | None) -> str:
     if databases is None:
         return sql
     return f"{sql} AND database_name IN ({', '.join(map(literal, databases))})"
+
+
+def in_batches(names: Iterable[str], most: int = MAX_TABLES) -> Iterator[list[str]]:
+    """Divide names, of tables if nothing is said, into those that one statement has."""
+    found = [*names]
+    return (found[at : at + most] for at in range(0, len(found), most))
 
 
 # What is in one database -----------------------------------------------------------------------

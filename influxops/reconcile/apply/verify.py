@@ -138,10 +138,21 @@ def settled(
         )
     found = observed.database(change.target, change.database)
     applied = (found is None) != (change.before is None)
-    if status is ChangeResult.UNCONFIRMED:
-        return replace(outcome, remedy=_LOOK_CLOSELY, partially_applied=applied)
     is_made = status in (ChangeResult.DONE, ChangeResult.UNKNOWN)
-    if is_made and _deleted_meanwhile(change, (planned or {}).get(change.target), observed):
+    is_lost = is_made and _deleted_meanwhile(change, (planned or {}).get(change.target), observed)
+    good = _is_good(change, found, managed=plan.retention is not UNMANAGED)
+    if is_made and good and not is_lost:
+        if change.action is Action.DROP:
+            until = observed.inventories[change.target].deleted.get(change.database)
+            change = replace(change, until=until)
+        done = ChangeResult.DONE
+        return replace(
+            outcome, change=change, status=done, message="", remedy="", partially_applied=applied
+        )
+    outcome = replace(outcome, partially_applied=applied)
+    if status is ChangeResult.UNCONFIRMED:
+        return replace(outcome, remedy=_LOOK_CLOSELY)
+    if is_lost:
         # A server creates a database for any write, so that the marker has made what was lost.
         again = "which created it again, empty"
         if found is not None and found.in_use is not False:
@@ -151,18 +162,7 @@ def settled(
             status=ChangeResult.UNCONFIRMED,
             message=f"it was deleted while its marker was written, {again}",
             remedy="if its data is needed, restore it; what is there is kept by the next run",
-            partially_applied=applied,
         )
-    good = _is_good(change, found, managed=plan.retention is not UNMANAGED)
-    if is_made and good:
-        if change.action is Action.DROP:
-            until = observed.inventories[change.target].deleted.get(change.database)
-            change = replace(change, until=until)
-        done = ChangeResult.DONE
-        return replace(
-            outcome, change=change, status=done, message="", remedy="", partially_applied=applied
-        )
-    outcome = replace(outcome, partially_applied=applied)
     is_drop = change.action is Action.DROP
     # What a write makes is there again without a marker.
     if (

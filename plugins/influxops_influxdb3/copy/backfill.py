@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import ClassVar
 
 from influxops.plugin import one_line
-from influxops_influxdb3.copy.interface import Endpoint, Writer
+from influxops_influxdb3.copy.interface import Endpoint, Writer, digest_of
 from influxops_influxdb3.copy.line_protocol import LineEncoder, Parts, Table
 from influxops_influxdb3.copy.slices import MAX_ROWS, probed
 from influxops_influxdb3.queries import Span, format_time
@@ -60,8 +60,8 @@ class Backfill:
             rounds = -(-rows // MAX_ROWS) or 1
             if rounds > 1:
                 # Most often there is nothing to do, which is found out by reading both sides once.
-                ours = yield from self.source.digest(self.table, part)
-                theirs = yield from self.target.digest(self.copied, part)
+                ours = yield from digest_of(self.source, self.table, part)
+                theirs = yield from digest_of(self.target, self.copied, part)
                 if ours == theirs:
                     self.seen += ours.count
                     continue

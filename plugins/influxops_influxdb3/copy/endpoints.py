@@ -6,30 +6,22 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from influxops.plugin import InfluxopsError, RunContext, TargetError, in_background
+from influxops.plugin import RunContext, TargetError
 from influxops_influxdb3 import queries
 from influxops_influxdb3.copy.interface import Extent, Fingerprint
-from influxops_influxdb3.copy.line_protocol import (
-    Digest,
-    LineEncoder,
-    Parts,
-    Table,
-    as_rows,
-    table_of,
-)
-from influxops_influxdb3.copy.time_bounds import in_slices, smaller
+from influxops_influxdb3.copy.line_protocol import LineEncoder, Parts, Table, as_rows, table_of
+from influxops_influxdb3.copy.line_writer import LineWriter
+from influxops_influxdb3.copy.slices import in_slices, smaller
 from influxops_influxdb3.errors import AlreadyExists, InfluxDBError, QueryFileLimit, ServerFailed
 from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.http.thread_map import read_ahead
 from influxops_influxdb3.inspect.parquet_files import (
     File,
     files_by_table,
-    files_of,
     fingerprint,
     usable_limit,
 )
@@ -40,8 +32,6 @@ _SECOND = 1_000_000_000
 #: Seconds for which it is believed what one question told of the files and rows of all tables, and
 #: how many files are remembered: with more, each table is asked about.
 _FRESH, _MOST_FILES = 60.0, 20_000
-#: Tables whose rows are counted in one question.
-_COUNTED_AT_ONCE = 50
 #: Parts of an answer, of 64 KiB, that are fetched while the one before is worked on.
 _READ_AHEAD = 8
 
@@ -85,7 +75,13 @@ class CopyEndpoint:
 
     def writer(self) -> LineWriter:
         """Return what writes to it."""
-        return LineWriter(self, self._context)
+        return LineWriter(self.client, self._context, self.database, self._was_restarted)
+
+    def _was_restarted(self) -> bool:
+        """Ask which process answers by now, and return whether it is another one than before."""
+        process = self.process
+        self.handshake()
+        return self.process != process
 
     def handshake(self) -> None:
         """Learn which server and process is there, and what its clock says."""
@@ -133,6 +129,7 @@ class CopyEndpoint:
             for row in rows:
                 columns = found.setdefault(text_of(row, "table_name"), [])
                 columns.append((text_of(row, "column_name"), text_of(row, "data_type")))
+        found.pop(MARKER_TABLE, None)
         return found
 
     def table(self, name: str, *, refresh: bool = False) -> Table:
@@ -171,16 +168,16 @@ class CopyEndpoint:
         if not self._lists_files:
             return None
         if time.monotonic() - self._asked_at > _FRESH:
-            names = sorted({table, *self._read_all_columns()} - {MARKER_TABLE})
+            names = sorted({table, *self._read_all_columns()})
             found = files_by_table(
                 self.client, self._context, self.database, names, most=_MOST_FILES
             )
             self._all_files, self._counts, self._asked_at = found, None, time.monotonic()
         if self._all_files is not None and table in self._all_files and not refresh:
             return self._all_files[table]
-        files = files_of(self.client, self._context, self.database, table)
-        self._lists_files = files is not None
-        return files
+        found = files_by_table(self.client, self._context, self.database, [table])
+        self._lists_files = found is not None
+        return None if found is None else found[table]
 
     def fingerprint(self, tables: Iterable[str]) -> Fingerprint | None:
         """Return what changes with the files and rows of tables; None where it is not known."""
@@ -194,7 +191,7 @@ class CopyEndpoint:
         for name in sorted(names - found.keys()):
             with contextlib.suppress(ServerFailed, QueryFileLimit):
                 ask = partial(self.extent, name)
-                parts = [e for _, e in in_slices(self.client, self.files(name), ask) if e.count]
+                parts = [e for e in in_slices(self.client, self.files(name), ask) if e.count]
                 last = max((extent.last for extent in parts), default=0)
                 found[name] = Extent(sum(extent.count for extent in parts), last=last)
         return found
@@ -216,7 +213,6 @@ class CopyEndpoint:
             name
             for name, columns in sorted((self._columns or {}).items())
             if not (self._all_files or {}).get(name)
-            and name != MARKER_TABLE
             and any(column == "time" for column, _ in columns)
         ]
 
@@ -245,7 +241,7 @@ class CopyEndpoint:
             files = self.files(name)
             if files is None or len(files) > most or name in self._alone:
                 continue
-            if some and (len(some) == _COUNTED_AT_ONCE or touched + len(files) > most):
+            if some and (len(some) == queries.MAX_TABLES or touched + len(files) > most):
                 yield some
                 some, touched = [], 0
             some.append(name)
@@ -264,7 +260,7 @@ class CopyEndpoint:
     def count(self, table: str, span: Span, files: Sequence[File] | None = None) -> int:
         """Count the rows of a table in a range of time, in as many queries as it takes."""
         found = in_slices(self.client, files, partial(self.extent, table), span)
-        return sum(extent.count for _, extent in found)
+        return sum(extent.count for extent in found)
 
     def total(self, table: str, *, exactly: bool = True) -> tuple[int, bool]:
         """Return how many rows a table has, in few queries whatever its files, or only at most.
@@ -293,7 +289,7 @@ class CopyEndpoint:
             sql = f"{table.select(part)} LIMIT {limit}"
             return self.client.query(self._context, self.database, sql)
 
-        return next((rows for _, rows in in_slices(self.client, files, read, span) if rows), [])
+        return next(filter(None, in_slices(self.client, files, read, span)), [])
 
     def rows(
         self, table: Table, span: Span, decode: Callable[[bytes], list[Any]] = as_rows
@@ -334,109 +330,3 @@ class CopyEndpoint:
     def parts(self, encoder: LineEncoder, span: Span) -> Iterator[list[Parts]]:
         """Yield the same as parts of lines."""
         return ([*map(encoder.parts, rows)] for rows in self.rows(encoder.table, span))
-
-    def digest(self, table: Table, span: Span) -> Generator[None, None, Digest]:
-        """Return the digest of the rows of a table in a range of time; none without columns."""
-        digest = Digest()
-        for lines in self.lines(LineEncoder(table), span):
-            digest.add(lines)
-            yield
-        return digest
-
-
-#: Bytes of a request's body; the server takes 10 MiB, and each one is held in memory.
-_BODY = 2 * 1024 * 1024
-
-
-class LineWriter:
-    """Writes lines to a database, without waiting until they are durable.
-
-    The last body is kept back, for it to be the barrier that makes all before it durable. One other
-    is on its way at most, while the next is made.
-    """
-
-    def __init__(self, endpoint: CopyEndpoint, context: RunContext) -> None:
-        self._endpoint = endpoint
-        self._context = context
-        self._lines: list[bytes] = []
-        self._size = 0
-        self._restarted = False
-        self._sending: tuple[Future[None], int, int] | None = None  # with its rows and bytes
-        self.rows = 0
-        self.size = 0
-
-    @property
-    def added(self) -> int:
-        """How many rows were written, or are still to be sent."""
-        sending = self._sending[1] if self._sending is not None else 0
-        return self.rows + sending + len(self._lines)
-
-    def begin(self, table: Table, span: Span) -> None:
-        """Do nothing: a line says itself what it is about."""
-
-    def end(self, digest: Digest) -> None:
-        """Do nothing: a line is as good as all of a slice."""
-
-    def add(self, lines: Iterable[bytes]) -> None:
-        """Write lines, sooner or later."""
-        lines = [*lines]
-        size = sum(map(len, lines)) + len(lines)
-        if self._size + size < _BODY:
-            self._lines += lines
-            self._size += size
-            return
-        for line in lines:
-            if self._size + len(line) >= _BODY and self._lines:
-                self._send(no_sync=True)
-            self._lines.append(line)
-            self._size += len(line) + 1
-
-    def barrier(self) -> bool:
-        """Write what is left and wait until it is durable; False if the server was restarted."""
-        if self._lines:
-            self._send(no_sync=False)
-            self._verify_server()
-        restarted, self._restarted = self._restarted, False
-        return not restarted
-
-    def reset(self) -> None:
-        """Forget what is left, once what is on its way has arrived."""
-        self._lines, self._size = [], 0
-        self._wait()
-
-    def leave(self) -> bool:
-        """Wait for what is on its way; return whether that was given up, and may still arrive."""
-        try:
-            self._wait()
-        except InfluxopsError as error:
-            return error.abandoned
-        return False
-
-    def _wait(self) -> None:
-        if self._sending is not None:
-            (sent, rows, size), self._sending = self._sending, None
-            sent.result()
-            self.rows += rows
-            self.size += size
-
-    def _verify_server(self) -> None:
-        """See that it is still the same server, and whether it is the same process."""
-        process = self._endpoint.process
-        self._endpoint.handshake()
-        self._restarted |= self._endpoint.process != process
-
-    def _send(self, *, no_sync: bool) -> None:
-        self._wait()
-        lines = self._lines
-        body = b"\n".join(lines)
-        sent = in_background(partial(self._write, body, no_sync=no_sync))
-        self._sending = sent, len(lines), len(body)
-        self._lines, self._size = [], 0
-        if not no_sync:
-            self._wait()
-
-    def _write(self, body: bytes, *, no_sync: bool) -> None:
-        # A write would make the database on another server, before that one is known by its answer.
-        self._verify_server()
-        endpoint = self._endpoint
-        endpoint.client.write(self._context, endpoint.database, body, no_sync=no_sync, exact=True)

@@ -11,29 +11,32 @@ from influxops.plugin import (
     CopyProgress,
     CopyRequest,
     Finding,
+    FindingKind,
     Interrupted,
     RunContext,
     Severity,
     TargetError,
+    pluralize,
 )
 from influxops_influxdb3.copy.backfill import Backfill
 from influxops_influxdb3.copy.endpoints import CopyEndpoint
-from influxops_influxdb3.copy.interface import Endpoint
+from influxops_influxdb3.copy.interface import Endpoint, oldest_kept, shared_retention
 from influxops_influxdb3.copy.line_protocol import LineEncoder
+from influxops_influxdb3.copy.progress import REPORT_INTERVAL
 from influxops_influxdb3.copy.slices import slices
 from influxops_influxdb3.copy.tables import TableSync, UnreadableTables
-from influxops_influxdb3.queries import FIRST, LAST, Span
+from influxops_influxdb3.errors import InfluxDBError
+from influxops_influxdb3.naming_rules import CORE_TABLES
+from influxops_influxdb3.queries import LAST, TABLE_COUNT, Span, number_of
 
 #: So many rows, or so many seconds of reading, tell how fast rows can be copied. They are of so
 #: many slices at most, each of which takes a query.
 _SAMPLE, _SAMPLING, _SLICES = 50_000, 3.0, 4
+#: Rows that are sampled for the length of a table's lines.
+_LENGTHS = 100
 #: Each row is read about so often: to copy it, and on both sides to compare it, and when nobody can
 #: write to the old target any more.
 _READ = 5
-#: Seconds between two reports of progress.
-_REPORT_INTERVAL = 2.0
-#: What a retention period is about to take away, on one side before the other, is left out.
-_EXPIRING = 3600 * 1_000_000_000
 
 
 def estimate(
@@ -58,7 +61,7 @@ def estimate(
         with unread.table(name):
             found, is_bound = source.total(name, exactly=context.dry_run)
             if found and context.dry_run:
-                size += found * tables.line_bytes(name)
+                size += found * _line_bytes(source, name)
             rows, at_most = rows + found, at_most or is_bound
             if found > most:
                 most, largest = found, name
@@ -73,6 +76,13 @@ def estimate(
         unread=unread.reasons,
         findings=tuple(findings),
     )
+
+
+def _line_bytes(source: CopyEndpoint, name: str) -> float:
+    """Return about how many bytes the lines of a table have."""
+    table = source.table(name)
+    lines = LineEncoder(table).of(source.sample(table, _LENGTHS))
+    return sum(len(line) + 1 for line in lines) / len(lines) if lines else 0.0
 
 
 def _rate(source: CopyEndpoint, name: str, context: RunContext) -> float:
@@ -102,13 +112,28 @@ def _blockers(source: CopyEndpoint, copy: CopyEndpoint, tables: TableSync) -> It
         tables.read(copy_is_there=there)
         if there:
             yield from filter(None, tables.conflicts())
-        limit = tables.limit()
-        if limit is not None:
-            yield limit
+        yield from _over_limit(copy, tables)
     except Interrupted:
         raise
     except (TargetError, ConfigError) as error:
-        yield tables.refusal(error)
+        reason = error.reason if isinstance(error, InfluxDBError) else error.message
+        yield tables.finding(
+            reason, error.remedy, kind=FindingKind.REFUSED, severity=Severity.ERROR
+        )
+
+
+def _over_limit(copy: CopyEndpoint, tables: TableSync) -> Iterator[Finding]:
+    """Yield what stands in the way of so many tables, as far as it is known."""
+    rows = copy.client.query(tables.context, "_internal", TABLE_COUNT)
+    held, wanted = number_of(rows[0] if rows else {}, "n"), len(tables.missing)
+    if copy.edition == "Core" and held + wanted > CORE_TABLES:
+        yield tables.finding(
+            f"it holds {pluralize(held, 'table')} and would get {wanted} more; InfluxDB 3 Core "
+            f"holds {CORE_TABLES:,} by default",
+            "drop tables there, raise the server's limit, or choose another target",
+            kind=FindingKind.OVER_CAPACITY,
+            severity=Severity.ERROR,
+        )
 
 
 class _Counter:
@@ -143,14 +168,10 @@ def ahead(source: Endpoint, copy: Endpoint, context: RunContext) -> Iterator[Cop
     A move that is taken up again begins with it: a ledger that was restored says that a move is
     under way which has ended since, and whose tenant writes to the copy.
     """
-    periods: list[int] = []
-    for endpoint in (source, copy):
-        endpoint.handshake()
-        if (period := endpoint.retention()) is not None:
-            periods.append(period)
-    oldest = FIRST
-    if periods:
-        oldest = max(copy.now() - min(periods) + min(_EXPIRING, min(periods) // 2), FIRST)
+    source.handshake()
+    copy.handshake()
+    # What is about to expire, on one side before the other, is left out.
+    oldest = oldest_kept(copy, shared_retention(source, copy, may_be_shorter=True))
     tables = copy.tables()
     counter, conflicts, reported_at = _Counter(), 0, time.monotonic()
     unread = UnreadableTables()
@@ -163,7 +184,7 @@ def ahead(source: Endpoint, copy: Endpoint, context: RunContext) -> Iterator[Cop
                 for span in slices(copy, name, oldest, other=source):
                     seen = backfill.seen
                     for _ in backfill.copy(span):
-                        if time.monotonic() - reported_at >= _REPORT_INTERVAL:
+                        if time.monotonic() - reported_at >= REPORT_INTERVAL:
                             reported_at = time.monotonic()
                             yield CopyProgress("looking at what is there", tables=len(tables))
                     context.on_progress(backfill.seen - seen)

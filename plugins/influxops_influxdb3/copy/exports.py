@@ -20,12 +20,10 @@ from influxops_influxdb3.copy.endpoints import CopyEndpoint
 from influxops_influxdb3.copy.estimate import ahead
 from influxops_influxdb3.copy.files import FileEndpoint, exporting
 from influxops_influxdb3.copy.job import CopyJob
-from influxops_influxdb3.copy.progress import CopyState
+from influxops_influxdb3.copy.progress import REPORT_INTERVAL, CopyState
 
 _KIND = "influxdb3"
 _SECOND = 1_000_000_000
-#: Seconds between two words about files that are checked.
-_REPORT_INTERVAL = 2.0
 
 
 def export(
@@ -48,15 +46,15 @@ def export(
             files.is_first = not is_whole
             compare = order.compare or is_whole or is_moved
             order = replace(order, progress=state.encode(), compare=compare)
-        known = {"server": source.uuid, "retention": retention}
-        files.manifest = replace(files.manifest, **known, ended=None)
+        files.manifest = replace(
+            files.manifest, server=source.uuid, retention=retention, ended=None
+        )
         saved = ""
         for copied in CopyJob(source, files, target, order, context).run():
             if copied.progress != saved:
                 files.save(copied)
                 saved = copied.progress
-            late, size = files.late, files.manifest.size
-            yield replace(copied, late=late, bytes=size)
+            yield replace(copied, late=files.late, bytes=files.manifest.size)
 
 
 def import_(
@@ -73,7 +71,7 @@ def import_(
         return
     began = time.monotonic()
     for _ in files.check():
-        if time.monotonic() - began > _REPORT_INTERVAL:
+        if time.monotonic() - began > REPORT_INTERVAL:
             began = time.monotonic()
             yield CopyProgress("checking files")
     if order.dry_run:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -160,14 +160,6 @@ class FileEndpoint:
     def parts(self, encoder: LineEncoder, span: Span) -> Iterator[list[Parts]]:
         """Yield the same as parts of lines."""
         return ([*map(parts_of, lines)] for lines in self.lines(encoder, span))
-
-    def digest(self, table: Table, span: Span) -> Generator[None, None, Digest]:
-        """Return the digest of the rows of a table in a range of time."""
-        digest = Digest()
-        for lines in self.lines(LineEncoder(table), span):
-            digest.add(lines)
-            yield
-        return digest
 
     def writer(self) -> FileWriter:
         """Return what writes to it."""

@@ -13,6 +13,9 @@ from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Parts, T
 from influxops_influxdb3.inspect.parquet_files import File
 from influxops_influxdb3.queries import FIRST, Span
 
+#: What a retention period is about to take away is not compared: no more than half of it.
+_EXPIRING = 3600 * 1_000_000_000
+
 
 class Extent(Struct, frozen=True):
     """How many rows there are, and the first and the last time of them; zeros without any."""
@@ -130,9 +133,6 @@ class Endpoint(Protocol):
     def parts(self, encoder: LineEncoder, span: Span) -> Iterator[list[Parts]]:
         """Yield the same as parts of lines."""
 
-    def digest(self, table: Table, span: Span) -> Generator[None, None, Digest]:
-        """Return the digest of the rows of a table in a range of time."""
-
     def writer(self) -> Writer:
         """Return what writes to it."""
 
@@ -182,3 +182,19 @@ def shared_retention(source: Endpoint, copy: Endpoint, *, may_be_shorter: bool) 
             hint="set the retention period of the copy first",
         )
     return min((p for p in (ours, theirs) if p is not None), default=None)
+
+
+def oldest_kept(side: Endpoint, retention: int | None, *, share: int = 1) -> int:
+    """Return the time from which on rows stay long enough to be compared, or a `share` of that."""
+    if retention is None:
+        return FIRST
+    return max(side.now() - retention + min(_EXPIRING, retention // 2) // share, FIRST)
+
+
+def digest_of(side: Endpoint, table: Table, span: Span) -> Generator[None, None, Digest]:
+    """Return the digest of the rows of a table in a range of time; none without columns."""
+    digest = Digest()
+    for lines in side.lines(LineEncoder(table), span):
+        digest.add(lines)
+        yield
+    return digest

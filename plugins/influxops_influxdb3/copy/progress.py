@@ -16,6 +16,8 @@ from influxops_influxdb3.queries import FIRST
 LATE: Final = 10 * 1_000_000_000
 #: After so many passes that each found something, it is reported that old rows keep coming.
 PASSES: Final = 10
+#: Seconds between two reports of progress.
+REPORT_INTERVAL: Final = 2.0
 
 
 class CopyState(Struct, frozen=True, omit_defaults=True):
@@ -53,6 +55,11 @@ class CopyState(Struct, frozen=True, omit_defaults=True):
         if self.missing:
             return "copying what is missing"
         return {1: "copying", 2: "comparing"}.get(self.number, "catching up")
+
+    @property
+    def copies_all(self) -> bool:
+        """Whether this pass copies all rows, without a look at what is there."""
+        return self.number == 1 and not (self.missing or self.merge)
 
     def counted(self, **more: int) -> CopyState:
         """Return it with more of what it counts."""

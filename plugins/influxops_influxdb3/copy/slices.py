@@ -1,29 +1,28 @@
-"""Divides a table's rows by time into slices that a server can answer at once.
+"""Divides time into slices that a server can answer at once, whatever the files of a table.
 
-Where its files are known, a slice has as many of them as the servers' limits and the number of rows
-allow. Where they are not, or there are none, rows are found by probing: what is too much is halved.
-
-What was copied is held against what was read of the source once it is durable.
+A server refuses a query that touches more files than its limit. Where the files are known, a slice
+has as many of them as the servers' limits and the number of rows allow. Where they are not, or
+there are none, rows are found by probing: what is too much is halved. What is only in the
+write-ahead log is in no file and may have any time, so slices cover all of time, without gaps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import Struct
-
-from influxops.plugin import RunContext, TargetError, one_line, pluralize
 from influxops_influxdb3.copy.interface import Endpoint
-from influxops_influxdb3.copy.line_protocol import Digest, Table
-from influxops_influxdb3.copy.time_bounds import divide
 from influxops_influxdb3.errors import QueryFileLimit
+from influxops_influxdb3.inspect.parquet_files import File, usable_limit
 from influxops_influxdb3.queries import ALL, FIRST, LAST, Span
+
+if TYPE_CHECKING:
+    from influxops_influxdb3.http.client import Client
+
+_T = TypeVar("_T")
 
 #: A slice has about so many rows at most, unless they all have one time.
 MAX_ROWS = 100_000
-#: Seconds before what differs is read again: rows that were overwritten while they are buffered
-#: read as the old ones now and then.
-_REREAD_AFTER = (0.2, 1.0)
 
 
 def slices(
@@ -41,10 +40,10 @@ def slices(
     files = side.files(table)
     if not files:
         known = side.known_count(table)
-        if known is not None and known <= MAX_ROWS:
+        if known is None or known > MAX_ROWS:
+            yield from (span for span, _ in probed(side, table, rest))
+        else:
             yield rest
-            return
-        yield from (span for span, _ in probed(side, table, rest))
         return
     sides = [(files, side.file_limit)]
     if other is not None:
@@ -82,44 +81,87 @@ def probed(side: Endpoint, table: str, span: Span = ALL) -> Iterator[tuple[Span,
     yield Span(begin, span.end), held
 
 
-class SliceCheck(Struct, frozen=True):
-    """What was copied, to be read from the copy when it is durable."""
+def divide(
+    sides: Sequence[tuple[Sequence[File], int]], span: Span = ALL, most_rows: int | None = None
+) -> list[Span]:
+    """Divide a range of time into slices that follow upon each other, as few as possible.
 
-    table: Table
-    span: Span
-    digest: Digest
+    A side is a server's files and its limit (`Client.file_limit`). Where many files overlap, or one
+    has more than about `most_rows`, a slice may still be too large.
+    """
+    coming = [
+        (number, file)
+        for number, (files, _) in enumerate(sides)
+        for file in files
+        if file.first < span.end and file.last >= span.start
+    ]
+    coming.sort(key=lambda each: each[1].first)
+    touched = [_Touched(usable_limit(limit), most_rows) for _, limit in sides]
+    found, begin = list[Span](), span.start
+    for number, file in coming:
+        first = file.first
+        if first > begin and not touched[number].takes(file):
+            found.append(Span(begin, first))
+            begin = first
+            for each in touched:
+                each.begin(first)
+        touched[number].add(file)
+    return [*found, Span(begin, span.end)]
 
-    def verify(
-        self, source: Endpoint, copy: Endpoint, context: RunContext
-    ) -> Generator[None, None, tuple[int, int]]:
-        """Read the copy, and both sides again if they differ; refuse what the source has not.
 
-        It returns how many rows are to be copied again, and how many of them were lost.
-        """
-        ours = self.digest
-        theirs = yield from copy.digest(copy.like(self.table), self.span)
-        for seconds in _REREAD_AFTER:
-            if ours == theirs or theirs.count < ours.count:
-                break
-            context.sleep(seconds)
-            ours = yield from source.digest(self.table, self.span)
-            theirs = yield from copy.digest(copy.table(self.table.name, refresh=True), self.span)
-        if ours == theirs:
-            return 0, 0
-        if ours != self.digest:
-            return 1, 0  # the source has changed since: the next pass copies that
-        if theirs.count >= ours.count:
-            raise self._differs(theirs, source, copy)
-        lost = ours.count - theirs.count
-        return lost, lost
+def in_slices(
+    client: Client, files: Sequence[File] | None, ask: Callable[[Span], _T], span: Span = ALL
+) -> Iterator[_T]:
+    """Ask about a range of time in as many statements as the server's limit wants, in order."""
+    todo = [span] if files is None else divide([(files, client.file_limit)], span)
+    todo.reverse()
+    while todo:
+        part = todo.pop()
+        try:
+            answer = ask(part)
+        except QueryFileLimit:
+            if part.is_moment:
+                raise
+            todo += reversed(smaller(files, client.file_limit, part))
+        else:
+            yield answer
 
-    def _differs(self, found: Digest, source: Endpoint, copy: Endpoint) -> TargetError:
-        """Return what it means that a slice still differs after it was copied."""
-        more = found.count - self.digest.count
-        what = f"{pluralize(more, 'row')} more" if more else "other values"
-        return TargetError(
-            f"{copy.name} holds {what} than {source.name} in the table "
-            f"{one_line(self.table.name)} ({self.span.condition})",
-            hint="does a client write to the copy already, or is there an older copy? Look at "
-            "it; drop that database only if you are sure, and start again",
-        )
+
+def smaller(files: Sequence[File] | None, limit: int, span: Span) -> list[Span]:
+    """Divide a slice that the server has refused, and that is more than a moment."""
+    parts = divide([(files or (), limit)], span)
+    if len(parts) > 1:
+        return parts
+    touched = [file for file in files or () if file.first < span.end and file.last >= span.start]
+    if touched:
+        first = max(span.start, min(file.first for file in touched))
+        end = min(span.end, max(file.last for file in touched) + 1)
+        if span.start < (middle := (first + end) // 2) < span.end:
+            return [Span(span.start, middle), Span(middle, span.end)]
+    return [*span.halves()]
+
+
+class _Touched:
+    """The files on one server that the open slice touches."""
+
+    def __init__(self, most_files: int, most_rows: int | None) -> None:
+        self._most_files, self._most_rows = most_files, most_rows
+        self._files: list[File] = []
+        self._rows = 0
+
+    def takes(self, file: File) -> bool:
+        """Return whether the slice may touch a further file."""
+        if not self._files:
+            return True
+        is_small = self._most_rows is None or self._rows + file.rows <= self._most_rows
+        return len(self._files) < self._most_files and is_small
+
+    def add(self, file: File) -> None:
+        """Note that the slice touches a file."""
+        self._files.append(file)
+        self._rows += file.rows
+
+    def begin(self, time: int) -> None:
+        """Begin another slice, which touches what has not ended yet."""
+        self._files = [file for file in self._files if file.last >= time]
+        self._rows = sum(file.rows for file in self._files)

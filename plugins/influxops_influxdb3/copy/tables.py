@@ -14,7 +14,6 @@ from influxops.plugin import (
     Finding,
     FindingKind,
     Hint,
-    InfluxopsError,
     RunContext,
     Severity,
     TargetError,
@@ -22,17 +21,11 @@ from influxops.plugin import (
     pluralize,
     summarize,
 )
-from influxops_influxdb3.copy.endpoints import CopyEndpoint
 from influxops_influxdb3.copy.interface import Endpoint
-from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, Unwritable
+from influxops_influxdb3.copy.line_protocol import Table, Unwritable
 from influxops_influxdb3.copy.progress import CopyState
-from influxops_influxdb3.errors import InfluxDBError, QueryFileLimit, ServerFailed
-from influxops_influxdb3.queries import TABLE_COUNT, number_of
+from influxops_influxdb3.errors import QueryFileLimit, ServerFailed
 
-#: Tables that InfluxDB 3 Core holds by default.
-_CORE_TABLES = 2_000
-#: Rows that are sampled for the length of a table's lines.
-_SAMPLE = 100
 #: Attempts at the order of tags.
 _MOST_STEPS = 10_000
 #: With more unreadable tables, something else is wrong.
@@ -55,6 +48,8 @@ class TableSync:
     uncopyable: dict[str, str] = field(default_factory=dict)
     #: Those of them whose answers break off, each time.
     broken: dict[str, str] = field(default_factory=dict)
+    #: Whether they were read and made, and no pass has begun since.
+    are_ready: bool = False
     _existing: dict[str, str] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
 
@@ -121,29 +116,7 @@ class TableSync:
             self.copy.make_table(table, tags)
             yield None
             self._existing[name] = self.series_keys[name]
-
-    def limit(self) -> Finding | None:
-        """Return what stands in the way of so many tables, as far as it is known."""
-        if not isinstance(self.copy, CopyEndpoint):
-            return None
-        rows = self.copy.client.query(self.context, "_internal", TABLE_COUNT)
-        held, wanted = number_of(rows[0] if rows else {}, "n"), len(self.missing)
-        if self.copy.edition != "Core" or held + wanted <= _CORE_TABLES:
-            return None
-        return self.finding(
-            f"it holds {pluralize(held, 'table')} and would get {wanted} more; InfluxDB 3 Core "
-            f"holds {_CORE_TABLES:,} by default",
-            "drop tables there, raise the server's limit, or choose another target",
-            kind=FindingKind.OVER_CAPACITY,
-            severity=Severity.ERROR,
-        )
-
-    def line_bytes(self, name: str) -> float:
-        """Return about how many bytes the lines of a table have."""
-        assert isinstance(self.source, CopyEndpoint)
-        table = self.source.table(name)
-        lines = LineEncoder(table).of(self.source.sample(table, _SAMPLE))
-        return sum(len(line) + 1 for line in lines) / len(lines) if lines else 0.0
+        self.are_ready = True
 
     def unread(self, reasons: Mapping[str, str], without: Collection[str]) -> Iterator[Finding]:
         """Yield a finding for each table that cannot be copied, whether it is left out or not."""
@@ -193,11 +166,6 @@ class TableSync:
         """Return something that was noticed about the copy."""
         where, database = self.target, self.copy.database
         return Finding(kind, severity, message, remedy, target=where, database=database)
-
-    def refusal(self, error: InfluxopsError) -> Finding:
-        """Return what an error means for copying."""
-        reason = error.reason if isinstance(error, InfluxDBError) else error.message
-        return self.finding(reason, error.remedy, kind=FindingKind.REFUSED, severity=Severity.ERROR)
 
     def _order(self, name: str, columns: Mapping[str, str]) -> list[str] | None:
         return tags_in_order(self.series_keys[name], Table(name, columns).tags)

@@ -6,7 +6,7 @@ is in no file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from influxops_influxdb3.http.client import Client
 
 _T = TypeVar("_T")
-
-#: Tables that one question names.
-_AT_ONCE = 50
 
 
 class File(Struct, frozen=True):
@@ -42,12 +39,6 @@ class FileTotals(Struct, frozen=True):
     last: int = 0  # the newest time of a row, in nanoseconds since 1970
 
 
-def files_of(client: Client, context: RunContext, database: str, table: str) -> list[File] | None:
-    """Return the files of a table; None where they are not known."""
-    found = files_by_table(client, context, database, [table])
-    return None if found is None else found[table]
-
-
 def files_by_table(
     client: Client,
     context: RunContext,
@@ -61,7 +52,7 @@ def files_by_table(
     def read() -> dict[str, list[File]] | None:
         found: dict[str, list[File]] = {name: [] for name in tables}
         number = 0
-        for sql in map(queries.files_of, _some(tables)):
+        for sql in map(queries.files_of, queries.in_batches(tables)):
             for rows in client.rows(context, database, sql, retries=1):
                 number += len(rows)
                 if most is not None and number > most:
@@ -89,7 +80,7 @@ def fingerprint(client: Client, context: RunContext, database: str, tables: Coll
         return number, total
 
     known = []
-    for some in _some(sorted(tables)):
+    for some in queries.in_batches(sorted(tables)):
         for named in (some, *([name] for name in some)):
             one = _unless_unknown(context, database, partial(read, named))
             if one is not None:
@@ -109,19 +100,13 @@ def file_totals(
 
     def read() -> dict[str, FileTotals]:
         found = {}
-        for sql in map(queries.file_totals, _some(tables)):
+        for sql in map(queries.file_totals, queries.in_batches(tables)):
             for row in client.query(context, database, sql, retries=1):
                 numbers = (int(row.get(each, 0)) for each in ("files", "rows", "last"))
                 found[str(row["name"])] = FileTotals(*numbers)
         return found
 
     return _unless_unknown(context, database, read) or {}
-
-
-def _some(tables: Collection[str]) -> Iterator[Sequence[str]]:
-    """Divide tables into those that one question names."""
-    names = [*tables]
-    return (names[at : at + _AT_ONCE] for at in range(0, len(names), _AT_ONCE))
 
 
 def usable_limit(limit: int) -> int:

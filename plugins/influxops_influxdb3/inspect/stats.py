@@ -38,9 +38,11 @@ from influxops_influxdb3.errors import (
 from influxops_influxdb3.inspect.parquet_files import FileTotals, file_totals, usable_limit
 from influxops_influxdb3.naming_rules import MARKER_TABLE
 from influxops_influxdb3.queries import (
+    MAX_TABLES,
     NO_TABLE,
     TABLES_WITH_TIME,
     TELEMETRY_TABLE,
+    in_batches,
     number_of,
     read_timestamp,
     row_count,
@@ -52,10 +54,6 @@ if TYPE_CHECKING:
 
 _TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
 _LEFT_OUT = "the server answered without it"
-#: A statement asks for no more tables.
-MAX_TABLES = 50
-#: Databases that one query names; beyond that it asks for all of them.
-_NAMED_AT_ONCE = 500
 #: Where nothing tells of a table's files, and all of it is too much, its rows of so long are asked.
 _PROBED = timedelta(days=1)
 _NANOSECONDS = 1_000_000_000
@@ -85,7 +83,8 @@ def tables_by_database(
 ) -> dict[str, list[str]]:
     """Return the names of the tables of some databases; nothing where a token may not read them."""
     found: dict[str, list[str]] = {}
-    named = databases if len(databases) <= _NAMED_AT_ONCE else None
+    # Beyond that it asks for all of them.
+    named = databases if len(databases) <= queries.MAX_DATABASES else None
     try:
         for rows in client.rows(context, "_internal", queries.table_names(named), retries=1):
             for row in rows:
@@ -140,20 +139,16 @@ class _Collector:
         self._problems: dict[str, list[str]] = {}
 
     def tables(self, known: Sequence[str]) -> dict[str, TableStats]:
-        try:
-            if known:
+        names: dict[str, bool] = {}
+        if known:
+            try:
                 return self._at_once(known)
-            names = table_names(self._client, self._context, self._database)
-        except QueryFileLimit:
-            # It is known once all columns of the statement are known to be there.
-            if len(known) <= MAX_TABLES:
-                names = dict.fromkeys(known, True)
-            else:
-                names = table_names(self._client, self._context, self._database)
-        except (BadRequest, ConnectionFailed, ServerFailed):
-            if not known:
-                raise
-            names = table_names(self._client, self._context, self._database)
+            except QueryFileLimit:
+                # It is known once all columns of the statement are known to be there.
+                names = dict.fromkeys(known, True) if len(known) <= MAX_TABLES else {}
+            except (BadRequest, ConnectionFailed, ServerFailed):
+                pass  # each table is asked about
+        names = names or table_names(self._client, self._context, self._database)
         if known:
             # A server lists the columns of a dropped table too, under a name of its own.
             names = {name: has_time for name, has_time in names.items() if name in known}
@@ -168,9 +163,8 @@ class _Collector:
 
     def _at_once(self, names: Sequence[str]) -> dict[str, TableStats]:
         found: dict[str, TableStats] = {}
-        for start in range(0, len(names), MAX_TABLES):
-            parts = [_Part(name, FileTotals()) for name in names[start : start + MAX_TABLES]]
-            found |= self._ask(parts, retries=0)
+        for some in in_batches(names):
+            found |= self._ask([_Part(name, FileTotals()) for name in some], retries=0)
         return found
 
     @property

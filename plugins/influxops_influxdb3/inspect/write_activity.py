@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from influxops.plugin import RunContext
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
-from influxops_influxdb3.inspect.stats import MAX_TABLES, table_names, tables_by_database
+from influxops_influxdb3.inspect.stats import table_names, tables_by_database
 from influxops_influxdb3.naming_rules import MARKER_TABLE
-from influxops_influxdb3.queries import number_of, read_timestamp, rows_by_time
+from influxops_influxdb3.queries import in_batches, number_of, read_timestamp, rows_by_time
 
 if TYPE_CHECKING:
     from influxops_influxdb3.http.client import Client
@@ -38,8 +38,8 @@ def activity(
     # Those that were dropped are named there too, and not here.
     living = tables_by_database(client, context, [name]).get(name, names)
     tables = sorted(t for t in living if names.get(t) and t != MARKER_TABLE)
-    batches = [tables[at : at + MAX_TABLES] for at in range(0, len(tables), MAX_TABLES)]
-    asked = [(batch, window) for window in _windows(since, until) for batch in batches]
+    windows = _windows(since, until)
+    asked = [(batch, window) for window in windows for batch in in_batches(tables)]
 
     def count(each: tuple[Sequence[str], _Window]) -> Counter[datetime]:
         batch, window = each

@@ -75,7 +75,7 @@ def test_with_writers_paused_each_row_is_read_written_and_read_back_once(
     counts: Counts, two_servers: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("influxops_influxdb3.copy.slices.MAX_ROWS", 2_000)
-    monkeypatch.setattr("influxops_influxdb3.copy.endpoints._BODY", 50_000)
+    monkeypatch.setattr("influxops_influxdb3.copy.line_writer._BODY", 50_000)
     pair = filled(counts, two_servers, tables=3, rows=5_000)
     told = pair.all(paused=True)
     found = counts.now()
@@ -108,7 +108,7 @@ def test_a_body_is_on_its_way_while_further_rows_are_read(
     counts: Counts, two_servers: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("influxops_influxdb3.copy.slices.MAX_ROWS", 500)
-    monkeypatch.setattr("influxops_influxdb3.copy.endpoints._BODY", 20_000)
+    monkeypatch.setattr("influxops_influxdb3.copy.line_writer._BODY", 20_000)
     pair = filled(counts, two_servers, tables=1, rows=3_000)
     trace, is_writing, is_read = list[str](), threading.Event(), threading.Event()
 
@@ -136,7 +136,7 @@ def test_what_is_read_of_one_answer_is_on_its_way_before_the_answer_has_come_to_
     counts: Counts, two_servers: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading, making lines of rows, and writing overlap: each waits here for the others."""
-    monkeypatch.setattr("influxops_influxdb3.copy.endpoints._BODY", 20_000)
+    monkeypatch.setattr("influxops_influxdb3.copy.line_writer._BODY", 20_000)
     pair = filled(counts, two_servers, tables=1, rows=20_000)
     passed, at_write, is_writing = [0], list[int](), threading.Event()
 
@@ -166,7 +166,7 @@ def test_a_copy_that_ends_tells_of_a_write_that_may_still_arrive(
 ) -> None:
     """Also where something else ended it than that write, which another thread waits for."""
     monkeypatch.setattr("influxops_influxdb3.copy.slices.MAX_ROWS", 500)
-    monkeypatch.setattr("influxops_influxdb3.copy.endpoints._BODY", 20_000)
+    monkeypatch.setattr("influxops_influxdb3.copy.line_writer._BODY", 20_000)
     pair = filled(counts, two_servers, tables=1, rows=3_000)
     pair.settings = {"read_timeout": 2, "retries": 0}
     is_writing, is_over = threading.Event(), threading.Event()

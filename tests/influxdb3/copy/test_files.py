@@ -16,7 +16,7 @@ import pytest
 from influxops.plugin import RunContext, Severity
 from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3.copy import backfill, job, slices
-from influxops_influxdb3.copy.time_bounds import divide, smaller
+from influxops_influxdb3.copy.slices import divide, smaller
 from influxops_influxdb3.inspect.parquet_files import File
 from influxops_influxdb3.queries import ALL, FIRST, LAST, Span
 from tests.devserver.api import Api

@@ -23,7 +23,7 @@ from influxops.plugin import (
     TargetError,
 )
 from influxops_devserver.testing import StandInOptions, running_stand_in
-from influxops_influxdb3.copy import backfill, job, slices, tables
+from influxops_influxdb3.copy import backfill, estimate, job, slices
 from influxops_influxdb3.errors import TableLimit, WrongServer
 from tests.devserver.api import Api
 from tests.influxdb3.copies import Pair, contents, cutting
@@ -545,7 +545,7 @@ def test_a_server_full_of_tables_is_found_before_a_row_is_written(
         with pytest.raises(TableLimit, match="would exceed number of tables limit"):
             pair.all()
         assert pair.copy.count(pair.database, "events") == 0
-        monkeypatch.setattr(tables, "_CORE_TABLES", 3)
+        monkeypatch.setattr(estimate, "CORE_TABLES", 3)
         (told,) = pair.run(dry_run=True)
         (finding,) = told.findings
         assert finding.severity is Severity.ERROR

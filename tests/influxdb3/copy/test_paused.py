@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from influxops.plugin import RunContext
-from influxops_influxdb3.copy import endpoints, job, slices
+from influxops_influxdb3.copy import job, line_writer, slices
 from influxops_influxdb3.copy.interface import Extent, Fingerprint
 from tests.devserver.api import Api
 from tests.influxdb3.copies import Pair, contents
@@ -41,7 +41,7 @@ def test_rows_are_read_back_where_there_is_a_retention_period(
     counts: Counts, two_servers: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     monkeypatch.setattr(slices, "MAX_ROWS", 1_000)
-    monkeypatch.setattr(endpoints, "_BODY", 1_000)
+    monkeypatch.setattr(line_writer, "_BODY", 1_000)
     pair = between(counts, two_servers, "30d")
     pair.write(*(f"t00,device=d{n % 7} v={n}i {HOUR_AGO - n}" for n in range(rows)))
     lost = list[Seen]()
