@@ -77,7 +77,7 @@ class CopyJob:
         self._retention: int | None = None
         self._total: int | None = None
         self._at_most = False
-        self._counts_only = bool(order.folder) and not order.compare
+        self._counts_only = bool(order.folder) and not (order.compare or order.merge)
         self._are_read = False  # whether tables were read, and no pass has begun since
         self._table_read = ""  # the table that is read
         self._checks: list[SliceCheck] = []
