@@ -26,7 +26,12 @@ from influxops_influxdb3.copy.endpoints import CopyEndpoint
 from influxops_influxdb3.copy.interface import Endpoint
 from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, Unwritable
 from influxops_influxdb3.copy.progress import CopyState
-from influxops_influxdb3.errors import InfluxDBError, QueryFileLimit, ServerFailed
+from influxops_influxdb3.errors import (
+    ConnectionFailed,
+    InfluxDBError,
+    QueryFileLimit,
+    ServerFailed,
+)
 from influxops_influxdb3.queries import TABLE_COUNT, number_of
 
 #: Tables that InfluxDB 3 Core holds by default.
@@ -216,8 +221,8 @@ class UnreadableTables:
         """Leave the block, and no more than that, where its table cannot be read or written."""
         try:
             yield
-        except (Unwritable, ServerFailed, QueryFileLimit) as error:
-            if isinstance(error, ServerFailed) and not error.is_of_query:
+        except (Unwritable, ConnectionFailed, ServerFailed, QueryFileLimit) as error:
+            if isinstance(error, ServerFailed | ConnectionFailed) and not error.is_of_query:
                 raise
             reason = error.message if isinstance(error, Unwritable) else error.reason
             self.add(name, reason)
