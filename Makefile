@@ -30,7 +30,7 @@ help:
 	@echo "                   MINUTES=30 SEED=1: so long at random, with a table of the results"
 	@echo "make test-clients  tests where programs of others talk to influxops"
 	@echo "make bench         influxops beside other ways, in 25 minutes; SIZE=small: in one or two"
-	@echo "make fuzz          many more inputs for each parser than make test has, for half an hour"
+	@echo "make fuzz          many more inputs for each parser than make faults has, for half an hour"
 	@echo "make test-ansible  the part of make test that is about Ansible"
 	@echo "make reference     write docs/reference from the code"
 	@echo "make words         phrases that the field has a word for (tests/words.txt)"

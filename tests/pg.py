@@ -27,6 +27,8 @@ _numbers = itertools.count(1)
 _MEMORY, _ROOM = "/dev/shm", 1 << 30
 #: The databases of tests that have ended, by the folder of their server.
 _left: dict[Path, list[str]] = {}
+#: Superusers' connections, by the folder of their server: one serves all of its databases.
+_superusers: dict[Path, psycopg.Connection] = {}
 
 
 @dataclass(frozen=True)
@@ -95,31 +97,40 @@ def postgres_server(
         yield server
 
 
+def _superuser(server: EmbeddedPostgres) -> psycopg.Connection:
+    with contextlib.suppress(KeyError, psycopg.OperationalError):  # a test may have ended it
+        _superusers[server.work_dir].execute("SELECT 1")
+        return _superusers[server.work_dir]
+    connection = psycopg.connect(server.superuser_conninfo(), autocommit=True)
+    _superusers[server.work_dir] = connection
+    return connection
+
+
 @contextlib.contextmanager
-def new_database(server: EmbeddedPostgres) -> Iterator[TestDatabase]:
-    """Make an empty database, and end what is still connected to it afterwards.
+def new_database(server: EmbeddedPostgres, template: str = "template1") -> Iterator[TestDatabase]:
+    """Make an empty database, or a copy of one, and end what is still connected to it afterwards.
 
     It is dropped with the next one, by when they have gone: PostgreSQL looks after them every 100
     milliseconds only.
     """
     name = f"test_{os.getpid()}_{next(_numbers)}"
     dropped = _left.setdefault(server.work_dir, [])
-    with psycopg.connect(server.superuser_conninfo(), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} OWNER {} STRATEGY FILE_COPY").format(
-                sql.Identifier(name), sql.Identifier(server.user)
-            )
+    _superuser(server).execute(
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY FILE_COPY").format(
+            *map(sql.Identifier, (name, server.user, template))
         )
-        try:
-            yield TestDatabase(server, name)
-        finally:
-            while dropped:
-                drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-                connection.execute(drop.format(sql.Identifier(dropped.pop())))
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
-            )
-            dropped.append(name)
+    )
+    try:
+        yield TestDatabase(server, name)
+    finally:
+        connection = _superuser(server)
+        while dropped:
+            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+            connection.execute(drop.format(sql.Identifier(dropped.pop())))
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        dropped.append(name)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 _ALWAYS = settings(
@@ -15,3 +17,9 @@ _ALWAYS = settings(
 settings.register_profile("ci", _ALWAYS, max_examples=40, derandomize=True)
 settings.register_profile("long", _ALWAYS, max_examples=5_000, print_blob=True)
 settings.load_profile(os.environ.get("INFLUXOPS_FUZZ", "ci"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("faults")

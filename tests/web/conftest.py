@@ -144,13 +144,28 @@ def platform(
     folder: Path, server: EmbeddedPostgres, influx: Influx, extra: str = "", *options: str
 ) -> Iterator[Web]:
     """Run the service on a database of its own."""
-    with new_database(server) as db:
-        db.execute(REGISTRY)
+    template, admin, reader = _template(server, folder)
+    with new_database(server, template) as db:
         cli = Cli(folder, {"DSN": db.conninfo})
         write_config(cli, influx.url, extra)
-        admin, reader = install(cli)
         with serving(cli, db, influx, admin, reader, *options) as web:
             yield web
+
+
+#: What has everything installed, and its tokens, by the folder of its server.
+_templates: dict[Path, tuple[str, str, str]] = {}
+_kept = contextlib.ExitStack()
+
+
+def _template(server: EmbeddedPostgres, folder: Path) -> tuple[str, str, str]:
+    """Give a database in which everything is installed, for copies of it, and its tokens."""
+    if server.work_dir not in _templates:
+        db = _kept.enter_context(new_database(server))
+        db.execute(REGISTRY)
+        cli = Cli(folder, {"DSN": db.conninfo})
+        write_config(cli, "http://127.0.0.1:9")
+        _templates[server.work_dir] = (db.name, *install(cli))
+    return _templates[server.work_dir]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
 
 from tests.web.conftest import Web
 
@@ -76,7 +76,7 @@ def opened(
         ),
     )
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("requestfinished", lambda asked: complaints.extend(_wrong(asked, web.url)))
+    page.on("response", lambda answer: complaints.extend(_wrong(answer, web.url)))
     try:
         if token is not None:
             context.add_cookies([{"name": COOKIE, "value": session(web, token), "url": web.url}])
@@ -101,13 +101,12 @@ def session(web: Web, token: str) -> str:
     return found
 
 
-def _wrong(asked: Request, url: str) -> Iterator[str]:
+def _wrong(answer: Response, url: str) -> Iterator[str]:
     """What is wrong with a request of a page: it goes elsewhere, or finds nothing."""
-    if not asked.url.startswith((url, "data:")):
-        yield f"asks {asked.url}"
-    answer = asked.response()
-    if answer is not None and answer.status >= 400 and asked.resource_type != "document":
-        yield f"{asked.url}: {answer.status}"
+    if not answer.url.startswith((url, "data:")):
+        yield f"asks {answer.url}"
+    if answer.status >= 400 and answer.request.resource_type != "document":
+        yield f"{answer.url}: {answer.status}"
 
 
 def accessible(page: Page) -> list[str]:
