@@ -95,7 +95,7 @@ class ConnectionFailed(InfluxDBError):
 
     It may have been `sent`, and is `abandoned` where the server may still carry it out; another
     attempt may help where it is `retryable`; it is `partial` where a part of the answer had been
-    read already.
+    read already, and `begun` where the answer had.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class ConnectionFailed(InfluxDBError):
         timed_out: bool = False,
         retryable: bool = True,
         partial: bool = False,
+        begun: bool = False,
         abandoned: bool = False,
         **about: Any,
     ) -> None:
@@ -114,12 +115,19 @@ class ConnectionFailed(InfluxDBError):
         self.timed_out = timed_out
         self.retryable = retryable
         self.partial = partial
+        self.begun = begun
         self.abandoned = abandoned
 
     @property
     def may_have_applied(self) -> bool:
         """Whether the server may have done it all the same."""
         return self.sent
+
+    @property
+    def is_of_query(self) -> bool:
+        """Whether a query ended so again and again: what fails while it is read ends the answer."""
+        known = self.timed_out or self.partial
+        return self.begun and not known and self.operation is Operation.QUERY
 
 
 class AccessRefused(InfluxDBError, TargetAuthError):

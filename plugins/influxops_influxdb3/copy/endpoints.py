@@ -16,7 +16,13 @@ from influxops_influxdb3.copy.interface import Extent, Fingerprint
 from influxops_influxdb3.copy.line_protocol import LineEncoder, Parts, Table, as_rows, table_of
 from influxops_influxdb3.copy.line_writer import LineWriter
 from influxops_influxdb3.copy.slices import in_slices, smaller
-from influxops_influxdb3.errors import AlreadyExists, InfluxDBError, QueryFileLimit, ServerFailed
+from influxops_influxdb3.errors import (
+    AlreadyExists,
+    ConnectionFailed,
+    InfluxDBError,
+    QueryFileLimit,
+    ServerFailed,
+)
 from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.http.thread_map import read_ahead
 from influxops_influxdb3.inspect.parquet_files import (
@@ -189,11 +195,15 @@ class CopyEndpoint:
         """Count the rows of tables, without those that cannot be read."""
         found = self._count_tables(sorted(names))
         for name in sorted(names - found.keys()):
-            with contextlib.suppress(ServerFailed, QueryFileLimit):
+            try:
                 ask = partial(self.extent, name)
                 parts = [e for e in in_slices(self.client, self.files(name), ask) if e.count]
-                last = max((extent.last for extent in parts), default=0)
-                found[name] = Extent(sum(extent.count for extent in parts), last=last)
+            except (ConnectionFailed, ServerFailed, QueryFileLimit) as error:
+                if isinstance(error, ConnectionFailed) and not error.is_of_query:
+                    raise
+                continue
+            last = max((extent.last for extent in parts), default=0)
+            found[name] = Extent(sum(extent.count for extent in parts), last=last)
         return found
 
     def known_count(self, table: str) -> int | None:

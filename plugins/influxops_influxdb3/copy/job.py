@@ -65,7 +65,7 @@ class CopyJob:
         self._source, self._copy = source, copy
         self._tables = TableSync(source, copy, context, target)
         self._writer, self._watch = copy.writer(), Watch(source)
-        counts_only = bool(order.folder) and not order.compare
+        counts_only = bool(order.folder) and not (order.compare or order.merge)
         self._passes = Passes(self._tables, self._writer, self._watch, counts_only=counts_only)
         self._total: int | None = None
         self._at_most = False

@@ -24,7 +24,7 @@ from influxops.plugin import (
 from influxops_influxdb3.copy.interface import Endpoint
 from influxops_influxdb3.copy.line_protocol import Table, Unwritable
 from influxops_influxdb3.copy.progress import CopyState
-from influxops_influxdb3.errors import QueryFileLimit, ServerFailed
+from influxops_influxdb3.errors import ConnectionFailed, QueryFileLimit, ServerFailed
 
 #: Attempts at the order of tags.
 _MOST_STEPS = 10_000
@@ -184,8 +184,8 @@ class UnreadableTables:
         """Leave the block, and no more than that, where its table cannot be read or written."""
         try:
             yield
-        except (Unwritable, ServerFailed, QueryFileLimit) as error:
-            if isinstance(error, ServerFailed) and not error.is_of_query:
+        except (Unwritable, ConnectionFailed, ServerFailed, QueryFileLimit) as error:
+            if isinstance(error, ServerFailed | ConnectionFailed) and not error.is_of_query:
                 raise
             reason = error.message if isinstance(error, Unwritable) else error.reason
             self.add(name, reason)

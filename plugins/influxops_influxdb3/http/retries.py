@@ -55,6 +55,7 @@ def send(transport: Transport, context: RunContext, request: Request, retries: i
         failed.remedy,
         sent=sent,
         timed_out=failed.timed_out,
+        begun=failed.begun,
         # A drop whose connection broke may be carried out all the same.
         abandoned=abandoned or (sent and request.operation is Operation.DELETE),
     )

@@ -188,7 +188,8 @@ class Transport:
         # urllib3 wraps what the system, ssl or http.client have raised.
         while isinstance(error, HTTPError) and (below := error.__cause__ or error.__context__):
             error = below
-        failed = partial(exchange.request.error, ConnectionFailed, sent=exchange.sent)
+        begun = exchange.phase == "reading"
+        failed = partial(exchange.request.error, ConnectionFailed, sent=exchange.sent, begun=begun)
         if isinstance(error, ssl.SSLCertVerificationError):
             # The certificate's own words, never the peer's bytes.
             why = error.verify_message or "verification failed"

@@ -28,7 +28,7 @@ from influxops.plugin import (
     file_name,
     read_manifest,
 )
-from influxops_influxdb3.copy import job, part_files, slices
+from influxops_influxdb3.copy import endpoints, job, part_files, slices
 from tests.devserver.api import Api
 from tests.influxdb3.copies import Pair, contents, target, write
 from tests.integration.proxy import Answer, Seen, running_proxy
@@ -466,6 +466,35 @@ def test_rows_that_only_the_database_has_are_counted_and_stay(files: Files) -> N
     assert '"device":"x","time":"2023-11-14T22:13:20","v":1,"w":3.0' in "".join(
         found["telemetry"][1]
     )
+
+
+def test_rows_that_are_lost_while_others_come_are_written_again(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of rows is the same: only reading them tells."""
+    monkeypatch.setattr(endpoints, "_BODY", 1_000)
+    files.pair.write(*rows(0, 300))
+    files.export()
+    copy, lost = files.pair.copy, list[Seen]()
+
+    def lose(seen: Seen) -> Answer:
+        if "no_sync=true" not in seen.path or lost:
+            return None
+        lost.append(seen)
+        number = seen.body.count(b"\n") + 1
+        own = (f"telemetry,device=own v={n}i {START + n}" for n in range(number))
+        write(copy, files.pair.database, *own)
+        return 204, "text/plain", b""
+
+    with running_proxy(copy.url) as proxy:
+        proxy.before = lose
+        files.pair.copy = Api(proxy.url)
+        assert files.load().done
+    assert lost
+    wanted, found = (
+        {*contents(api, files.pair.database)["telemetry"][1]} for api in (files.pair.source, copy)
+    )
+    assert wanted <= found
 
 
 def test_a_shorter_retention_period_would_lose_rows(files: Files) -> None:
