@@ -28,7 +28,7 @@ from influxops.plugin import (
     file_name,
     read_manifest,
 )
-from influxops_influxdb3.copy import endpoints, job, part_files, slices
+from influxops_influxdb3.copy import job, part_files, slices
 from tests.devserver.api import Api
 from tests.influxdb3.copies import Pair, contents, target, write
 from tests.integration.proxy import Answer, Seen, running_proxy
@@ -472,7 +472,7 @@ def test_rows_that_are_lost_while_others_come_are_written_again(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of rows is the same: only reading them tells."""
-    monkeypatch.setattr(endpoints, "_BODY", 1_000)
+    monkeypatch.setattr("influxops_influxdb3.copy.line_writer._BODY", 1_000)
     files.pair.write(*rows(0, 300))
     files.export()
     copy, lost = files.pair.copy, list[Seen]()
