@@ -39,8 +39,6 @@ from influxops.runtime.context import RunContext
 
 #: States in which a tenant waits for its database.
 _WAITING = (State.PENDING, State.ALLOCATED)
-#: From so many on, looking at their databases once costs less than creating those that are there.
-_LOOKS = 20
 
 
 class TenantRequest(Struct, frozen=True):
@@ -92,8 +90,7 @@ def plan_selected(
     """Plan that some tenants have their databases, which are looked at in any case to `verify`."""
     overrides = {each.tenant: each.attributes for each in asked}
     state = RunState(request, context.with_tenants(frozenset(overrides)))
-    creating_tells = not verify and len(overrides) < _LOOKS
-    read, failed, counted = observe_selected(overrides, state, hints, creating_tells=creating_tells)
+    read, failed, counted = observe_selected(overrides, state, hints, creating_tells=not verify)
     template = request.rules.template
     unread = {id_: TenantPlan(id_, template.name(id_), UNMANAGED) for id_ in overrides}
     if read is None:

@@ -12,16 +12,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from influxops import EnsureResult, InvalidRequest
+from influxops import EnsureResult, InvalidRequest, Provisioner
 from influxops.provisioner import DatabaseInspection, EnsureStatus
 from influxops.provisioner import results as known
 from influxops_devserver.testing import running_stand_in
 from tests.conftest import GiveStandIn, StartProxy
-from tests.integration.command import STUCK
+from tests.integration.command import STUCK, Cli
 from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
-from tests.provisioner.conftest import Provide, until
+from tests.provisioner.conftest import Provide, configured, until
 
 pytestmark = pytest.mark.stand_in
 
@@ -126,6 +126,28 @@ def test_many_that_are_there_are_looked_at_together_and_not_asked_for_one_by_one
     # None had its marker; a database that is looked at gets it.
     marked = "SELECT count(*) AS n FROM system.tables WHERE table_name = '_init'"
     until(lambda: server.rows("_internal", marked)[0]["n"] > 200)
+
+
+def test_a_capacity_is_no_reason_to_read_all_of_a_server_for_each_batch(
+    cli: Cli,
+    db: TestDatabase,
+    stand_in: GiveStandIn,
+    proxied: StartProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in db.environment.items():
+        monkeypatch.setenv(name, value)
+    ids = [f"t{number}" for number in range(60)]
+    db.registry(*ids)
+    proxy = proxied(stand_in(max_databases=None))
+    path = configured(cli, {"one": proxy})
+    path.write_text(path.read_text().replace("[targets.one]\n", "[targets.one]\ncapacity = 99\n"))
+    with Provisioner.from_config(path, full_runs=None) as made:
+        found = made.ensure_many(ids, timeout=STUCK)
+        asked = [seen for seen in proxy.seen if not seen.writes and b"database" in seen.body]
+    assert {each.status for each in found} <= {"created"}
+    assert asked
+    assert all(b"telemetry_t" in seen.body for seen in asked), asked
 
 
 def test_a_tenant_that_is_not_committed_is_its_own_result_and_nobody_elses(

@@ -35,6 +35,8 @@ from influxops.runtime.parallel import in_parallel
 
 #: Seconds for which a target is looked at that should hold nothing of a tenant.
 _BESIDE = 0.5
+#: From so many on, looking at their databases once costs less than creating those that are there.
+_TOGETHER = 20
 
 
 def observe_selected(
@@ -49,8 +51,9 @@ def observe_selected(
     """Read some tenants, their records and their databases, each where it may be.
 
     Each is `asked` with attributes that override its own. Where `creating_tells` that a database
-    was there, the only target without a ledger is not asked. One that `reports` reads what is known
-    of a target although there is only one. With `retiring`, those are looked at that no source has.
+    was there, the only target without a ledger is not asked about a few. One that `reports` reads
+    what is known of a target although there is only one. With `retiring`, those are looked at that
+    no source has.
 
     Returns:
         What was read, or None where a source or the ledger could not be, so that nothing can be
@@ -76,8 +79,10 @@ def observe_selected(
     view = LedgerView() if ledger is None else ledger_view(memory, {})
     observed = with_desired(replace(observed, tenants=tenants, ledger_view=view), no_check)
     reads_targets = reports or chooses(request)
-    whole = _not_read_yet(observed, memory) if reads_targets else frozenset()
-    if creating_tells and len(request.targets) == 1 and ledger is None:
+    is_simple = creating_tells and len(request.targets) == 1 and ledger is None
+    # Nothing would keep what all of a target is, from one batch of tenants to the next.
+    whole = _not_read_yet(observed, memory) if reads_targets and not is_simple else frozenset()
+    if is_simple and len(asked) < _TOGETHER:
         observed = replace(
             observed,
             inventories={handle.name: Inventory({}) for handle in request.targets},
