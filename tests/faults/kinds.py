@@ -161,10 +161,11 @@ def _foreign(w: World, r: Random) -> int:
 
 def _impostor(w: World, r: Random) -> int:
     layer = w.layers[name := r.choice(NAMES)]
-    w.swaps += 1
+    began = time.monotonic()
     layer.behind = w.impostor.port
     time.sleep(r.uniform(0.3, 1.5))
     layer.behind = w.servers[name].port
+    w.under_way += 4 * w.processes_since(began)
     return 1
 
 

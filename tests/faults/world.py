@@ -139,7 +139,7 @@ class World:
     registered: list[str] = field(default_factory=list)
     deleted: dict[str, str] = field(default_factory=dict)  # and from where
     ever: set[str] = field(default_factory=set)  # those that were deleted once
-    swaps: int = 0  # of a server for another one behind its address
+    under_way: int = 0  # databases that another server behind an address may have got
     undone: set[str] = field(default_factory=set)  # those that are still to be deleted
     foreign: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
@@ -170,6 +170,11 @@ class World:
                 [tenant, ["ready", "moving", "retiring"]],
             ).fetchone()
         return row[0] if row else ""
+
+    def processes_since(self, began: float) -> int:
+        """How many processes have worked since then: each has at most four writes under way."""
+        commands = [call for call in self.said.calls if call.door in ("CLI", "Ansible")]
+        return len(self.keepers) + sum(not c.ended or c.ended > began for c in commands)
 
     def ready(self) -> dict[str, str]:
         """Where tenants are that the ledger calls ready, and that are not moved."""
@@ -205,7 +210,7 @@ class World:
 
     def clear_impostor(self) -> int:
         """Delete what is on the other server, and return how many databases that were."""
-        self.swaps = 0
+        self.under_way = 0
         server = Influx(f"http://127.0.0.1:{self.impostor.port}")
         names = server.databases()
         server.clean()
@@ -220,7 +225,7 @@ class World:
                 name: check.Server(each.port, each.token) for name, each in self.servers.items()
             },
             impostors=[self.impostor],
-            astray=4 * self.swaps,
+            astray=self.under_way,
             registered=[*self.registered],
             stored=[*self.said.stored],
             told=[*self.said.told],
