@@ -106,6 +106,17 @@ def _superuser(server: EmbeddedPostgres) -> psycopg.Connection:
     return connection
 
 
+def make_database(server: EmbeddedPostgres, template: str = "template1") -> TestDatabase:
+    """Make an empty database, or a copy of one, for as long as the server runs."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    _superuser(server).execute(
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY FILE_COPY").format(
+            *map(sql.Identifier, (name, server.user, template))
+        )
+    )
+    return TestDatabase(server, name)
+
+
 @contextlib.contextmanager
 def new_database(server: EmbeddedPostgres, template: str = "template1") -> Iterator[TestDatabase]:
     """Make an empty database, or a copy of one, and end what is still connected to it afterwards.
@@ -113,24 +124,19 @@ def new_database(server: EmbeddedPostgres, template: str = "template1") -> Itera
     It is dropped with the next one, by when they have gone: PostgreSQL looks after them every 100
     milliseconds only.
     """
-    name = f"test_{os.getpid()}_{next(_numbers)}"
     dropped = _left.setdefault(server.work_dir, [])
-    _superuser(server).execute(
-        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY FILE_COPY").format(
-            *map(sql.Identifier, (name, server.user, template))
-        )
-    )
+    made = make_database(server, template)
     try:
-        yield TestDatabase(server, name)
+        yield made
     finally:
         connection = _superuser(server)
         while dropped:
             drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             connection.execute(drop.format(sql.Identifier(dropped.pop())))
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [made.name]
         )
-        dropped.append(name)
+        dropped.append(made.name)
 
 
 @contextlib.contextmanager

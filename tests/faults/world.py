@@ -232,7 +232,8 @@ class World:
             told_gone=[each for each in self.said.told_gone if each.tenant not in self.ever],
             deleted=[*self.deleted],
             foreign=[*self.foreign],
-            moved=[*self.moved],
+            # Where one that was deleted is made again is decided then.
+            moved=[*self.moved, *self.ever],
             acknowledged={tenant: [*each.acknowledged] for tenant, each in writers},
             sent={tenant: each.sent for tenant, each in writers},
             deep=None if deep is None else [*deep],

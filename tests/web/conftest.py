@@ -19,7 +19,7 @@ from influxops_devserver.postgres import EmbeddedPostgres
 from tests import outputs
 from tests.integration.command import Cli
 from tests.integration.servers import Influx, new_stand_in
-from tests.pg import TestDatabase, new_database
+from tests.pg import TestDatabase, make_database, new_database
 
 #: The registry as a platform has it, before the service comes.
 REGISTRY: LiteralString = """
@@ -154,13 +154,12 @@ def platform(
 
 #: What has everything installed, and its tokens, by the folder of its server.
 _templates: dict[Path, tuple[str, str, str]] = {}
-_kept = contextlib.ExitStack()
 
 
 def _template(server: EmbeddedPostgres, folder: Path) -> tuple[str, str, str]:
     """Give a database in which everything is installed, for copies of it, and its tokens."""
     if server.work_dir not in _templates:
-        db = _kept.enter_context(new_database(server))
+        db = make_database(server)
         db.execute(REGISTRY)
         cli = Cli(folder, {"DSN": db.conninfo})
         write_config(cli, "http://127.0.0.1:9")

@@ -63,9 +63,10 @@ def test_rows_about_to_expire_are_told_where_writers_are_paused(
 ) -> None:
     """They are copied, and not compared."""
     pair = between(counts, two_servers, "2h")
-    old = time.time_ns() - 7_000 * 10**9
-    pair.write(*(f"t00,device=d v={n}i {old + n}" for n in range(10)))
-    pair.write(*(f"t00,device=d v={n}i {HOUR_AGO + 10**12 + n}" for n in range(90)))
+    now = time.time_ns()
+    for seconds, rows in ((7_000, 10), (2_000, 90)):
+        at = now - seconds * 10**9
+        pair.write(*(f"t00,device=d v={n}i {at + n}" for n in range(rows)))
     told = pair.all(paused=True)
     assert (told.rows, told.expiring, told.total) == (100, 10, 100)
     assert counts.now().rows_read_back == 90
