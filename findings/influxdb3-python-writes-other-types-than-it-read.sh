@@ -13,8 +13,7 @@
 set -euo pipefail
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
-"$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-  'influxdb3-python==0.21.0' 'pyarrow==26.0.1' 'pandas==3.1.1' 'polars==2.1.0'
+"$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'influxdb3-python==0.21.0' 'pyarrow==26.0.1' 'pandas==3.1.1' 'polars==2.1.0'
 "$dir/venv/bin/python" - <<'PY'
 import http.server, sys, threading
 import pyarrow

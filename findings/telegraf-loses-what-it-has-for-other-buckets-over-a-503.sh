@@ -12,8 +12,7 @@
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'for pid in ${telegraf:-} ${server:-}; do kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
-GOBIN="$dir" go install -tags custom,inputs.influxdb_v2_listener,parsers.influx,outputs.influxdb_v2 \
-  github.com/influxdata/telegraf/cmd/telegraf@v1.37.2
+GOBIN="$dir" go install -tags custom,inputs.influxdb_v2_listener,parsers.influx,outputs.influxdb_v2 github.com/influxdata/telegraf/cmd/telegraf@v1.37.2
 cd "$dir"
 cat > server.py <<'PY'
 import http.server, os, sys, urllib.parse

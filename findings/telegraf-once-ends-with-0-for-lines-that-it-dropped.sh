@@ -9,8 +9,7 @@
 # So:     a job with --once looks for "will be dropped" in the log, or counts rows.
 set -euo pipefail
 dir=$(mktemp -d); trap 'if [ -n "${server:-}" ]; then kill "$server" 2>/dev/null || true; fi; rm -rf "$dir"' EXIT
-GOBIN="$dir" go install -tags custom,inputs.file,parsers.influx,outputs.influxdb_v2 \
-  github.com/influxdata/telegraf/cmd/telegraf@v1.37.2
+GOBIN="$dir" go install -tags custom,inputs.file,parsers.influx,outputs.influxdb_v2 github.com/influxdata/telegraf/cmd/telegraf@v1.37.2
 cat > "$dir/server.py" <<'PY'
 import http.server, sys
 

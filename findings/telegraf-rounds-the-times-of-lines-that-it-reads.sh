@@ -8,8 +8,7 @@
 # So:     precision = "1ns" in [agent] wherever lines are read that have times.
 set -euo pipefail
 dir=$(mktemp -d); trap 'if [ -n "${server:-}" ]; then kill "$server" 2>/dev/null || true; fi; rm -rf "$dir"' EXIT
-GOBIN="$dir" go install -tags custom,inputs.file,parsers.influx,outputs.influxdb_v2 \
-  github.com/influxdata/telegraf/cmd/telegraf@v1.37.2
+GOBIN="$dir" go install -tags custom,inputs.file,parsers.influx,outputs.influxdb_v2 github.com/influxdata/telegraf/cmd/telegraf@v1.37.2
 cat > "$dir/server.py" <<'PY'
 import http.server
 
