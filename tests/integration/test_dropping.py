@@ -164,6 +164,7 @@ def test_of_eight_that_are_due_at_once_each_goes_right_after_its_own_last_pass(
 ) -> None:
     tenants = TENANTS[:8]
     stage.old_copies(*tenants)
+    first: dict[str, float] = {}
     last: dict[str, float] = {}
     gaps: dict[str, float] = {}
 
@@ -174,6 +175,7 @@ def test_of_eight_that_are_due_at_once_each_goes_right_after_its_own_last_pass(
             for tenant in tenants:
                 if f'"telemetry_{tenant}"'.encode() in seen.body:
                     last[f"telemetry_{tenant}"] = time.monotonic()
+                    first.setdefault(f"telemetry_{tenant}", time.monotonic())
         return stage.see(seen)
 
     stage.proxy.before = see
@@ -187,9 +189,9 @@ def test_of_eight_that_are_due_at_once_each_goes_right_after_its_own_last_pass(
     done = stage.due()
     seconds = time.monotonic() - began
     log.info("%.1f s\n%s", seconds, done.out)
-    # One after the other they would wait two seconds each.
-    drops = [stage.began[f"telemetry_{tenant}"] for tenant in tenants[1::2]]
-    assert max(drops) - min(drops) < 2 * len(drops[1:])
+    # Waits overlap: others are looked at for the first time before the first one is dropped.
+    one, dropped = min(stage.began.items(), key=lambda each: each[1])
+    assert [each for each, at in first.items() if first[one] < at < dropped]
     assert {*tenants} - {*stage.left(*tenants)} >= {*tenants[1::2]}
     for writer, timer in zip(writers, timers, strict=True):
         timer.join()
@@ -204,7 +206,7 @@ def test_of_eight_that_are_due_at_once_each_goes_right_after_its_own_last_pass(
     assert [stage.lost(writer) for writer in writers] == [[], [], [], []]
     assert gaps.keys() == {f"telemetry_{tenant}" for tenant in tenants}
     log.info("seconds from the last pass to the drop: %s", sorted(gaps.values()))
-    assert max(gaps.values()) < 1
+    assert max(gaps.values()) < 2  # a second for a pass, and one for the ledger
 
 
 def test_a_run_that_is_killed_between_pass_and_drop_is_followed_by_one_that_looks_again(

@@ -272,7 +272,7 @@ def test_a_second_interrupt_ends_a_drop_at_once(
             begin = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert process.wait(10) in (-signal.SIGINT, 128 + signal.SIGINT)
-            assert time.monotonic() - begin < 1
+            assert time.monotonic() - begin < 3
         assert recorded(db) == ("ready", "eu1", True)
     finally:
         hanging.let_go.set()

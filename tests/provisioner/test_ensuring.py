@@ -174,7 +174,7 @@ def test_an_id_that_no_database_can_have_is_a_mistake_of_the_program(
     with pytest.raises(InvalidRequest):
         made.inspect(id_)
     assert made.submit(id_) is False
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 5
 
 
 def test_a_target_or_retention_that_cannot_be_is_a_mistake_of_the_program(

@@ -88,8 +88,8 @@ def test_it_does_not_wait_longer_than_its_time(
     webhook.answer(Answer(429, "", {"Retry-After": "30"}))
     started = time.monotonic()
     with pytest.raises(ReporterError, match="asks to wait 30 s") as caught:
-        make_reporter().influxops_report(CHANGED, RunContext(timeout=2))
-    assert time.monotonic() - started < 1
+        make_reporter().influxops_report(CHANGED, RunContext(timeout=20))
+    assert time.monotonic() - started < 10
     assert len(webhook.requests) == 1
     assert "timeout" in caught.value.hint
 
