@@ -15,6 +15,9 @@ from influxops.plugin_host.base import Handle
 from influxops.report.model import SourceState
 from influxops.runtime.context import RunContext
 
+#: The attributes of all tenants that have none.
+_NONE: Mapping[str, str] = {}
+
 
 class SourceHandle(Handle):
     """A configured tenant source."""
@@ -75,7 +78,7 @@ class SourceHandle(Handle):
                     )
                 if attributes:
                     attributes = {str(k): str(v) for k, v in attributes.items() if v is not None}
-                tenants.append(Tenant(found.id, attributes, name))
+                tenants.append(Tenant(found.id, attributes or _NONE, name))
         return tenants, findings
 
     def lock(self, context: RunContext) -> AbstractContextManager[None] | None:

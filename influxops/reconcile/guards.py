@@ -401,10 +401,12 @@ def guard(state: RunState, *, drops: bool = False) -> RunState:
         return [each for each in active.values() if beside or {*each.actions} & {*actions}]
 
     refused: dict[str, list[TenantPlan]] = {}
-    tenants, replaced = dict(state.plans), state.ledger_view.replaced
-    for id_, tenant in state.plans.items():
+    changed: dict[str, TenantPlan] = {}
+    replaced = state.ledger_view.replaced
+    for id_, planned in state.plans.items():
+        tenant = planned
         if drops and "unreachable" in allow and tenant.kind is FindingKind.NOT_READ:
-            tenants[id_] = tenant = replace(tenant, status=TenantStatus.OK, finding=None)
+            changed[id_] = tenant = replace(tenant, status=TenantStatus.OK, finding=None)
         if not tenant.changes and tenant.target not in replaced:
             continue
         actions = [change.action for change in tenant.changes]
@@ -420,12 +422,14 @@ def guard(state: RunState, *, drops: bool = False) -> RunState:
             if changes or is_beside:
                 tenant = each.refuse(tenant, changes, _replaced(tenant, changes, state))
                 refused.setdefault(name, []).append(tenant)
-        tenants[id_] = tenant
+        if tenant is not planned:
+            changed[id_] = tenant
     others = refused.pop("replaced-server", [])
     refusals = [active[n].refusal(active[n].message(p), p) for n, p in refused.items()]
     if "replaced-server" in active:
         refusals += _other_servers(active["replaced-server"], others, state)
-    state = replace(state, plans=tenants, refusals=tuple(refusals))
+    plans = {**state.plans, **changed} if changed else state.plans
+    state = replace(state, plans=plans, refusals=tuple(refusals))
     for name, each in active.items() if not state.is_selected else ():
         if each.run is None or (drops and name == "empty-source"):
             continue

@@ -85,8 +85,8 @@ class RunState(Struct, frozen=True):
     closed: Mapping[str, str] = field(default_factory=dict)
     #: Whether a source says who all the tenants are; a program that names some says that of none.
     has_registry: bool = True
-    #: Ids that other sources have than the one that a program added.
-    known_elsewhere: frozenset[str] = frozenset()
+    #: Ids that only the source has which a program added.
+    added: frozenset[str] = frozenset()
     ledger_view: LedgerView = field(default_factory=LedgerView)  # what the ledger says
     ledger: LedgerState | None = None  # None where none is configured
     #: The databases that each target was asked for, where single tenants were read; a target
@@ -151,6 +151,10 @@ class RunState(Struct, frozen=True):
     def is_selected(self) -> bool:
         """Whether only what concerns some tenants was read."""
         return self.looked is not None
+
+    def is_registered(self, tenant: str) -> bool:
+        """Return whether another source has a tenant than the one that a program added."""
+        return tenant in self.desired and tenant not in self.added
 
     def database(self, target: str | None, name: str) -> Database | None:
         """Return a database of a target; None where that has none, or was not read."""

@@ -81,7 +81,7 @@ _FLUSH_INTERVAL = 1.0
 class _RunCache(Struct):
     run: str = ""  # the run's id
     ping: Ping | None = None
-    databases: dict[str, Database] = field(default_factory=dict)
+    databases: Mapping[str, Database] = field(default_factory=dict)
     marked: set[str] = field(default_factory=set)  # whose marker this run has sent
     reused: set[str] = field(default_factory=set)  # whose namesake had just been deleted
 
@@ -142,7 +142,7 @@ class InfluxDB3Target(
         cache = self._cache(context)
         cache.ping = self._client.ping(context)
         inventory = self._inventory(context, cache, verify)
-        cache.databases = dict(inventory.databases)
+        cache.databases = inventory.databases
         return inventory
 
     def _inventory(

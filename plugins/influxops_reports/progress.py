@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable
 from typing import Literal
 
 from influxops.plugin import (
@@ -94,12 +95,12 @@ class TerminalReporter(Reporter, StartNotice):
             with screen.capture() as captured:
                 show(report, screen, verbose=verbose, quiet=quiet, changes_only=changes_only)
             return captured.get()
-        lines = list(report_lines(report, verbose=verbose, quiet=quiet, changes_only=changes_only))
+        lines = report_lines(report, verbose=verbose, quiet=quiet, changes_only=changes_only)
         if self.settings.color != "always":
             return "".join(f"{line}\n" for line in lines)
         return self._coloured(lines)
 
-    def _coloured(self, lines: list[str]) -> str:
+    def _coloured(self, lines: Iterable[str]) -> str:
         from rich.text import Text
 
         screen = console(sys.stdout, self.settings.color)

@@ -58,8 +58,8 @@ def with_tenants(run: RunState, read: Sequence[tuple[SourceState, Sequence[Tenan
     supplementing = {h.name for h in handles if h.resolved.section.supplements}
     own = [t for state, tenants in read if state.name in supplementing for t in tenants]
     others = [t for state, tenants in read if state.name not in supplementing for t in tenants]
-    known = frozenset(tenant.id for tenant in others)
     overrides = {tenant.id: tenant.attributes for tenant in own}
+    added = overrides.keys() - {tenant.id for tenant in others if tenant.id in overrides}
     tenants = others
     # What a source that failed says of them is not known, so nothing is.
     if own and not any(state.error for state, _ in read):
@@ -67,12 +67,12 @@ def with_tenants(run: RunState, read: Sequence[tuple[SourceState, Sequence[Tenan
             replace(t, attributes={**t.attributes, **overrides[t.id]}) if t.id in overrides else t
             for t in others
         ]
-        tenants += [tenant for tenant in own if tenant.id not in known]
+        tenants += [tenant for tenant in own if tenant.id in added]
     return replace(
         run,
         tenants=tenants,
         sources=tuple(state for state, _ in read),
         has_registry=len(supplementing) < len(handles),
-        known_elsewhere=known,
+        added=frozenset(added),
         named_targets={t.id: t.attributes["target"] for t in own if t.attributes.get("target")},
     )

@@ -38,16 +38,18 @@ def with_desired(state: RunState, check: Callable[[], None] | None = None) -> Ru
     rules, check = state.rules, check or state.context.check
     plans: dict[str, TenantPlan] = {}
     conflicts: dict[str, Finding] = {}
-    first: dict[str, Tenant] = {}
+    first: dict[str, Tenant] = {}  # those that are given first, once one is given twice
     capabilities, records = cache(rules.capabilities), state.ledger_view.records
     for number, tenant in enumerate(state.tenants):
         if number % LOOK == 0:
             check()
-        known = first.setdefault(tenant.id, tenant)
-        if known is tenant:
+        if tenant.id not in plans:
             record = state.ledger_view.record(tenant.id) if records else None
             plans[tenant.id] = _desired(tenant, rules, record, capabilities)
-        elif known.attributes != tenant.attributes:
+            continue
+        first = first or {each.id: each for each in reversed(state.tenants)}
+        known = first[tenant.id]
+        if known.attributes != tenant.attributes:
             conflicts[tenant.id] = _conflict(known, tenant)
     for id_, finding in conflicts.items():
         plans[id_] = replace(plans[id_], finding=None).block(finding)

@@ -74,7 +74,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
         shared = find_shared_databases((each[0] for each in due), state.desired, state)
         for record, target in due:
             plan, why = plan_from_record(record, target, state), shared.get(record.tenant)
-            is_blocked = why is not None and record.tenant not in state.known_elsewhere
+            is_blocked = why is not None and not state.is_registered(record.tenant)
             yield plan.block(why) if why is not None and is_blocked else plan
 
     def due(self, state: RunState) -> Iterator[tuple[Record, str]]:
@@ -105,7 +105,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
         record, target, observed = plan.record, plan.target or "", state
         assert record is not None
         is_retiring = record.state is State.RETIRING
-        if is_retiring and record.tenant in observed.known_elsewhere:
+        if is_retiring and observed.is_registered(record.tenant):
             change, note = unretire(plan)
             return plan.note(note).with_changes(change)
         if is_retiring and not observed.sources_complete:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import ClassVar
 
 from msgspec import Struct
@@ -31,6 +31,7 @@ from influxops.reconcile.plan.desired import LOOK, with_desired
 from influxops.reconcile.plan.late_writes import note_late_writes
 from influxops.reconcile.plan.placement import placement_of
 from influxops.reconcile.plan.warnings import PlanWarnings, recreated_after_drop
+from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import RunState
 from influxops.report.wording import format_retention
 
@@ -131,7 +132,8 @@ class _EnsurePlanner:
         self.observed, self.rules, self.context = state, state.rules, state.context
         self.check = check
         self.unread = state.unread
-        self._new = cache(self._created)  # few differ
+        # Few differ. It refers to no planning: what was read would outlive the run in a cycle.
+        self._new = cache(partial(_created, state.rules))
         self.ledger_view = state.ledger_view
         self.placement = placement_of(state.rules, state.inventories, state.closed, state.used)
         for record in self.ledger_view.records.values():
@@ -214,7 +216,7 @@ class _EnsurePlanner:
             return plan.block(recorded.not_copied(plan.record))
         if not homes or not self._writes(homes[0]):
             return plan
-        if plan.tenant in self.observed.known_elsewhere and len(every) == 1:
+        if self.observed.is_registered(plan.tenant) and len(every) == 1:
             note = plan.warning(
                 FindingKind.STILL_REGISTERED_AFTER_DROP,
                 "a source still has it, so the next run makes its database again, empty",
@@ -289,14 +291,6 @@ class _EnsurePlanner:
 
     def _acknowledged(self, plan: TenantPlan) -> TenantPlan:
         return plan.acknowledge() if plan.tenant in self.rules.acknowledged else plan
-
-    def _created(self, wanted: Retention | Unmanaged, target: str) -> Database:
-        """Return a database as it is once it was created on a target."""
-        capabilities = self.rules.targets[target].capabilities
-        retention: Retention | Unknown = UNKNOWN if capabilities.retention is None else None
-        if not isinstance(wanted, Unmanaged) and capabilities.retention is not None:
-            retention = wanted
-        return new_database(retention, capabilities)
 
     @staticmethod
     def _misplaced(plan: TenantPlan, home: str) -> Finding:
@@ -383,6 +377,15 @@ class _EnsurePlanner:
 
     def _writes(self, target: str | None) -> bool:
         return self.observed.covers(None, target)
+
+
+def _created(rules: Rules, wanted: Retention | Unmanaged, target: str) -> Database:
+    """Return a database as it is once it was created on a target."""
+    capabilities = rules.targets[target].capabilities
+    retention: Retention | Unknown = UNKNOWN if capabilities.retention is None else None
+    if not isinstance(wanted, Unmanaged) and capabilities.retention is not None:
+        retention = wanted
+    return new_database(retention, capabilities)
 
 
 def new_database(retention: Retention | Unknown, capabilities: TargetCapabilities) -> Database:

@@ -33,7 +33,7 @@ class Forget(RecordOperation, Struct, frozen=True):
         """Plan that a tenant is forgotten, or say why that is not to be done."""
         record = plan.record
         assert record is not None
-        if record.tenant in state.desired or record.tenant in state.known_elsewhere:
+        if record.tenant in state.desired:
             why = "a source still has it, so the next run would record it again"
             return plan.blocked(FindingKind.STILL_REGISTERED, why, "take it out of the registry")
         if not state.sources_complete:

@@ -88,7 +88,7 @@ class Retire(RecordOperation, Struct, frozen=True):
         if not state.sources_complete:
             why = "not every source could be read, so whether one still has it is unknown"
             return plan.defer(FindingKind.NOT_READ, why)
-        if record.tenant in state.known_elsewhere:
+        if state.is_registered(record.tenant):
             message = "a source still has it, so the next run for all tenants unretires it"
             remedy = "take it out of the registry"
             plan = plan.note(plan.warning(FindingKind.STILL_REGISTERED, message, remedy))
