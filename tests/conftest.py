@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -30,6 +31,13 @@ testing._start = fork_server.start_stand_in
 for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda number, frame: None)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is there for the whole session from each collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
 
 #: Gives a stand-in of a kind; each call in a test gives another one.
 GiveStandIn = Callable[..., Influx]
