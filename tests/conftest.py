@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from tests.integration.command import Cli
 from tests.integration.proxy import Proxy, running_proxy
 from tests.integration.servers import LOCK, REAL_TOKEN, REAL_URL, Influx, for_one_test, new_stand_in
 from tests.outputs import pytest_runtest_makereport
-from tests.pg import TestDatabase, new_database, postgres_server
+from tests.pg import TestDatabase, installed, new_database, postgres_server
 
 __all__ = ["bench", "pytest_runtest_makereport"]
 
@@ -30,6 +31,13 @@ testing._start = fork_server.start_stand_in
 for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda number, frame: None)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is there for the whole session from each collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
 
 #: Gives a stand-in of a kind; each call in a test gives another one.
 GiveStandIn = Callable[..., Influx]
@@ -43,9 +51,13 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture
-def db(postgres: EmbeddedPostgres) -> Iterator[TestDatabase]:
-    """An empty database of the test's own; `db.registry(...)` makes its device_registry."""
-    with new_database(postgres) as database:
+def db(request: pytest.FixtureRequest, postgres: EmbeddedPostgres) -> Iterator[TestDatabase]:
+    """A database of the test's own; `db.registry(...)` makes its device_registry.
+
+    It is empty, or has what the commands of the mark `installed` do.
+    """
+    mark = request.node.get_closest_marker("installed")
+    with new_database(postgres, *([installed(postgres, *mark.args)] if mark else [])) as database:
         yield database
 
 

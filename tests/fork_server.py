@@ -145,6 +145,8 @@ class Forked(subprocess.Popen[str]):
 def start_stand_in(command: list[str], **options: Any) -> subprocess.Popen[str]:
     """Start a stand-in, as `influxops_devserver.testing` asks for it."""
     forks = command[: len(STAND_IN)] == STAND_IN
+    # Queries of tests are small: handing them from thread to thread costs more than it gains.
+    options["env"] = {**(options.get("env") or os.environ), "TOKIO_WORKER_THREADS": "1"}
     return (Forked if forks else subprocess.Popen)(command, **options)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,12 +22,15 @@ from influxops_devserver.postgres import (
     make_work_dir,
     start_cluster,
 )
+from tests.integration.command import Cli
 
 _numbers = itertools.count(1)
 #: A folder in memory, and the bytes that have to be free in it.
 _MEMORY, _ROOM = "/dev/shm", 1 << 30
 #: The databases of tests that have ended, by the folder of their server.
 _left: dict[Path, list[str]] = {}
+#: Databases in which commands were run, by the folder of their server and the commands.
+_installed: dict[tuple[Path, tuple[str, ...]], str] = {}
 #: Superusers' connections, by the folder of their server: one serves all of its databases.
 _superusers: dict[Path, psycopg.Connection] = {}
 
@@ -115,6 +119,23 @@ def make_database(server: EmbeddedPostgres, template: str = "template1") -> Test
         )
     )
     return TestDatabase(server, name)
+
+
+def installed(server: EmbeddedPostgres, *commands: str) -> str:
+    """Return a database in which commands have installed what they do, for copies of it."""
+    if (server.work_dir, commands) not in _installed:
+        made = make_database(server)
+        with tempfile.TemporaryDirectory() as folder:
+            cli = Cli(Path(folder), made.environment)
+            cli.config(
+                '[sources.registry]\nkind = "postgres"\n[ledger]\nkind = "postgres"\n'
+                '[targets.eu1]\nkind = "influxdb3"\nurl = "http://127.0.0.1:9"\n'
+            )
+            for command in commands:
+                done = cli(*command.split())
+                assert done.code == 0, done.all
+        _installed[server.work_dir, commands] = made.name
+    return _installed[server.work_dir, commands]
 
 
 @contextlib.contextmanager

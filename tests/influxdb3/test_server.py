@@ -285,6 +285,7 @@ def test_a_server_that_wants_another_token(
         target.influxops_close()
 
 
+@pytest.mark.faults
 @pytest.mark.stand_in
 def test_a_server_killed_half_way_and_started_again_loses_nothing_that_was_called_done(
     tmp_path: Path, make_target: MakeTarget, creates: Creates

@@ -21,7 +21,7 @@ from tests.integration.old_copies import PATIENCE, Stage, Writer, until
 from tests.integration.proxy import Answer, Seen
 from tests.pg import TestDatabase
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.installed("ledger install")]
 
 LEDGER = '[ledger]\nkind = "postgres"\n'
 #: How often a writer stops at another moment of `retire --due`; more are a matter of patience.
@@ -44,7 +44,6 @@ def stage(
     db.registry(*TENANTS)
     targets = targets_toml({"eu2": eu2, "eu1": proxy}, LEDGER)
     cli.config(targets.replace("[targets.eu2]\n", '[targets.eu2]\ncapacity = "unlimited"\n'))
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     assert eu1.databases() == []
     made = Stage(cli, db, eu1, eu2, proxy)
@@ -52,6 +51,7 @@ def stage(
     yield made
 
 
+@pytest.mark.faults
 def test_rows_that_were_answered_before_the_drop_began_are_on_the_new_place(stage: Stage) -> None:
     dice = random.Random(15)
     sent = kept = lost = runs = 0
@@ -159,6 +159,7 @@ def test_one_that_is_written_to_without_an_end_is_held_until_late_writes_are_all
     assert 0 <= missing <= len(stage.under_way(writer))
 
 
+@pytest.mark.faults
 def test_of_eight_that_are_due_at_once_each_goes_right_after_its_own_last_pass(
     stage: Stage,
 ) -> None:
@@ -209,6 +210,7 @@ def test_of_eight_that_are_due_at_once_each_goes_right_after_its_own_last_pass(
     assert max(gaps.values()) < 2  # a second for a pass, and one for the ledger
 
 
+@pytest.mark.faults
 def test_a_run_that_is_killed_between_pass_and_drop_is_followed_by_one_that_looks_again(
     stage: Stage,
 ) -> None:

@@ -40,7 +40,7 @@ from tests.integration.test_moving import (
 from tests.pg import TestDatabase
 from tests.pg_proxy import Then, pg_proxy
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.installed("ledger install")]
 
 DATABASE = "telemetry_acme"
 
@@ -55,7 +55,6 @@ def ops(cli: Cli, db: TestDatabase, servers: dict[str, Influx]) -> Cli:
     """Give the command line, with two recorded tenants on the first of two servers."""
     db.registry("acme", "beta")
     cli.config(targets_toml(dict(servers), LEDGER))
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     return cli
 
@@ -277,7 +276,6 @@ def test_a_drop_after_an_export_costs_the_same_however_many_are_due(
     costs: list[tuple[int, int]] = []
     with running_proxy(server.url) as proxy, pg_proxy(db.server.port) as postgres:
         cli.config(targets_toml({"eu1": proxy.url}, LEDGER))
-        assert cli("ledger", "install").code == 0
         assert cli("ensure").code == 0
         asked = list[str]()
 
@@ -445,7 +443,6 @@ def test_an_import_to_a_full_server_says_so_and_writes_nothing(
     servers = {"eu1": stand_in(max_databases=None), "eu2": stand_in(max_databases=1)}
     db.registry("acme")
     cli.config(targets_toml(dict(servers), LEDGER))
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     fill(servers["eu1"], DATABASE, 30)
     assert cli("export", "acme", "--output", "out").code == 0
@@ -458,6 +455,7 @@ def test_an_import_to_a_full_server_says_so_and_writes_nothing(
     assert cli("import", "out", "--to", "eu1").code == 0
 
 
+@pytest.mark.faults
 def test_an_import_that_is_killed_goes_on(
     ops: Cli, db: TestDatabase, servers: dict[str, Influx]
 ) -> None:
@@ -478,6 +476,7 @@ def test_an_import_that_is_killed_goes_on(
     assert recorded(db)[:2] == ("ready", "eu2")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("is_known", [True, False])
 def test_an_import_that_is_killed_before_it_copies_leaves_nothing_that_is_called_good(
     ops: Cli, db: TestDatabase, servers: dict[str, Influx], is_known: bool

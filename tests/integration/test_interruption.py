@@ -63,6 +63,7 @@ def _converged(cli: Cli, influx: Influx) -> None:
     assert [influx.markers(name) for name in DATABASES] == [1] * len(DATABASES)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("retention", RETENTION.values(), ids=RETENTION.keys())
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("request_number", [1, 2, 4])
@@ -161,6 +162,7 @@ def test_time_that_is_used_up_ends_a_run_with_what_was_done(
     _converged(cli, influx)
 
 
+@pytest.mark.faults
 @pytest.mark.stand_in
 def test_a_server_that_is_killed_under_a_run_is_told_and_the_next_run_completes(
     cli: Cli, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy, influx: Influx

@@ -21,7 +21,7 @@ from tests.integration.proxy import Answer, Proxy, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
-pytestmark = [pytest.mark.stand_in, pytest.mark.faults]
+pytestmark = [pytest.mark.stand_in, pytest.mark.faults, pytest.mark.installed("ledger install")]
 
 LEDGER = '[ledger]\nkind = "postgres"\ncache_ttl = "2s"\n'
 #: Seconds from the signal to the end of the process: two, and some for a busy machine. With 1.75 s
@@ -118,7 +118,6 @@ def kept(cli: Cli, db: TestDatabase, proxy: Proxy, other: Influx) -> Cli:
     db.registry("acme")
     targets = targets_toml({"eu2": other, "eu1": proxy}, LEDGER)
     cli.config(targets.replace("[targets.eu2]\n", '[targets.eu2]\ncapacity = "unlimited"\n'))
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     assert other.databases() == ["telemetry_acme"]
     other.write("telemetry_acme", "telemetry,device=d0 temp=1 1700000000000000000")
@@ -142,7 +141,6 @@ def test_a_creation_under_way_is_told_as_unknown_and_keeps_its_place(
 ) -> None:
     db.registry("acme")
     cli.config(targets_toml({"eu1": proxy}, retention + LEDGER))
-    assert cli("ledger", "install").code == 0
     proxy.before = hanging = Hanging(at, silent)
     try:
         done = interrupted(cli, hanging, "ensure")
@@ -163,7 +161,6 @@ def test_a_drop_under_way_keeps_its_claim_until_the_next_run_has_read_what_becam
 ) -> None:
     db.registry("acme", "beta")
     cli.config(targets_toml({"eu1": proxy}, LEDGER))
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     db.execute("DELETE FROM device_registry WHERE tenant_id = 'acme'")
     assert cli("retire", "acme").code == 0

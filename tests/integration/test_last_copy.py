@@ -11,7 +11,7 @@ from tests.integration.command import Cli
 from tests.integration.old_copies import Stage
 from tests.pg import TestDatabase
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.installed("ledger install")]
 
 LEDGER = '[ledger]\nkind = "postgres"\n'
 DATABASE = "telemetry_acme"
@@ -25,7 +25,6 @@ def stage(cli: Cli, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
     db.registry("acme")
     targets = targets_toml({"eu2": eu2, "eu1": proxy}, LEDGER)
     cli.config(targets.replace("[targets.eu2]\n", '[targets.eu2]\ncapacity = "unlimited"\n'))
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     made = Stage(cli, db, eu1, eu2, proxy)
     proxy.before = made.see

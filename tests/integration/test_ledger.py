@@ -120,6 +120,7 @@ def test_runs_at_once_over_three_targets_give_each_tenant_one_database(
     assert len(recorded()) == 300
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("half", [1, 2])  # of fifty, so that two workers share them
 def test_runs_killed_at_any_moment_leave_ledger_and_servers_in_agreement_after_one_plain_run(
     cli: Cli, db: TestDatabase, recorded: Recorded, half: int

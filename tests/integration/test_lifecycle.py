@@ -14,7 +14,7 @@ from tests.integration.command import Cli
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.installed("ledger install")]
 
 LEDGER = '[ledger]\nkind = "postgres"\n'
 TENANTS = ("acme", "beta", *(f"t{number}" for number in range(10)))
@@ -30,7 +30,6 @@ def kept(cli: Cli, db: TestDatabase, server: Influx) -> Cli:
     """Give the command line, with tenants whose databases are recorded."""
     db.registry(*TENANTS)
     cli.config(targets_toml({"eu1": server}, LEDGER))
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     return cli
 

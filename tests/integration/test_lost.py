@@ -17,7 +17,7 @@ from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.installed("ledger install")]
 
 LEDGER = '[ledger]\nkind = "postgres"\nmass_change = 1.0\n'
 TENANTS = ("acme", "beta", "gamma")
@@ -55,7 +55,6 @@ def lost(
 
 def install(cli: Cli, server: Influx) -> None:
     cli.config(targets_toml({"eu1": server}, LEDGER))
-    assert cli("ledger", "install").code == 0
     done = cli("ensure")
     assert done.code == 0, done.all
 

@@ -25,7 +25,7 @@ from tests.integration.proxy import Answer, Proxy, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.installed("ledger install")]
 
 LEDGER = '[ledger]\nkind = "postgres"\ncache_ttl = "2s"\n'
 #: How many rows are moved while somebody writes; more are a matter of patience alone.
@@ -45,7 +45,6 @@ def kept(cli: Cli, db: TestDatabase, servers: dict[str, Influx]) -> Cli:
     """Give the command line, with two recorded tenants on the first of two servers."""
     db.registry("acme", "beta")
     cli.config(targets_toml(dict(servers), LEDGER))
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     return cli
 
@@ -151,6 +150,7 @@ def killed_when(cli: Cli, happened: Callable[[], bool], *options: str) -> int:
     return most
 
 
+@pytest.mark.faults
 def test_a_tenant_is_moved_while_it_is_written_to_and_the_move_killed_twice(
     kept: Cli, db: TestDatabase, servers: dict[str, Influx]
 ) -> None:
@@ -204,6 +204,7 @@ def test_a_tenant_is_moved_while_it_is_written_to_and_the_move_killed_twice(
     )
 
 
+@pytest.mark.faults
 def test_moves_that_are_killed_at_random_end_as_one(
     kept: Cli, db: TestDatabase, servers: dict[str, Influx]
 ) -> None:
@@ -226,6 +227,7 @@ def test_moves_that_are_killed_at_random_end_as_one(
     assert count(eu2, "telemetry_acme") == count(eu1, "telemetry_acme")
 
 
+@pytest.mark.faults
 def test_a_move_back_that_is_killed_twice_goes_on_and_loses_no_row_of_either_side(
     kept: Cli, db: TestDatabase, servers: dict[str, Influx]
 ) -> None:
@@ -303,7 +305,6 @@ def test_after_a_server_was_added_the_full_ones_get_room(
     servers: dict[str, Any] = {"eu1": stand_in(max_databases=2)}
     db.registry("acme", "beta")
     cli.config(targets_toml(servers, LEDGER))
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     servers["eu2"] = stand_in(max_databases=None)
     toml = targets_toml(servers, LEDGER).replace("[targets.eu1]\n", "[targets.eu1]\ncapacity = 2\n")
@@ -441,7 +442,6 @@ def proxies(
     found = {name: (server, proxied(server)) for name, server in servers.items()}
     db.registry("acme")
     cli.config(targets_toml({name: proxy for name, (_, proxy) in found.items()}, LEDGER))
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     return found
 

@@ -23,7 +23,7 @@ from tests.integration.command import Cli, Result
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.installed("ledger install")]
 
 LEDGER = '[ledger]\nkind = "postgres"\ncache_ttl = "1s"\n'
 START = 1_700_000_000_000_000_000
@@ -47,7 +47,6 @@ def kept(cli: Cli, db: TestDatabase, servers: dict[str, Influx]) -> Cli:
 def installed(cli: Cli, db: TestDatabase, servers: dict[str, Influx]) -> Cli:
     db.registry("acme")
     cli.config(targets_toml(dict(servers), LEDGER))
-    good(cli("ledger", "install"))
     good(cli("ensure"))
     return cli
 
@@ -347,7 +346,6 @@ def test_a_new_ledger_finds_what_its_servers_hold_and_suspects_nothing(
     cli.config(targets_toml({"eu1": servers["eu1"]}))
     good(cli("ensure"))
     cli.config(targets_toml(dict(servers), LEDGER))
-    good(cli("ledger", "install"))
     for _ in range(2):
         assert stale(good(cli("ensure"))) == []
     assert stale(good(cli("doctor"))) == []

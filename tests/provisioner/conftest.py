@@ -13,16 +13,24 @@ import psycopg
 import pytest
 
 from influxops import Provisioner
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import STUCK, Cli
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Influx
-from tests.pg import TestDatabase
+from tests.pg import TestDatabase, installed, new_database
 
 #: Gives a Provisioner for some targets, by name; it is closed after the test.
 Provide = Callable[..., Provisioner]
 
 LEDGER = '[ledger]\nkind = "postgres"\n'
+
+
+@pytest.fixture
+def db(postgres: EmbeddedPostgres) -> Iterator[TestDatabase]:
+    """A database with a ledger, for those that use one."""
+    with new_database(postgres, installed(postgres, "ledger install")) as database:
+        yield database
 
 
 @pytest.fixture
@@ -65,14 +73,10 @@ def configured(
     source: str = "",
     ledger: bool = False,
 ) -> Path:
-    """Write a configuration, and install its ledger."""
+    """Write a configuration."""
     registry = '[sources.registry]\nkind = "postgres"\n'
     text = targets_toml(targets, extra + (LEDGER if ledger else ""))
-    path = cli.config(text.replace(registry, registry + source))
-    if ledger:
-        done = cli("ledger", "install")
-        assert done.code == 0, done.all
-    return path
+    return cli.config(text.replace(registry, registry + source))
 
 
 def insert(db: TestDatabase, *ids: str) -> None:

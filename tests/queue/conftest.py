@@ -10,8 +10,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from influxops_devserver.postgres import EmbeddedPostgres
 from tests.integration.command import Cli
-from tests.pg import TestDatabase
+from tests.pg import TestDatabase, installed, new_database
 
 #: Writes a configuration with a registry, a ledger and a target, and installs ledger and queue.
 Queued = Callable[..., Cli]
@@ -32,12 +33,21 @@ url = "{url}"
 
 
 @pytest.fixture
+def db(request: pytest.FixtureRequest, postgres: EmbeddedPostgres) -> Iterator[TestDatabase]:
+    """A database of the test's own, with a ledger and a queue where it is `queued`."""
+    commands = ("ledger install", "queue install") if "queued" in request.fixturenames else ()
+    with new_database(postgres, installed(postgres, *commands)) as database:
+        yield database
+
+
+@pytest.fixture
 def queued(cli: Cli, db: TestDatabase) -> Queued:
     def give(
         *options: str, source: str = "", ledger: str = "", url: str = "http://127.0.0.1:9"
     ) -> Cli:
         cli.config(CONFIG.format(source=source, ledger=ledger, url=url))
-        for command in (["ledger", "install"], ["queue", "install", *options]):
+        another = [["ledger", "install"], ["queue", "install"]] if ledger else []
+        for command in [*another, *([["queue", "install", *options]] if options else [])]:
             done = cli(*command)
             assert done.code == 0, done.all
         return cli

@@ -11,7 +11,7 @@ from tests.conftest import GiveStandIn, targets_toml
 from tests.integration.command import PROGRAM, Cli
 from tests.pg import TestDatabase
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.installed("ledger install")]
 
 
 def peak(cli: Cli, *arguments: str) -> tuple[float, int]:
@@ -27,7 +27,6 @@ def test_they_take_little_time_and_memory(
 ) -> None:
     monkeypatch.chdir(cli.folder)
     cli.config(targets_toml({"eu1": stand_in()}, '[ledger]\nkind = "postgres"\n'))
-    assert cli("ledger", "install").code == 0
     file = Path(cli.folder) / "routes.conf"
     asked = ("-q", "routes", "--format", "nginx", "--output", str(file))
     few = peak(cli, *asked)

@@ -15,7 +15,7 @@ from tests.pg import TestDatabase
 from tests.queue.workers import insert, until
 from tests.routes.test_reporter import Fleet
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.installed("ledger install")]
 
 REPLACED = "on a server that was replaced"
 
@@ -35,7 +35,6 @@ def fleet(cli: Cli, db: TestDatabase, eu1: LineProxy, stand_in: GiveStandIn) -> 
     servers = {"eu1": f"http://127.0.0.1:{eu1.port}", "eu2": stand_in(max_databases=None)}
     made = Fleet(cli, servers)
     made.reporter()
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     return made
 

@@ -23,7 +23,7 @@ from tests.pg import TestDatabase
 from tests.queue.workers import insert, until, working
 from tests.routes.test_routes import set_record
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.installed("ledger install")]
 
 LEDGER = '[ledger]\nkind = "postgres"\ncache_ttl = "1s"\n'
 
@@ -62,7 +62,6 @@ def fleet(cli: Cli, db: TestDatabase, servers: dict[str, Influx]) -> Fleet:
     db.registry("acme", "beta", "corp")
     made = Fleet(cli, servers)
     made.reporter()
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     return made
 

@@ -20,7 +20,7 @@ from tests.pg import TestDatabase
 from tests.pgbouncer import pgbouncer
 from tests.queue.workers import until
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.installed("ledger install")]
 
 LEDGER = '[ledger]\nkind = "postgres"\ncache_ttl = "1s"\n'
 
@@ -35,7 +35,6 @@ def kept(cli: Cli, db: TestDatabase, servers: dict[str, Influx]) -> Cli:
     """Give the command line, with three recorded tenants on the first of two servers."""
     db.registry("acme", "beta", "corp")
     cli.config(targets_toml(dict(servers), LEDGER))
-    assert cli("ledger", "install").code == 0
     assert cli("ensure").code == 0
     return cli
 

@@ -270,6 +270,7 @@ def exporting(files: Files) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.faults
 def test_one_that_is_killed_goes_on_and_ends_the_same(files: Files, tmp_path: Path) -> None:
     files.pair.write(*rows(0, 1500))
     number, ended = 0, False

@@ -275,6 +275,7 @@ for told in ours.influxops_copy(order, RunContext()):
 """
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("paused", ["", "yes"])
 def test_a_process_that_is_killed_among_many_files_goes_on(wire: Wire, paused: str) -> None:
     wire.write(*rows(600))

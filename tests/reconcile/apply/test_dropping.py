@@ -39,8 +39,8 @@ def old(bench: Bench) -> Bench:
 
 @pytest.fixture
 def one(bench: Bench) -> Bench:
-    """Give one with one such tenant, `a`."""
-    bench.extra = {"ledger": {"kind": "books", "world": bench.name}}
+    """Give one with one such tenant, `a`, for whom no client keeps an old target."""
+    bench.extra = {"ledger": {"kind": "books", "world": bench.name, "cache_ttl": "0s"}}
     bench.targets = ("eu1", "eu2")
     bench.tenants("a")
     moved(bench, "a")
