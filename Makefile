@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Workers for pytest: more than cores, because tests wait for servers half of their time.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0)) + 1)')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(3 * len(os.sched_getaffinity(0)))')
 # Where it is set, each worker compiles all tests by itself, which takes half a minute in all.
 export PYTHONDONTWRITEBYTECODE :=
 # What of Ansible's is no test of pytest's.

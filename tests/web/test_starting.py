@@ -20,7 +20,7 @@ pytestmark = pytest.mark.stand_in
 
 
 def test_each_thing_that_is_missing_ends_it_with_2_and_is_named(
-    tmp_path: Path, postgres: EmbeddedPostgres
+    tmp_path: Path, postgres: EmbeddedPostgres, module_influx: Influx
 ) -> None:
     with new_database(postgres) as db, new_database(postgres) as other:
         db.registry("acme")
@@ -38,7 +38,7 @@ def test_each_thing_that_is_missing_ends_it_with_2_and_is_named(
         cli.config('[sources.registry]\nkind = "postgres"\ndsn = {env = "DSN"}\n')
         refused("no source reads the service's table of tenants", "[sources.tenants]", used=False)
         path = tmp_path / "influxops.toml"
-        write_config(cli, "http://127.0.0.1:9")
+        write_config(cli, module_influx.url)
         whole = path.read_text()
         path.write_text(whole.replace('[ledger]\nkind = "postgres"\n', ""))
         refused("no ledger is configured", "influxops ledger install", used=False)

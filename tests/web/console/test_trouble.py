@@ -317,13 +317,13 @@ def test_a_move_that_ended_with_its_process_goes_on_where_it_was(
 
 
 @needs_chromium
-def test_pages_with_trouble_fit_a_phone_and_axe_finds_nothing(web: Web, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("light", WIDE), ("dark", WIDE), ("light", (390, 844))]
+)
+def test_pages_with_trouble_fit_a_phone_and_axe_finds_nothing(
+    web: Web, tmp_path: Path, scheme: Scheme, size: tuple[int, int]
+) -> None:
     wrong: dict[str, Any] = {}
-    windows: list[tuple[Scheme, tuple[int, int]]] = [
-        ("light", WIDE),
-        ("dark", WIDE),
-        ("light", (390, 844)),
-    ]
     paths = {
         **{name: f"/{name}" for name in ("", "fleet", "due", "tokens", "audit", "create")},
         "gone": "/tenant?id=gone",
@@ -331,16 +331,16 @@ def test_pages_with_trouble_fit_a_phone_and_axe_finds_nothing(web: Web, tmp_path
         "adopt": "/tenant/adopt?id=gone",
         "move": "/tenant/move?id=acme",
     }
-    with running_chromium() as browser:
-        for scheme, size in windows:
-            with opened(browser, web, web.admin, scheme=scheme, size=size) as shown:
-                for name, path in paths.items():
-                    shown.goto(path)
-                    picture = f"{name or 'tenants'}-{scheme}-{size[0]}.png"
-                    shown.screenshot(path=tmp_path / picture, full_page=True)
-                    found = accessible(shown) if size == WIDE else shifted(shown)
-                    if found:
-                        wrong[picture] = found
+    with (
+        running_chromium() as browser,
+        opened(browser, web, web.admin, scheme=scheme, size=size) as shown,
+    ):
+        for name, path in paths.items():
+            shown.goto(path)
+            picture = f"{name or 'tenants'}-{scheme}-{size[0]}.png"
+            shown.screenshot(path=tmp_path / picture, full_page=True)
+            if found := accessible(shown) if size == WIDE else shifted(shown):
+                wrong[picture] = found
     assert wrong == {}
 
 
