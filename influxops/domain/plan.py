@@ -68,6 +68,9 @@ class Change(Struct, frozen=True, gc=False):
     reason: str = ""  # why, where it is not plain from the action
     #: Until when the data of what is retired, or was dropped, is kept; None where it is unknown.
     until: datetime | None = None
+    #: Whether it is to be created beyond the estimated capacity of its target; it is tried once
+    #: those were answered that are not.
+    may_exceed_capacity: bool = False
 
     @property
     def needs_target(self) -> bool:
@@ -137,8 +140,6 @@ class TenantPlan(Struct, frozen=True, gc=False):
     outcomes: tuple[Outcome, ...] = ()  # how the changes ended, settled by reading again
     finding: Finding | None = None  # explains a verdict that is not right
     notes: tuple[Finding, ...] = ()  # what else was noticed about it
-    #: Whether it is to be created beyond the estimated capacity of its target.
-    may_exceed_capacity: bool = False
     #: The targets that could not be read and may hold its database.
     unseen_on: tuple[str, ...] = ()
     record: Record | None = None  # what the ledger has of it; None without one
@@ -171,6 +172,11 @@ class TenantPlan(Struct, frozen=True, gc=False):
             if change.action is Action.MOVE:
                 return change
         return None
+
+    @property
+    def may_exceed_capacity(self) -> bool:
+        """Whether it is to be created beyond the estimated capacity of its target."""
+        return any(change.may_exceed_capacity for change in self.changes)
 
     @property
     def is_replacement(self) -> bool:

@@ -79,7 +79,6 @@ class Guard(Struct, frozen=True):
             after=now,
             changes=tuple(changes),
             refused=(*plan.refused, *refused),
-            may_exceed_capacity=False,
             notes=tuple(note for note in plan.notes if note.kind is not self.note),
         )
 

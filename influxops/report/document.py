@@ -135,8 +135,9 @@ def _parts(report: Report, words: HintStyle, *, changes_only: bool) -> dict[str,
 
 
 def _change(change: Change) -> dict[str, Any]:
+    told = {n: value for n, value in plain(change).items() if n != "may_exceed_capacity"}
     return {
-        **plain(change),
+        **told,  # its tenant tells whether it may exceed a capacity
         "before": database_document(change.database, change.before),
         "after": database_document(change.database, change.after),
     }

@@ -86,9 +86,10 @@ def change(
     before: Database | None = None,
     after: Database | None = None,
     target: str = "eu1",
+    **values: Any,
 ) -> Change:
     name = f"telemetry_{id_}"
-    return Change(Action(action), id_, target, name, before, after or database())
+    return Change(Action(action), id_, target, name, before, after or database(), **values)
 
 
 def tenant(id_: str, verdict: str, *actions: str, **values: Any) -> TenantPlan:
@@ -104,9 +105,9 @@ def tenant(id_: str, verdict: str, *actions: str, **values: Any) -> TenantPlan:
         values.pop("before", None),
         values.pop("after", database() if name else None),
     )
-    changes = tuple(
-        change(id_, each, before=before, after=after, target=target or "eu1") for each in actions
-    )
+    beyond = values.pop("may_exceed_capacity", False)
+    where = {"target": target or "eu1", "may_exceed_capacity": beyond}
+    changes = tuple(change(id_, each, before=before, after=after, **where) for each in actions)
     if message:
         values.setdefault(
             "finding",

@@ -41,10 +41,9 @@ def execute_plan(state: RunState, plan_again: Callable[[RunState], RunState]) ->
     """
     context = state.context
     while waiting := still_open(state):
-        # Those that may exceed a capacity come after all others: of two that are created at once,
-        # the server would choose which gets the last slot, and it may have been planned for the
-        # other.
-        batch = [plan for plan in waiting if not plan.may_exceed_capacity] or waiting
+        # Those that may exceed a capacity come after all others, who were planned for the slots
+        # that are known; in one batch, because each waits for a server's flush.
+        batch = sorted(waiting, key=lambda plan: plan.may_exceed_capacity)
         asked = batch
         context.check()
         if state.request.ledger is not None:
@@ -148,9 +147,7 @@ def replan(state: RunState, again: RunState) -> RunState:
             tenants[id_] = again.plans[id_]
         else:
             why = "no free slot on the targets that this run may write to"
-            unplaced = replace(
-                before, target=None, changes=(), after=None, may_exceed_capacity=False
-            )
+            unplaced = replace(before, target=None, changes=(), after=None)
             remedy = "add a target, or let it write to the others, too"
             tenants[id_] = unplaced.blocked(FindingKind.OVER_CAPACITY, why, remedy)
     return replace(again, plans=tenants, refusals=state.refusals)

@@ -292,7 +292,9 @@ class MovePlanner:
             capabilities = self.rules.targets[target or ""].capabilities
             after = new_database(before.retention, capabilities)
             reason = f"for what is moved from {source}"
-            create = plan.change(Action.CREATE, target, reason, before=None, after=after)
+            create = plan.change(
+                Action.CREATE, target, reason, before=None, after=after, may_exceed_capacity=over
+            )
             changes.insert(0, create)
         elif found.complete is False:
             after = replace(found, complete=True)
@@ -302,7 +304,7 @@ class MovePlanner:
             longer = plan.change(Action.SET_RETENTION, target, before=found, after=after)
             changes.insert(0, longer)
         plan = plan.note(*recorded.bad_retention(plan, self.rules))
-        return plan.with_changes(*changes, may_exceed_capacity=over)
+        return plan.with_changes(*changes)
 
     def _not_there(
         self, plan: TenantPlan, source: str, target: str, *, resumed: bool

@@ -351,10 +351,8 @@ class _EnsurePlanner:
             return self._acknowledged(plan.blocked(*self._explain_no_placement(plan.pin)))
         target, beyond = location.target, location.is_over_estimate
         new = self._new(plan.retention, target)
-        change = plan.change(Action.CREATE, target, reason, after=new)
-        return plan.with_changes(
-            change, target=target, unseen_on=unseen, may_exceed_capacity=beyond
-        )
+        change = plan.change(Action.CREATE, target, reason, after=new, may_exceed_capacity=beyond)
+        return plan.with_changes(change, target=target, unseen_on=unseen)
 
     def _unseen(self, plan: TenantPlan) -> list[str]:
         """Return the targets that cannot be read and may hold a tenant's database."""

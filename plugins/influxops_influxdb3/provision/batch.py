@@ -136,10 +136,12 @@ class Batch:
                 )
             yield from self._take_outcomes()
         mark = partial(self._mark, no_sync=True)
-        for _, attempt in in_flight(self._still_open(marking[:-1]), mark, limit=_IN_FLIGHT):
-            if self._succeeded(attempt):
-                self._record_written(attempt)
-            yield from self._take_outcomes()
+        for beyond in (False, True):
+            part = (each for each in marking[:-1] if each.may_exceed_capacity is beyond)
+            for _, attempt in in_flight(self._still_open(part), mark, limit=_IN_FLIGHT):
+                if self._succeeded(attempt):
+                    self._record_written(attempt)
+                yield from self._take_outcomes()
         yield from self._finish(marking[-1:])
 
     def _finish(self, last: Sequence[Change]) -> Iterator[Outcome]:
@@ -267,8 +269,9 @@ class Batch:
                 if again:
                     self._send_again(context)
                 if not passed:
-                    self._write(self._written[-1].change, context, no_sync=False)
-                    self._written[-1].exists = True
+                    one = min(self._written, key=lambda each: each.change.database)
+                    self._write(one.change, context, no_sync=False)
+                    one.exists = True
                 found = self._client.ping(context).process_id
                 if None in (process, found) or process == found:
                     return None
