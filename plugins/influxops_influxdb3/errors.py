@@ -83,6 +83,8 @@ class InfluxDBError(TargetError):
         self.database = database
         self.status = status
         self.server_message = server_message
+        #: The identity of the server that said so; None where none answered.
+        self.identity: str | None = None
 
     @property
     def may_have_applied(self) -> bool:

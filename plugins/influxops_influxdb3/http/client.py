@@ -103,7 +103,10 @@ class Client:
 
     @property
     def cluster_uuid(self) -> str | None:
-        """The identity of the server that answered last; every answer carries it."""
+        """The identity of the server that answered last; every answer carries it.
+
+        Of requests that are under way at once, it does not say which one that was.
+        """
         _, uuids = self._identities
         return uuids[-1] if uuids else None
 
@@ -142,12 +145,18 @@ class Client:
         rows = _rows(read_json(response, request), request)
         return [str(row["iox::database"]) for row in rows if "iox::database" in row]
 
-    def create(self, context: RunContext, database: str, retention: int | None = None) -> None:
-        """Create a database, with a retention period in seconds or without one."""
+    def create(
+        self, context: RunContext, database: str, retention: int | None = None
+    ) -> str | None:
+        """Create a database, with a retention period in seconds or without one.
+
+        It returns the identity of the server that did.
+        """
         document = {"db": database}
         if retention is not None:
             document["retention_period"] = format_duration(retention)
-        self._send(context, Operation.CREATE, database, document=document)
+        _, response = self._send(context, Operation.CREATE, database, document=document)
+        return response.headers.get("cluster-uuid")
 
     def set_retention(self, context: RunContext, database: str, retention: int) -> None:
         """Set a database's retention period, in seconds."""
@@ -323,6 +332,7 @@ class Client:
             self._refuse_another_server(context, request)
             if not response.is_good:
                 error = error_of(response, request)
+                error.identity = uuid
                 if isinstance(error, QueryFileLimit) and error.limit:
                     self.file_limit = min(self.file_limit, error.limit)
                 if isinstance(error, TableLimit):

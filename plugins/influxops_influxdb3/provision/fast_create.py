@@ -55,18 +55,18 @@ def create_databases(
 
 
 def _create(client: Client, context: RunContext, change: Change) -> Outcome:
-    retention = change.after.retention if change.after else None
+    found = change.after.retention if change.after else None
+    retention = found if isinstance(found, int) else None
     try:
-        client.create(context, change.database, retention if isinstance(retention, int) else None)
-    except AlreadyExists:
+        identity = client.create(context, change.database, retention)
+    except AlreadyExists as error:
         there = "it was there already"
-        return Outcome(change, ChangeResult.DONE, there, identity=client.cluster_uuid)
+        return Outcome(change, ChangeResult.DONE, there, identity=error.identity)
     except DatabaseLimit as error:
         return Outcome(change, ChangeResult.NO_CAPACITY, error.reason, error.remedy)
     except _OF_ONE_DATABASE as error:
         return Outcome(change, ChangeResult.FAILED, error.reason, error.remedy)
-    uuid = client.cluster_uuid
-    return Outcome(change, ChangeResult.DONE, partially_applied=True, identity=uuid)
+    return Outcome(change, ChangeResult.DONE, partially_applied=True, identity=identity)
 
 
 def _refuse_another(client: Client, expected: str, context: RunContext) -> None:

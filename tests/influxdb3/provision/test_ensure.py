@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from influxops.plugin import Action, Change, ChangeResult, Database, Outcome, RunContext, Secret
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.errors import WrongServer
+from influxops_influxdb3.http.client import Client
 from tests.influxdb3.conftest import Creates, MakeTarget
 from tests.influxdb3.double import UNAUTHENTICATED, Asked, Double, Held, Told
 
@@ -367,6 +369,45 @@ def test_a_url_that_leads_to_another_server_half_way_stops_the_batch(
     with pytest.raises(WrongServer):
         target.influxops_list_databases((), context)
     assert target.influxops_list_databases((), RunContext()).identity == "the-other-one"
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_each_of_two_that_are_created_at_once_is_told_with_the_server_that_answered_it(
+    server: Double,
+    target: InfluxDB3Target,
+    creates: Creates,
+    monkeypatch: pytest.MonkeyPatch,
+    was_there: bool,
+) -> None:
+    right = server.cluster_uuid
+    first, second = creates("a", "b")
+    answered, later, told = (threading.Event() for _ in range(3))
+    create = Client.create
+
+    def fault(asked: Asked, number: int) -> None:
+        if asked.document["db"] == first.database:
+            server.cluster_uuid = "the-other-one"
+        else:
+            assert answered.wait(10)
+            server.cluster_uuid = right
+
+    def slow(self: Client, context: RunContext, database: str, *rest: Any) -> str | None:
+        try:
+            return create(self, context, database, *rest)
+        finally:
+            # Between the answer and what is made of that, the right server answers.
+            (answered if database == first.database else later).set()
+            assert (later if database == first.database else told).wait(10)
+
+    monkeypatch.setattr(Client, "create", slow)
+    if was_there:
+        server.databases[first.database] = Held()
+    server.fault = fault
+    found = target.influxops_create_databases([first, second], RunContext())
+    assert next(found).identity == "the-other-one"
+    told.set()
+    with pytest.raises(WrongServer):
+        next(found)
 
 
 @pytest.mark.parametrize("action", [Action.CREATE, Action.SET_RETENTION, Action.DROP])
