@@ -64,7 +64,7 @@ class Server:
     limit: int | None = None
     edition: str | None = None
     capacity: int | None = None
-    uuid: str = ""
+    uuid: str | None = ""
     down: str = ""
     reads: int = 0
     shows_all: bool = True

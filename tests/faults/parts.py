@@ -181,10 +181,11 @@ class Primary:
         with (data_dir / "postgresql.auto.conf").open("a") as settings:
             settings.write("\nsynchronous_standby_names = ''\n")
         options = {"fsync": "off", "scram_iterations": "1", "autovacuum": "off"}
-        port = start_cluster(primary.programs, work_dir, data_dir, options)
-        standby = replace(primary, port=port, data_dir=data_dir, work_dir=work_dir)
+        # Before it starts: the process that lets commits wait reads this at a time of its own.
         self.owner("ALTER SYSTEM SET synchronous_standby_names = '*'")
         self.owner("SELECT pg_reload_conf()")
+        port = start_cluster(primary.programs, work_dir, data_dir, options)
+        standby = replace(primary, port=port, data_dir=data_dir, work_dir=work_dir)
         self.owner(
             "DO $$ BEGIN FOR i IN 1..200 LOOP EXIT WHEN EXISTS (SELECT FROM pg_stat_replication"
             " WHERE sync_state = 'sync'); PERFORM pg_sleep(0.05); PERFORM pg_stat_clear_snapshot();"
@@ -192,6 +193,7 @@ class Primary:
         )
         # What was committed before it became synchronous is there, too, once this is.
         self.owner("CREATE TABLE IF NOT EXISTS barrier (n int)")
+        self.owner("INSERT INTO barrier VALUES (1)")
         pid = int((primary.data_dir / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGQUIT)
         standby.run("pg_ctl", "promote", "-D", str(data_dir), "-w")

@@ -231,6 +231,9 @@ def explain_unknown(
     elif not inventory.complete:
         message = f"{on}, which does not show all that it holds"
         remedy = Hint.advise(MAY_READ_ALL)
+    elif inventory.identity is None and record.identity is not None:
+        # A server says which one it is with each answer; what is between it and us does not.
+        message = f"{on}, and what answered there did not say which server it is"
     elif observed.unread and record.is_provisioned:
         names = summarize(observed.unread)
         message = f"{on} and not there; it may be on {names}, which cannot be read"

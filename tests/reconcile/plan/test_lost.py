@@ -329,6 +329,21 @@ def test_what_a_run_that_died_left_without_a_marker_is_completed(
     assert kept.server().databases["telemetry_a"].complete is True
 
 
+def test_what_an_answer_without_an_identity_does_not_show_is_not_lost(kept: Bench) -> None:
+    server = kept.server()
+    identity, server.uuid = server.uuid, None
+    there = dict(server.databases)
+    server.databases.clear()
+    report = kept.run()
+    assert report.exit_code is ExitCode.FAILED
+    assert finding(report).kind is FindingKind.NOT_READ
+    assert "what answered there did not say which server it is" in finding(report).message
+    assert state(kept) is State.READY
+    server.uuid = identity
+    server.databases.update(there)
+    assert kept.run().exit_code is ExitCode.OK
+
+
 def test_one_that_was_seen_without_a_marker_is_lost_once_it_is_gone(kept: Bench) -> None:
     record = books(kept).records["a"]
     books(kept).records["a"] = replace(record, state=State.UNCONFIRMED)
