@@ -61,6 +61,8 @@ _JSON = json_reader.Decoder()
 _FILE_LIMIT = 432
 #: The most bytes of a row in JSON: a write takes 10 MiB, and a byte of it may be six here.
 _LONGEST_LINE = 64 * 1024 * 1024
+#: Where it were read as an empty list, all databases would count as gone.
+_NO_DATABASES = "it answered rows that are no databases"
 _VERSION = re.compile(r"v?(\d+)\.")
 
 
@@ -143,7 +145,9 @@ class Client:
         """Return the names of the databases that the token may see, without the deleted ones."""
         request, response = self._send(context, Operation.LIST, query={"format": "json"})
         rows = _rows(read_json(response, request), request)
-        return [str(row["iox::database"]) for row in rows if "iox::database" in row]
+        if not all("iox::database" in row for row in rows):
+            raise request.error(NotInfluxDB3, _NO_DATABASES, CHECK_URL)
+        return [str(row["iox::database"]) for row in rows]
 
     def create(
         self, context: RunContext, database: str, retention: int | None = None
@@ -225,12 +229,18 @@ class Client:
         while True:
             column = self.deletion_column
             try:
-                return self.query(context, "_internal", inventory(column, names))
+                rows = self.query(context, "_internal", inventory(column, names))
             except (Unreadable, BadRequest) as error:
                 older = DELETION_COLUMNS[DELETION_COLUMNS.index(column) + 1 :]
                 if not older or not NO_DELETION_COLUMN.search(error.server_message):
                     raise
                 self.deletion_column = older[0]
+                continue
+            if all("database_name" in row for row in rows):
+                return rows
+            raise NotInfluxDB3(
+                _NO_DATABASES, operation=Operation.QUERY, url=self.url, hint=CHECK_URL
+            )
 
     def rows(
         self,

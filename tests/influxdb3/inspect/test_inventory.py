@@ -22,11 +22,12 @@ from influxops.plugin import (
 )
 from influxops_devserver.testing import running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
+from influxops_influxdb3.errors import NotInfluxDB3
 from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.devserver.api import Api
 from tests.influxdb3.conftest import Creates, MakeTarget
-from tests.influxdb3.double import UNAUTHENTICATED, Double, Held, Told
+from tests.influxdb3.double import UNAUTHENTICATED, Asked, Double, Held, Told
 
 
 def test_an_inventory_is_two_requests_however_many_databases(
@@ -640,3 +641,21 @@ def test_a_closed_target_can_be_closed_again(target: InfluxDB3Target) -> None:
     target.influxops_list_databases((), RunContext())
     target.influxops_close()
     target.influxops_close()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_rows_that_name_no_database_are_no_list_of_databases(
+    server: Double, target: InfluxDB3Target, refused: bool
+) -> None:
+    def fault(asked: Asked, number: int) -> Told | None:
+        if asked.path == "/ping":
+            return None
+        if refused and asked.path == "/api/v3/query_sql":
+            return Told(400, "error: no such column")
+        return Told(200, '[{"a": {"b": []}}]')
+
+    server.fault = fault
+    with pytest.raises(NotInfluxDB3, match="rows that are no databases"):
+        target.influxops_list_databases((), RunContext())
+    with pytest.raises(NotInfluxDB3, match="rows that are no databases"):
+        target.influxops_get_databases({"telemetry_a"}, RunContext())
