@@ -125,14 +125,15 @@ def settled(
 ) -> Outcome:
     """Return the outcome of a change, corrected by what its target holds afterwards."""
     change, status = outcome.change, outcome.status
-    state = next(state for state in observed.targets if state.name == change.target)
-    if not state.reachable:
+    state = next((state for state in observed.targets if state.name == change.target), None)
+    if state is None or not state.reachable:
+        why = state.error if state is not None else "it was not asked"
         if status is not ChangeResult.DONE:
             return outcome
         return replace(
             outcome,
             status=ChangeResult.UNKNOWN,
-            message=f"it was done, but could not be read again: {state.error}",
+            message=f"it was done, but could not be read again: {why}",
             remedy=_LOOK_CLOSELY,
             partially_applied=True,
         )
