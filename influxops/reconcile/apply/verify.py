@@ -127,9 +127,9 @@ def settled(
     change, status = outcome.change, outcome.status
     state = next((state for state in observed.targets if state.name == change.target), None)
     if state is None or not state.reachable:
-        why = state.error if state is not None else "it was not asked"
         if status is not ChangeResult.DONE:
             return outcome
+        why = state.error if state is not None else "it was not asked"
         return replace(
             outcome,
             status=ChangeResult.UNKNOWN,

@@ -269,6 +269,7 @@ class Batch:
                 if again:
                     self._send_again(context)
                 if not passed:
+                    # Any will do; which one was written last is up to chance.
                     one = min(self._written, key=lambda each: each.change.database)
                     self._write(one.change, context, no_sync=False)
                     one.exists = True
